@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * core.h - what no instruction set owns: guest memory, the software TLB's shape, decoded blocks, stopping the world
+ *
+ * Invariants
+ *  - A RAM page with decoded code (struct emul_page.active) has no write entry in any vCPU's TLB: a store to it takes
+ *    the slow path, which drops the code it hits. The page becomes one with the world stopped.
+ *  - Decoded code is found through the guest-physical page, so remapping needs no invalidation but the TLB's own.
+ *  - Blocks are unlinked when stale and freed only with the world stopped: whoever runs one may finish it.
+ *  - A TLB belongs to its vCPU's thread; others ask by emul_request() or stop the world.
+ */
+#ifndef TENON_EMUL_CORE_H
+#define TENON_EMUL_CORE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "../base.h"
+#include "../include/tenon/emul.h"
+
+#define EMUL_PAGE_SHIFT	12
+#define EMUL_PAGE_SIZE	(1ULL << EMUL_PAGE_SHIFT)
+#define EMUL_PAGE_MASK	(~(EMUL_PAGE_SIZE - 1))
+
+/* --- decoded code (code.c) --- */
+
+/* Head of a block of decoded instructions, all of one page; what follows it is the guest architecture's. */
+struct emul_block {
+	struct emul_block *_Atomic next;	/* in the page's chain */
+	u16 off, end;			/* first byte in the page, one after the last */
+	u8 mode;			/* what else the decoding depended on */
+	atomic_bool stale;		/* the bytes have changed since */
+};
+
+#define EMUL_PAGE_CHAINS 64
+
+/* --- guest-physical memory (mem.c) --- */
+
+/* A RAM page that has held code. */
+struct emul_page {
+	u64 gpa;
+	unsigned int nr_blocks;		/* under code_lock */
+	atomic_bool active;		/* holds decoded blocks: stores take the slow path */
+	_Atomic u64 granules;		/* 64-byte pieces of the page that blocks were decoded from */
+	struct emul_block *_Atomic chain[EMUL_PAGE_CHAINS];	/* by start offset / 64 */
+};
+
+struct emul_slot {
+	u64 gpa, size;
+	u8 *host;
+	unsigned int flags;		/* EMUL_MEM_* */
+	struct emul_page *_Atomic *pages;	/* one a page, NULL until code was decoded from it */
+	_Atomic u64 *dirty;		/* one bit a page */
+};
+
+#define EMUL_MAX_SLOTS 32
+
+/* --- stopping the world (world.c) --- */
+
+struct emul_world {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	unsigned int running;		/* vCPUs between world_enter() and world_leave() */
+	bool stopped;			/* one vCPU holds the world */
+};
+
+/* What a vCPU is asked to look at before its next instruction (emul_vcpu.request). */
+#define EMUL_REQ_KICK		BIT(0)	/* return from emul_run() */
+#define EMUL_REQ_INTR		BIT(1)	/* an external interrupt may be pending */
+#define EMUL_REQ_NMI		BIT(2)
+#define EMUL_REQ_STOP		BIT(3)	/* someone wants the world stopped */
+#define EMUL_REQ_STALE		BIT(4)	/* the running block was overwritten by its own vCPU */
+#define EMUL_REQ_FLUSH		BIT(5)	/* flush the TLB */
+#define EMUL_REQ_ARCH		BIT(8)	/* the first of the guest architecture's own */
+
+struct emul_vm {
+	const struct emul_ops *ops;
+	void *opaque;
+	struct emul_config cfg;
+
+	struct emul_slot slot[EMUL_MAX_SLOTS];	/* sorted by gpa */
+	unsigned int nr_slots;
+
+	struct emul_world world;
+	pthread_mutex_t code_lock;	/* building, linking and unlinking blocks; taken with no other lock held inside */
+	u8 *arena;			/* memory of all blocks, emptied as a whole with the world stopped */
+	size_t arena_size, arena_used;
+	unsigned int arena_epoch;	/* how often it was emptied; changes only with the world stopped */
+
+	struct emul_vcpu **vcpu;
+	unsigned int nr_vcpus;
+	void *arch;			/* guest architecture's own (CPUID tables) */
+};
+
+struct emul_tlb_entry;
+
+/* Head of the guest architecture's vCPU struct. */
+struct emul_vcpu {
+	_Atomic u32 request;		/* EMUL_REQ_* */
+	struct emul_tlb_entry *tlb;	/* all of the vCPU's data TLB entries */
+	unsigned int nr_tlb;
+	void (*before_io)(struct emul_vcpu *vcpu);	/* the embedder's code is about to run on this thread */
+	struct emul_vm *vm;
+	void *opaque;
+	unsigned int id;
+	struct emul_stats stats;
+	char msg[200];
+};
+
+const struct emul_slot *emul_slot_find(const struct emul_vm *vm, u64 gpa);
+/* Host address of the byte at @gpa if it is RAM, else NULL. */
+static inline u8 *emul_ram(const struct emul_vm *vm, u64 gpa)
+{
+	const struct emul_slot *s = emul_slot_find(vm, gpa);
+
+	return s ? s->host + (gpa - s->gpa) : NULL;
+}
+struct emul_page *emul_page_find(const struct emul_slot *slot, u64 gpa);
+struct emul_page *emul_page_get(struct emul_vm *vm, const struct emul_slot *slot, u64 gpa);
+void emul_mark_dirty(const struct emul_slot *slot, u64 gpa, u64 len);
+
+/*
+ * Building a block: emul_code_begin() makes the page one with code (stopping the world if it was not), takes code_lock
+ * and guarantees @room bytes of arena; the caller claims the bytes it is about to read with emul_code_claim(), decodes,
+ * and ends with emul_code_insert() (or not), then emul_code_end(). Called between instructions.
+ */
+void *emul_code_begin(struct emul_vcpu *vcpu, struct emul_page *page, size_t room);
+void emul_code_claim(struct emul_page *page, unsigned int off, unsigned int len);
+void emul_code_insert(struct emul_vm *vm, struct emul_page *page, struct emul_block *b, size_t size);
+void emul_code_end(struct emul_vm *vm);
+static inline struct emul_block *emul_code_find(const struct emul_page *page, unsigned int off, u8 mode)
+{
+	struct emul_block *b = atomic_load_explicit(&page->chain[off / 64], memory_order_acquire);
+
+	while (b && (b->off != off || b->mode != mode))
+		b = atomic_load_explicit(&b->next, memory_order_acquire);
+	return b;
+}
+/* Guest memory [gpa, gpa + len) was written: drop the blocks decoded from it. Any thread. */
+void emul_code_invalidate(struct emul_vm *vm, const struct emul_slot *slot, u64 gpa, u64 len);
+
+void emul_io(struct emul_vcpu *vcpu, enum emul_space space, u64 addr, void *data, unsigned int len, bool write);
+
+static inline u64 emul_nondet(struct emul_vcpu *vcpu, enum emul_input kind, u64 val)
+{
+	const struct emul_ops *ops = vcpu->vm->ops;
+
+	return unlikely(ops->input) ? ops->input(vcpu->vm->opaque, vcpu, kind, val) : val;
+}
+
+/*
+ * The world. A vCPU runs guest code between enter and leave. stop() returns when no other vCPU does; it may be called
+ * only between instructions, holding no lock. A vCPU with EMUL_REQ_STOP set calls emul_world_yield().
+ */
+void emul_world_init(struct emul_world *w);
+void emul_world_enter(struct emul_vcpu *vcpu);
+void emul_world_leave(struct emul_vcpu *vcpu);
+void emul_world_yield(struct emul_vcpu *vcpu);
+void emul_world_stop(struct emul_vcpu *vcpu);
+void emul_world_resume(struct emul_vcpu *vcpu);
+
+/* --- what a guest architecture provides --- */
+
+bool emul_arch_vm_init(struct emul_vm *vm, char *err, size_t errlen);
+void emul_arch_vm_exit(struct emul_vm *vm);
+/* A zeroed vCPU with its head's tlb, nr_tlb and before_io set; NULL: no memory. */
+struct emul_vcpu *emul_arch_vcpu_new(struct emul_vm *vm, unsigned int id);
+void emul_arch_vcpu_free(struct emul_vcpu *vcpu);
+
+/* mem.c */
+void emul_mem_free(struct emul_vm *vm);
+
+static inline void emul_request(struct emul_vcpu *vcpu, u32 what)
+{
+	atomic_fetch_or_explicit(&vcpu->request, what, memory_order_seq_cst);
+}
+
+/* --- software TLB: shape and lookup; filling is the guest architecture's --- */
+
+#define EMUL_TLB_BITS	10
+#define EMUL_TLB_SIZE	(1U << EMUL_TLB_BITS)
+#define EMUL_TLB_EMPTY	1ULL		/* no page address has bit 0 set */
+
+struct emul_tlb_entry {
+	u64 rtag, wtag;		/* guest-virtual page address if readable, writable; else EMUL_TLB_EMPTY */
+	uintptr_t addend;	/* host address - guest-virtual address */
+	u64 gpa;		/* guest-physical page address */
+	u8 shift;		/* log2 size of the guest's page: INVLPG anywhere in it drops the entry */
+	u8 global;
+};
+
+struct emul_itlb_entry {
+	u64 tag;		/* guest-virtual page address, executable; or EMUL_TLB_EMPTY */
+	u8 *host;		/* the page's bytes, NULL for code outside RAM */
+	u64 gpa;
+	struct emul_page *page;	/* where its blocks are; NULL for code outside RAM */
+	u8 shift;
+	u8 global;
+};
+
+#endif /* TENON_EMUL_CORE_H */

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * block.c - from bytes to blocks of uops
+ *
+ * A block lies in one page, starts where control arrived and ends at a branch, at the end of the page or before an
+ * instruction that crosses it. It is found by guest-physical page, offset and mode, so every mapping of a page and every
+ * vCPU shares it; anything virtual (rip) is relative to the page: state.gpr[X86_REG_RIP].
+ *
+ * An instruction that crosses a page belongs to two mappings at once and is in no page's chain. Each vCPU keeps a few,
+ * checked against the bytes at every use.
+ */
+#include <stdlib.h>
+
+#include "block.h"
+#include "flags.h"
+
+/* --- handlers that stand in for instructions --- */
+
+static int uop_ud(struct x86_cpu *cpu, const struct uop *u)
+{
+	(void)u;
+	return x86_ud(cpu);
+}
+
+static int uop_gp(struct x86_cpu *cpu, const struct uop *u)
+{
+	(void)u;
+	return x86_gp0(cpu);
+}
+
+/* Behind the last instruction of a block that ends in no branch: the loop goes on at this address. */
+int x86_uop_end(struct x86_cpu *cpu, const struct uop *u)
+{
+	cpu->s.rip = x86_this_rip(cpu, u);
+	return X86_JUMP;
+}
+
+static void end_uop(struct uop *u, unsigned int off)
+{
+	*u = (struct uop){ .fn = x86_uop_end, .off = (u16)off };
+}
+
+/* Without its feature an encoding is what it was before the feature came, or #UD. */
+static void check_feature(struct x86_cpu *cpu, struct x86_insn *insn)
+{
+	const struct x86_row *row = &x86_rows[insn->row];
+
+	if (insn->op == X86_OP_INVALID || x86_has(cpu, row->feat))
+		return;
+	switch (insn->op) {
+	case X86_OP_TZCNT:
+		insn->op = X86_OP_BSF;
+		break;
+	case X86_OP_LZCNT:
+		insn->op = X86_OP_BSR;
+		break;
+	case X86_OP_PREFETCH:
+		break;
+	default:
+		insn->op = X86_OP_INVALID;
+	}
+}
+
+/* Turn a decoded instruction at page offset @off into a uop. */
+static void make_uop(struct x86_cpu *cpu, struct uop *u, enum x86_decode_result res, unsigned int off)
+{
+	struct x86_insn *insn = &u->insn;
+
+	u->off = (u16)off;
+	if (res == X86_DECODE_TOO_LONG) {
+		u->fn = uop_gp;
+		return;
+	}
+	if (res == X86_DECODE_OK)
+		check_feature(cpu, insn);
+	if (res != X86_DECODE_OK || insn->op == X86_OP_INVALID ||
+	    (x86_rows[insn->row].flags & X86_RF_NOREAL && !x86_protected(cpu))) {
+		u->fn = uop_ud;
+		return;
+	}
+	if (insn->flags & X86_IF_MEM && insn->base == X86_REG_RIP)
+		insn->disp += off + insn->len;
+	interp_bind(u);
+}
+
+static bool ends_block(const struct uop *u)
+{
+	if (u->insn.op == X86_OP_JCC)	/* not taken, it goes on in line */
+		return false;
+	return u->fn == uop_ud || u->fn == uop_gp || x86_rows[u->insn.row].flags & X86_RF_BRANCH ||
+	       x86_op_class[u->insn.op] == X86_CLASS_SYS;
+}
+
+/* --- instructions that cross a page --- */
+
+#define CROSSINGS 64
+
+struct crossing {
+	u64 lin;
+	u8 mode, len, bytes[X86_INSN_MAX];
+	struct {
+		struct emul_block b;
+		struct uop uop[2];
+	} block;
+};
+
+struct x86_crossing {
+	struct crossing c[CROSSINGS];
+};
+
+bool x86_crossing_init(struct x86_cpu *cpu)
+{
+	cpu->crossing = calloc(1, sizeof(*cpu->crossing));
+	return cpu->crossing;
+}
+
+void x86_crossing_free(struct x86_cpu *cpu)
+{
+	free(cpu->crossing);
+}
+
+static void fetch_byte(struct x86_cpu *cpu, const struct emul_itlb_entry *e, unsigned int off, u8 *to)
+{
+	if (e->host)
+		*to = emul_read8(e->host + off);
+	else
+		emul_io(&cpu->core, EMUL_MMIO, e->gpa + off, to, 1, false);
+}
+
+/* Decode byte by byte, so that the second page is touched only if the instruction reaches it. */
+static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int off)
+{
+	struct crossing *c = &cpu->crossing->c[(lin ^ lin >> EMUL_PAGE_SHIFT) % CROSSINGS];
+	const struct emul_itlb_entry *e = x86_fetch_page(cpu, lin);
+	u8 bytes[X86_INSN_MAX], mode = X86_BLOCK_MODE(cpu);
+	enum x86_decode_result res = X86_DECODE_MORE;
+	struct uop *u = &c->block.uop[0];
+	unsigned int n = 0, known;
+
+	if (!e)
+		return NULL;
+	known = c->lin == lin && c->mode == mode ? c->len : 0;
+	while (res == X86_DECODE_MORE && n < X86_INSN_MAX) {
+		if (off + n == EMUL_PAGE_SIZE) {
+			u64 second = (lin | ~EMUL_PAGE_MASK) + 1;
+
+			e = x86_fetch_page(cpu, cpu->long_mode ? second : (u32)second);
+			if (!e)
+				return NULL;
+		}
+		fetch_byte(cpu, e, (off + n) & ~EMUL_PAGE_MASK, &bytes[n]);
+		n++;
+		if (n < known)
+			continue;
+		if (n == known && !memcmp(bytes, c->bytes, n))
+			return (struct x86_block *)&c->block;
+		res = x86_decode(&u->insn, bytes, n, cpu->mode);
+	}
+	memset(c, 0, offsetof(struct crossing, block));
+	u->ea_mask = 0;
+	make_uop(cpu, u, res, off);
+	end_uop(&c->block.uop[1], off + u->insn.len);
+	c->block.b = (struct emul_block){ .off = (u16)off, .end = (u16)(off + u->insn.len), .mode = mode };
+	if (res == X86_DECODE_OK) {
+		c->lin = lin;
+		c->mode = mode;
+		c->len = (u8)n;
+		memcpy(c->bytes, bytes, n);
+	}
+	return (struct x86_block *)&c->block;
+}
+
+/* --- blocks within a page --- */
+
+static struct x86_block *build(struct x86_cpu *cpu, const struct emul_itlb_entry *e, unsigned int off, u8 mode)
+{
+	const size_t room = sizeof(struct x86_block) + (X86_BLOCK_MAX + 1) * sizeof(struct uop);
+	struct emul_page *page = e->page;
+	const u8 *bytes = e->host;
+	struct x86_block *b = emul_code_begin(&cpu->core, page, room);
+	struct emul_block *there = emul_code_find(page, off, mode);
+	unsigned int n = 0, at = off;
+
+	if (there) {	/* another vCPU was first */
+		emul_code_end(cpu->core.vm);
+		return (struct x86_block *)there;
+	}
+	while (n < X86_BLOCK_MAX && at < EMUL_PAGE_SIZE) {
+		struct uop *u = &b->uop[n];
+		unsigned int left = (unsigned int)EMUL_PAGE_SIZE - at;
+		enum x86_decode_result res;
+		u8 raw[X86_INSN_MAX];
+
+		left = min(left, (unsigned int)X86_INSN_MAX);
+		emul_code_claim(page, at, left);
+		memcpy(raw, bytes + at, left);	/* decode a copy: the page may change while it is read */
+		memset(u, 0, sizeof(*u));
+		res = x86_decode(&u->insn, raw, left, cpu->mode);
+		if (res == X86_DECODE_MORE)
+			break;
+		make_uop(cpu, u, res, at);
+		at += u->insn.len;
+		n++;
+		if (ends_block(u))
+			break;
+	}
+	if (!n) {
+		emul_code_end(cpu->core.vm);
+		return NULL;
+	}
+	end_uop(&b->uop[n], at);
+	b->b = (struct emul_block){ .off = (u16)off, .end = (u16)at, .mode = mode };
+	emul_code_insert(cpu->core.vm, page, &b->b, sizeof(*b) + (n + 1) * sizeof(struct uop));
+	emul_code_end(cpu->core.vm);
+	cpu->core.stats.blocks++;
+	return b;
+}
+
+struct x86_block *x86_block_get(struct x86_cpu *cpu, bool one)
+{
+	u64 lin = cpu->code64 ? cpu->s.rip : (u32)(cpu->s.seg[X86_CS].base + cpu->s.rip);
+	unsigned int off = lin & ~EMUL_PAGE_MASK;
+	const struct emul_itlb_entry *e;
+	struct x86_block *b = NULL;
+	u8 mode = X86_BLOCK_MODE(cpu);
+
+	if (!cpu->code64 && cpu->s.rip > cpu->s.seg[X86_CS].limit) {
+		x86_gp0(cpu);
+		return NULL;
+	}
+	e = x86_fetch_page(cpu, lin);
+	if (!e)
+		return NULL;
+	cpu->s.gpr[X86_REG_RIP] = cpu->s.rip - off;
+	if (likely(e->page)) {
+		b = (struct x86_block *)emul_code_find(e->page, off, mode);
+		if (unlikely(!b))
+			b = build(cpu, e, off, mode);
+	}
+	/* Near the end of a segment each instruction is checked for itself. */
+	if (!cpu->code64 && b && cpu->s.rip + (b->b.end - off) - 1 > cpu->s.seg[X86_CS].limit)
+		one = true;
+	if (one || !b) {
+		b = crossing_get(cpu, lin, off);
+		if (b && !cpu->code64 && cpu->s.rip + b->uop[0].insn.len - 1 > cpu->s.seg[X86_CS].limit) {
+			x86_gp0(cpu);
+			return NULL;
+		}
+	}
+	return b;
+}
