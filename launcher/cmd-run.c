@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * cmd-run.c - tenon run: read and judge the options, then run the machine
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "msg.h"
+
+#define MIB		(1ull << 20)
+#define MEMORY_DEFAULT	(512 * MIB)
+#define MEMORY_MIN	(32 * MIB)
+#define MEMORY_UNIT	4096u
+#define MEMORY_MAX	(1ull << 40)	/* 40 physical address bits: what every guest CPU has */
+#define CPUS_MAX	255u		/* APIC ids 0 to 254; 255 is the broadcast */
+
+enum {
+	OPT_CPU = 256,
+	OPT_DISK,
+	OPT_ACCEL,
+	OPT_DEBUG_EXIT,
+	OPT_NO_REBOOT,
+	OPT_STATS,
+};
+
+static const struct option options[] = {
+	{ "kernel", required_argument, NULL, 'k' },
+	{ "initrd", required_argument, NULL, 'i' },
+	{ "append", required_argument, NULL, 'a' },
+	{ "memory", required_argument, NULL, 'm' },
+	{ "cpus", required_argument, NULL, 'c' },
+	{ "cpu", required_argument, NULL, OPT_CPU },
+	{ "disk", required_argument, NULL, OPT_DISK },
+	{ "accel", required_argument, NULL, OPT_ACCEL },
+	{ "debug-exit", required_argument, NULL, OPT_DEBUG_EXIT },
+	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
+	{ "stats", no_argument, NULL, OPT_STATS },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 }
+};
+
+static const char help[] =
+	"Usage: tenon run --kernel FILE [OPTIONS]\n"
+	"\n"
+	"Runs a virtual machine. Its first serial port (ttyS0) is this terminal.\n"
+	"\n"
+	"Boot:\n"
+	"  -k, --kernel FILE      Linux kernel (bzImage or vmlinux) or other image to start\n"
+	"  -i, --initrd FILE      initial RAM disk for the kernel\n"
+	"  -a, --append STRING    kernel command line; console=ttyS0 shows the kernel's messages here\n"
+	"\n"
+	"Machine:\n"
+	"  -m, --memory SIZE      memory, as in 512M or 2G (default: 512M)\n"
+	"  -c, --cpus N           number of processors, 1 to 255 (default: 1)\n"
+	"      --cpu MODEL        processor model and feature changes, as in max or x86-64-v2,-avx\n"
+	"      --disk FILE[,ro]   raw disk image or block device: /dev/vda; up to 8 times, for vdb, vdc...\n"
+	"\n"
+	"Running:\n"
+	"      --accel NAME       how guest code is run: auto (default) or a name that `tenon info` lists\n"
+	"      --no-reboot        a reset by the guest ends the run\n"
+	"      --debug-exit PORT  I/O port by which the guest ends the run with a status of its own\n"
+	"      --stats            print counters at the end\n"
+	"  -h, --help             this text\n"
+	"\n"
+	"On a terminal, keys go to the guest. Ctrl-A x ends the machine, Ctrl-A h lists the other keys.\n"
+	"\n"
+	"Exit status:\n"
+	"  0       the guest powered off\n"
+	"  1       the machine could not be started, or failed\n"
+	"  2       wrong options\n"
+	"  3       the guest reset itself, with --no-reboot\n"
+	"  4       the guest reported a panic (pvpanic)\n"
+	"  5       triple fault\n"
+	"  128+N   ended by signal N; 130 also by Ctrl-A x\n"
+	"  other   with --debug-exit: the value V that the guest wrote gives (V * 2 + 1) modulo 256\n"
+	"\n"
+	"Examples:\n"
+	"  tenon run -k /boot/vmlinuz -i /boot/initrd.img -a console=ttyS0\n"
+	"  tenon run -k vmlinuz -m 2G -c 2 --disk root.img -a \"console=ttyS0 root=/dev/vda1\"\n"
+	"  tenon run -k vmlinuz -i test.cpio -a \"console=ttyS0 panic=-1\" --no-reboot </dev/null >log\n";
+
+static int read_memory(const char *arg, uint64_t *memory)
+{
+	int ret = parse_size(arg, memory);
+
+	if (ret == -EINVAL) {
+		msg_error("--memory: '%s' is not a size. Give a number and a unit, as in 512M or 2G", arg);
+		return ret;
+	}
+	if (ret || *memory > MEMORY_MAX) {
+		msg_error("--memory: '%s' is more than a guest can have. Give %lluG at most", arg,
+			  MEMORY_MAX >> 30);
+		return -ERANGE;
+	}
+	if (*memory < MEMORY_MIN) {
+		msg_error("--memory: %llu bytes ('%s') are too little for a system. Give at least %lluM%s",
+			  (unsigned long long)*memory, arg, MEMORY_MIN / MIB,
+			  arg[strspn(arg, "0123456789")] ? "" : "; a number without a unit counts bytes");
+		return -ERANGE;
+	}
+	if (*memory % MEMORY_UNIT) {
+		msg_error("--memory: '%s' is not a multiple of the page size. Give a multiple of 4K", arg);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int read_accel(const char *arg, const struct accel_ops **accel)
+{
+	char names[256] = "auto", why[512] = "";
+	size_t n;
+
+	if (!strcmp(arg, "auto")) {
+		for (unsigned int i = 0; accel_table[i]; i++) {
+			if (accel_table[i]->probe(why, sizeof(why))) {
+				*accel = accel_table[i];
+				return 0;
+			}
+		}
+		msg_error("no way of running guest code is usable here. `tenon info` says why: %s", why);
+		return -ENODEV;
+	}
+	*accel = accel_by_name(arg);
+	if (!*accel) {
+		for (unsigned int i = 0; accel_table[i]; i++) {
+			n = strlen(names);
+			snprintf(names + n, sizeof(names) - n, ", %s", accel_table[i]->name);
+		}
+		msg_error("--accel: there is no '%s' in this version. Choose from %s; see tenon info", arg,
+			  names);
+		return -EINVAL;
+	}
+	if (!(*accel)->probe(why, sizeof(why))) {
+		msg_error("--accel %s is not usable on this host: %s", arg, why);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+/* A file that will be read later; seen now, so that the message names the option. */
+static int check_file(const char *option, const char *path)
+{
+	struct stat st;
+	int fd, ret = 0;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		ret = -errno;
+		msg_error("%s: open '%s': %s. %s", option, path, strerror(-ret),
+			  ret == -EACCES ? "Make it readable, or run tenon as a user who may read it"
+					 : "Check the path");
+	} else if (S_ISDIR(st.st_mode)) {
+		msg_error("%s: '%s' is a directory. Name the file in it", option, path);
+		ret = -EISDIR;
+	} else if (!S_ISREG(st.st_mode)) {
+		msg_error("%s: '%s' is not a regular file. Copy its contents to one first", option, path);
+		ret = -EINVAL;
+	} else if (!st.st_size) {
+		msg_error("%s: '%s' is empty. Was its download or build interrupted?", option, path);
+		ret = -EINVAL;
+	}
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/* What is possible in principle, but not on this host. */
+static int check_host(const struct vm_config *config)
+{
+	unsigned int cpus = host_cpus();
+	uint64_t ram = 0, total = host_memory(&ram);
+
+	if (total && config->memory > total) {
+		msg_error("--memory: the guest was to have %llu MiB, and this host has %llu MiB with its "
+			  "swap. Give it less, as in --memory %lluM",
+			  (unsigned long long)(config->memory / MIB),
+			  (unsigned long long)(total / MIB), (unsigned long long)(total / MIB / 2));
+		return -ENOMEM;
+	}
+	if (ram && config->memory > ram - ram / 8)
+		msg_warn("the guest may use %llu of the host's %llu MiB of memory: expect swapping",
+			 (unsigned long long)(config->memory / MIB), (unsigned long long)(ram / MIB));
+	if (config->cpus > cpus)
+		msg_warn("the guest has %u processors on %u of the host: it gets slower, not faster, by that",
+			 config->cpus, cpus);
+	return 0;
+}
+
+/* -1: go on; otherwise the exit status. */
+static int read_options(int argc, char **argv, struct vm_config *config)
+{
+	const char *accel = "auto";
+	uint64_t val;
+	int opt, ret;
+
+	opterr = 0;
+	while ((opt = getopt_long(argc, argv, ":k:i:a:m:c:h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'k':
+			config->kernel = optarg;
+			break;
+		case 'i':
+			config->initrd = optarg;
+			break;
+		case 'a':
+			config->append = optarg;
+			break;
+		case 'm':
+			if (read_memory(optarg, &config->memory))
+				return VM_END_USAGE;
+			break;
+		case 'c':
+			if (parse_uint(optarg, 1, CPUS_MAX, &val)) {
+				msg_error("--cpus: '%s' is no number of processors. Give 1 to %u", optarg,
+					  CPUS_MAX);
+				return VM_END_USAGE;
+			}
+			config->cpus = (unsigned int)val;
+			break;
+		case OPT_CPU:
+			config->cpu = optarg;
+			break;
+		case OPT_DISK:
+			if (config->nr_disks == VM_MAX_DISKS) {
+				msg_error("--disk: '%s' is one too many. Give %u at most", optarg,
+					  VM_MAX_DISKS);
+				return VM_END_USAGE;
+			}
+			if (parse_disk(optarg, &config->disk[config->nr_disks])) {
+				msg_error("--disk: no file name. Give --disk FILE or --disk FILE,ro");
+				return VM_END_USAGE;
+			}
+			config->nr_disks++;
+			break;
+		case OPT_ACCEL:
+			accel = optarg;
+			break;
+		case OPT_DEBUG_EXIT:
+			/* The port is four bytes wide. */
+			if (parse_uint(optarg, 0, 0xfffc, &val)) {
+				msg_error("--debug-exit: '%s' is no I/O port. Give 0 to 0xfffc, as in 0xf4",
+					  optarg);
+				return VM_END_USAGE;
+			}
+			config->debug_exit_port = (int)val;
+			break;
+		case OPT_NO_REBOOT:
+			config->no_reboot = true;
+			break;
+		case OPT_STATS:
+			config->stats = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_OK;
+		case ':':
+			msg_error("the option '%s' needs a value. See tenon run --help", argv[optind - 1]);
+			return VM_END_USAGE;
+		default:
+			if (optopt && optopt < 256)
+				msg_error("there is no option '-%c'. See tenon run --help", optopt);
+			else if (optopt)
+				msg_error("the option '%s' takes no value. See tenon run --help",
+					  argv[optind - 1]);
+			else
+				msg_error("there is no option '%s', or it is short for several. See tenon "
+					  "run --help", argv[optind - 1]);
+			return VM_END_USAGE;
+		}
+	}
+	if (optind < argc) {
+		msg_error("'%s' belongs to no option. Is it a kernel? Then: --kernel %s. If it is part of "
+			  "the kernel's command line, put all of that in quotes", argv[optind], argv[optind]);
+		return VM_END_USAGE;
+	}
+	if (!config->kernel) {
+		msg_error("nothing to run: no kernel was given. Name one, as in --kernel /boot/vmlinuz");
+		return VM_END_USAGE;
+	}
+	ret = read_accel(accel, &config->accel);
+	if (ret)
+		return ret == -EINVAL ? VM_END_USAGE : VM_END_ERROR;
+	return -1;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct vm_config config = {
+		.memory = MEMORY_DEFAULT,
+		.cpus = 1,
+		.debug_exit_port = -1,
+	};
+	int end = read_options(argc, argv, &config);
+
+	if (end >= 0)
+		return end;
+	if (check_file("--kernel", config.kernel) ||
+	    (config.initrd && check_file("--initrd", config.initrd)) || check_host(&config))
+		return VM_END_ERROR;
+	end = vm_run(&config);
+	return end >= VM_END_DEBUG_EXIT ? (end - VM_END_DEBUG_EXIT) & 0xff : end;
+}

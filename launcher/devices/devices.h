@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * devices.h - the devices of a PC that sit at fixed ports
+ */
+#ifndef TENON_DEVICES_H
+#define TENON_DEVICES_H
+
+#include "../vm.h"
+
+extern const struct device_ops serial_device;		/* 16550A at 0x3f8, IRQ 4, on stdin and stdout */
+extern const struct device_ops rtc_device;		/* MC146818 and CMOS at 0x70, IRQ 8 */
+extern const struct device_ops i8042_device;		/* keyboard controller at 0x60/0x64, port 0x92 */
+extern const struct device_ops debug_exit_device;	/* config.debug_exit_port; nothing if that is -1 */
+extern const struct device_ops pvpanic_device;		/* 0x505 */
+
+#define SERIAL_COM1_BASE	0x3f8
+#define SERIAL_COM1_IRQ		4
+#define RTC_BASE		0x70
+#define RTC_IRQ			8
+#define PVPANIC_BASE		0x505
+
+#endif /* TENON_DEVICES_H */

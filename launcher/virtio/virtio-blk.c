@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * virtio-blk.c - virtio block device
+ *
+ * Virtual I/O Device (VIRTIO) Version 1.2, "Block Device". Requests run on a few threads of the device's own, several
+ * at a time and in any order; a flush covers what was completed before it was submitted, which needs no order.
+ *
+ * If the driver negotiates VIRTIO_BLK_F_FLUSH it knows of the host's cache and flushes it; otherwise, or when it
+ * clears the writeback field, every write is on stable storage before it completes.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+
+#include "../block/block.h"
+#include "../msg.h"
+#include "virtio.h"
+
+#define BLK_THREADS	4
+/* Segments of a request, less header and status, plus what RAM boundaries may split. */
+#define BLK_IOV_MAX	(VQ_MAX_SEGS + 8)
+
+_Static_assert(sizeof(struct virtio_blk_outhdr) == 16, "request header");
+
+struct vblk {
+	struct virtio_dev vdev;
+	struct block block;
+	char id[VIRTIO_BLK_ID_BYTES];
+
+	/* owned by vdev.lock */
+	pthread_cond_t work, idle;
+	unsigned int busy;		/* threads that have a request in hand */
+	bool writeback;
+	bool stop;
+
+	pthread_t thread[BLK_THREADS];
+	unsigned int nr_threads;
+};
+
+struct vblk_set {
+	unsigned int nr;
+	struct vblk *disk[VM_MAX_DISKS];
+};
+
+/* A request */
+
+struct request {
+	struct vq_elem elem;
+	struct iovec iov[BLK_IOV_MAX];
+	struct {
+		uint64_t gpa, len;
+	} map[BLK_IOV_MAX];
+	unsigned int nr;
+};
+
+/* Copy @len bytes at offset @off of the readable (or writable) part of the chain. */
+static bool copy_chain(struct vm *vm, const struct vq_elem *elem, bool in, uint64_t off, void *buf, uint64_t len)
+{
+	unsigned int i = in ? elem->nr_out : 0, end = in ? elem->nr_out + elem->nr_in : elem->nr_out;
+
+	for (; i < end && len; i++) {
+		uint64_t part = elem->seg[i].len;
+
+		if (off >= part) {
+			off -= part;
+			continue;
+		}
+		part -= off;
+		if (part > len)
+			part = len;
+		if (in ? !dma_write(vm, elem->seg[i].gpa + off, buf, part) : !dma_read(vm, elem->seg[i].gpa + off, buf, part))
+			return false;
+		buf = (char *)buf + part;
+		len -= part;
+		off = 0;
+	}
+	return !len;
+}
+
+static void unmap_data(struct vm *vm, struct request *req, bool in)
+{
+	while (req->nr) {
+		req->nr--;
+		vm->config.accel->dma_unmap(vm, req->map[req->nr].gpa, req->map[req->nr].len, in);
+	}
+}
+
+/* Host addresses of @len bytes from offset @off of the readable (or writable) part. */
+static bool map_data(struct vm *vm, struct request *req, bool in, uint64_t off, uint64_t len)
+{
+	const struct vq_elem *elem = &req->elem;
+	unsigned int i = in ? elem->nr_out : 0, end = in ? elem->nr_out + elem->nr_in : elem->nr_out;
+
+	req->nr = 0;
+	for (; i < end && len; i++) {
+		uint64_t gpa = elem->seg[i].gpa, left = elem->seg[i].len;
+
+		if (off >= left) {
+			off -= left;
+			continue;
+		}
+		gpa += off;
+		left -= off;
+		off = 0;
+		if (left > len)
+			left = len;
+		len -= left;
+		while (left) {
+			uint64_t part = left;
+			void *host = req->nr < BLK_IOV_MAX ? vm->config.accel->dma_map(vm, gpa, &part, in) : NULL;
+
+			if (!host || !part) {
+				unmap_data(vm, req, in);
+				return false;
+			}
+			req->iov[req->nr] = (struct iovec){ host, part };
+			req->map[req->nr].gpa = gpa;
+			req->map[req->nr].len = part;
+			req->nr++;
+			gpa += part;
+			left -= part;
+		}
+	}
+	return !len;
+}
+
+static uint8_t read_write(struct vblk *blk, struct request *req, bool in, uint64_t sector, bool sync)
+{
+	uint64_t len = in ? req->elem.in_len - 1u : req->elem.out_len - sizeof(struct virtio_blk_outhdr);
+	uint64_t nr = len / BLOCK_SECTOR, capacity = blk->block.size / BLOCK_SECTOR;
+	struct vm *vm = blk->vdev.vm;
+	int err;
+
+	if (len % BLOCK_SECTOR || sector > capacity || nr > capacity - sector || (!in && blk->block.readonly))
+		return VIRTIO_BLK_S_IOERR;
+	if (!map_data(vm, req, in, in ? 0 : sizeof(struct virtio_blk_outhdr), len))
+		return VIRTIO_BLK_S_IOERR;
+	if (in)
+		err = block_read(&blk->block, req->iov, req->nr, sector * BLOCK_SECTOR);
+	else
+		err = block_write(&blk->block, req->iov, req->nr, sector * BLOCK_SECTOR, sync);
+	unmap_data(vm, req, in);
+	return err ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+}
+
+/* Execute a request without any lock. Returns how much was written to the chain, or 0 if it makes no sense at all. */
+static uint32_t handle(struct vblk *blk, struct request *req, bool sync)
+{
+	struct vq_elem *elem = &req->elem;
+	struct vm *vm = blk->vdev.vm;
+	struct virtio_blk_outhdr hdr;
+	uint32_t written = 1;
+	uint8_t status;
+
+	if (elem->out_len < sizeof(hdr) || !elem->in_len || !copy_chain(vm, elem, false, 0, &hdr, sizeof(hdr)))
+		return 0;
+	switch (le32toh(hdr.type)) {
+	case VIRTIO_BLK_T_IN:
+		status = read_write(blk, req, true, le64toh(hdr.sector), false);
+		if (status == VIRTIO_BLK_S_OK)
+			written = elem->in_len;
+		break;
+	case VIRTIO_BLK_T_OUT:
+		status = read_write(blk, req, false, le64toh(hdr.sector), sync);
+		break;
+	case VIRTIO_BLK_T_FLUSH:
+		status = !blk->block.readonly && block_flush(&blk->block) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+		break;
+	case VIRTIO_BLK_T_GET_ID:
+		status = VIRTIO_BLK_S_IOERR;
+		if (elem->in_len - 1 >= sizeof(blk->id) && copy_chain(vm, elem, true, 0, blk->id, sizeof(blk->id))) {
+			status = VIRTIO_BLK_S_OK;
+			written = sizeof(blk->id) + 1;
+		}
+		break;
+	default:
+		status = VIRTIO_BLK_S_UNSUPP;
+	}
+	return copy_chain(vm, elem, true, elem->in_len - 1u, &status, 1) ? written : 0;
+}
+
+static void *blk_thread(void *opaque)
+{
+	struct vblk *blk = opaque;
+	struct virtio_dev *dev = &blk->vdev;
+	struct virtqueue *vq = &dev->vq[0];
+	struct request *req = malloc(sizeof(*req));
+
+	pthread_mutex_lock(&dev->lock);
+	if (!req)
+		virtio_needs_reset(dev, "out of memory");
+	while (!blk->stop && req) {
+		uint32_t written;
+		bool sync;
+		int got = virtio_queue_live(dev, 0) ? vq_pop(vq, &req->elem) : 0;
+
+		if (got < 0) {
+			virtio_needs_reset(dev, vq->broken);
+			continue;
+		}
+		if (!got) {
+			if (virtio_queue_live(dev, 0) && vq_rearm(vq)) {
+				if (vq->broken)
+					virtio_needs_reset(dev, vq->broken);
+				continue;
+			}
+			pthread_cond_wait(&blk->work, &dev->lock);
+			continue;
+		}
+		blk->busy++;
+		sync = !blk->writeback;
+		if (blk->busy < BLK_THREADS && vq_pending(vq))
+			pthread_cond_signal(&blk->work);
+		pthread_mutex_unlock(&dev->lock);
+		written = handle(blk, req, sync);
+		pthread_mutex_lock(&dev->lock);
+		blk->busy--;
+		if (virtio_queue_live(dev, 0)) {
+			if (written)
+				virtio_push(dev, 0, req->elem.head, written);
+			else
+				virtio_needs_reset(dev, "request without header or status");
+		}
+		if (!blk->busy)
+			pthread_cond_broadcast(&blk->idle);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	free(req);
+	return NULL;
+}
+
+/* Device ops */
+
+static void blk_config_read(struct virtio_dev *dev, void *config)
+{
+	struct vblk *blk = (struct vblk *)dev;
+	struct virtio_blk_config cfg = {
+		.capacity = htole64(blk->block.size / BLOCK_SECTOR),
+		.seg_max = htole32(VQ_MAX_SEGS - 2),
+		.blk_size = htole32(BLOCK_SECTOR),
+		.wce = blk->writeback,
+	};
+
+	memcpy(config, &cfg, sizeof(cfg));
+}
+
+static void blk_config_written(struct virtio_dev *dev, const void *config, unsigned int off, unsigned int len)
+{
+	struct vblk *blk = (struct vblk *)dev;
+	unsigned int at = offsetof(struct virtio_blk_config, wce);
+
+	if (virtio_has(dev, VIRTIO_BLK_F_CONFIG_WCE) && off <= at && off + len > at)
+		blk->writeback = ((const uint8_t *)config)[at] & 1;
+}
+
+static void blk_start(struct virtio_dev *dev)
+{
+	struct vblk *blk = (struct vblk *)dev;
+
+	if (!virtio_has(dev, VIRTIO_BLK_F_CONFIG_WCE))
+		blk->writeback = virtio_has(dev, VIRTIO_BLK_F_FLUSH);
+	/* Requests may have been queued before. */
+	pthread_cond_signal(&blk->work);
+}
+
+static void blk_notify(struct virtio_dev *dev, unsigned int queue)
+{
+	(void)queue;
+	pthread_cond_signal(&((struct vblk *)dev)->work);
+}
+
+static void blk_quiesce(struct virtio_dev *dev)
+{
+	struct vblk *blk = (struct vblk *)dev;
+
+	while (blk->busy)
+		pthread_cond_wait(&blk->idle, &dev->lock);
+	blk->writeback = true;
+}
+
+static const struct virtio_ops blk_ops = {
+	.name = "virtio-blk",
+	.id = 2,
+	.class = { 0x00, 0x80, 0x01 },	/* mass storage, other */
+	.nr_queues = 1,
+	.config_size = sizeof(struct virtio_blk_config),
+	.config_read = blk_config_read,
+	.config_written = blk_config_written,
+	.start = blk_start,
+	.notify = blk_notify,
+	.quiesce = blk_quiesce,
+};
+
+_Static_assert(offsetof(struct vblk, vdev) == 0, "the casts above");
+
+/* Creation */
+
+static void disk_exit(struct vblk *blk)
+{
+	unsigned int i;
+
+	pthread_mutex_lock(&blk->vdev.lock);
+	blk->stop = true;
+	pthread_cond_broadcast(&blk->work);
+	pthread_mutex_unlock(&blk->vdev.lock);
+	for (i = 0; i < blk->nr_threads; i++)
+		pthread_join(blk->thread[i], NULL);
+	virtio_exit(&blk->vdev);
+	pthread_cond_destroy(&blk->idle);
+	pthread_cond_destroy(&blk->work);
+	block_close(&blk->block);
+	free(blk);
+}
+
+static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int nr, struct vblk **out)
+{
+	struct vblk *blk = calloc(1, sizeof(*blk));
+	int err;
+
+	if (!blk)
+		return -ENOMEM;
+	err = block_open(&blk->block, config->path, config->readonly);
+	if (err)
+		goto err_free;
+	memcpy(blk->id, "tenon-disk0", 11);
+	blk->id[10] = '0' + nr % 10;
+	blk->writeback = true;
+	pthread_cond_init(&blk->work, NULL);
+	pthread_cond_init(&blk->idle, NULL);
+	blk->vdev.ops = &blk_ops;
+	blk->vdev.offered = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH;
+	blk->vdev.offered |= config->readonly ? 1ull << VIRTIO_BLK_F_RO : 1ull << VIRTIO_BLK_F_CONFIG_WCE;
+	err = virtio_init(&blk->vdev, vm);
+	if (err)
+		goto err_close;
+	for (; blk->nr_threads < BLK_THREADS; blk->nr_threads++) {
+		err = -pthread_create(&blk->thread[blk->nr_threads], NULL, blk_thread, blk);
+		if (!err)
+			continue;
+		msg_error("start a thread for disk '%s': %s. Raise the limit of processes (ulimit -u)", config->path,
+			  strerror(-err));
+		disk_exit(blk);
+		return err;
+	}
+	*out = blk;
+	return 0;
+
+err_close:
+	pthread_cond_destroy(&blk->idle);
+	pthread_cond_destroy(&blk->work);
+	block_close(&blk->block);
+err_free:
+	free(blk);
+	return err;
+}
+
+static void vblk_exit(struct vm *vm, void *state)
+{
+	struct vblk_set *set = state;
+
+	(void)vm;
+	if (!set)
+		return;
+	while (set->nr)
+		disk_exit(set->disk[--set->nr]);
+	free(set);
+}
+
+static int vblk_init(struct vm *vm, void **state)
+{
+	struct vblk_set *set = calloc(1, sizeof(*set));
+	int err = set ? 0 : -ENOMEM;
+
+	while (!err && set->nr < vm->config.nr_disks && set->nr < VM_MAX_DISKS) {
+		err = disk_init(vm, &vm->config.disk[set->nr], set->nr, &set->disk[set->nr]);
+		if (!err)
+			set->nr++;
+	}
+	if (err) {
+		vblk_exit(vm, set);
+		return err;
+	}
+	*state = set;
+	return 0;
+}
+
+/* Resets come through the PCI host. */
+const struct device_ops virtio_blk_device = {
+	.name = "virtio-blk",
+	.init = vblk_init,
+	.exit = vblk_exit,
+};

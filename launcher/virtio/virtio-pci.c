@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * virtio-pci.c - virtio 1.x over PCI
+ *
+ * Virtual I/O Device (VIRTIO) Version 1.2, "Virtio Over PCI Bus". Modern only: no I/O BAR, device ids from 0x1040.
+ * BAR 4 holds all register structures, a page each; BAR 1 the MSI-X table.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/pci_regs.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_pci.h>
+#include <linux/virtio_ring.h>
+
+#include "../msg.h"
+#include "virtio.h"
+
+#define REG_BAR			4
+#define MSIX_BAR		1
+#define REG_COMMON		0x0000u
+#define REG_ISR			0x1000u
+#define REG_DEVICE		0x2000u
+#define REG_NOTIFY		0x3000u
+#define REG_BAR_SIZE		0x4000u
+#define REG_PAGE		0x1000u
+#define NOTIFY_MULTIPLIER	4u
+
+#define ISR_QUEUE		1u
+#define ISR_CONFIG		2u
+#define CONFIG_MAX		256u
+
+_Static_assert(offsetof(struct virtio_pci_common_cfg, queue_used_hi) == 52, "common configuration layout");
+
+/* The public part is what a worker uses: with dev->lock held. */
+
+bool virtio_queue_live(const struct virtio_dev *dev, unsigned int n)
+{
+	return (dev->status & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_NEEDS_RESET)) == VIRTIO_CONFIG_S_DRIVER_OK &&
+	       dev->vq[n].enabled && !dev->vq[n].broken && pci_bus_master(&dev->pci);
+}
+
+static void interrupt(struct virtio_dev *dev, uint16_t vector, uint8_t cause)
+{
+	if (pci_msix_enabled(&dev->pci)) {
+		pci_msix_notify(&dev->pci, vector);	/* VIRTIO_MSI_NO_VECTOR is out of range: nothing is sent */
+		return;
+	}
+	dev->isr |= cause;
+	pci_set_intx(&dev->pci, true);
+}
+
+void virtio_needs_reset(struct virtio_dev *dev, const char *why)
+{
+	if (dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
+		return;
+	msg_warn("%s: the guest's driver broke the protocol (%s); the device stops until it is reset", dev->ops->name,
+		 why);
+	dev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	if (dev->status & VIRTIO_CONFIG_S_DRIVER_OK) {
+		dev->config_generation++;
+		interrupt(dev, dev->config_vector, ISR_CONFIG);
+	}
+}
+
+void virtio_push(struct virtio_dev *dev, unsigned int queue, uint16_t head, uint32_t written)
+{
+	struct virtqueue *vq = &dev->vq[queue];
+
+	if (vq_push(vq, head, written)) {
+		virtio_needs_reset(dev, vq->broken);
+		return;
+	}
+	if (vq_wants_interrupt(vq))
+		interrupt(dev, vq->vector, ISR_QUEUE);
+}
+
+/* Device status */
+
+/* Called with vm->lock held or at exit; takes dev->lock. */
+static void virtio_reset(struct virtio_dev *dev)
+{
+	unsigned int i;
+
+	pthread_mutex_lock(&dev->lock);
+	dev->status = 0;		/* from here on no worker takes anything up */
+	dev->ops->quiesce(dev);
+	dev->features = 0;
+	dev->isr = 0;
+	dev->config_vector = VIRTIO_MSI_NO_VECTOR;
+	dev->offered_select = 0;
+	dev->features_select = 0;
+	dev->queue_select = 0;
+	for (i = 0; i < dev->ops->nr_queues; i++)
+		dev->vq[i] = (struct virtqueue){
+			.vm = dev->vm,
+			.size = VQ_MAX_SIZE,
+			.vector = VIRTIO_MSI_NO_VECTOR,
+		};
+	pci_set_intx(&dev->pci, false);
+	pthread_mutex_unlock(&dev->lock);
+}
+
+static void write_status(struct virtio_dev *dev, uint8_t val)
+{
+	uint8_t old = dev->status;
+	unsigned int i;
+
+	/* Bits are only ever added; all that takes them away is a reset. */
+	val |= old;
+	if ((val & ~old & VIRTIO_CONFIG_S_FEATURES_OK) &&
+	    ((dev->features & ~dev->offered) || !virtio_has(dev, VIRTIO_F_VERSION_1)))
+		val &= ~VIRTIO_CONFIG_S_FEATURES_OK;
+	if (!(val & VIRTIO_CONFIG_S_FEATURES_OK))
+		val &= ~VIRTIO_CONFIG_S_DRIVER_OK;
+	dev->status = val;
+	if (!(val & ~old & VIRTIO_CONFIG_S_DRIVER_OK))
+		return;
+	if (dev->ops->start)
+		dev->ops->start(dev);
+	for (i = 0; i < dev->ops->nr_queues; i++)
+		if (dev->vq[i].enabled && dev->vq[i].broken)
+			virtio_needs_reset(dev, dev->vq[i].broken);
+}
+
+static void enable_queue(struct virtio_dev *dev, struct virtqueue *vq)
+{
+	if (vq->enabled || !(dev->status & VIRTIO_CONFIG_S_FEATURES_OK))
+		return;
+	vq->event_idx = virtio_has(dev, VIRTIO_RING_F_EVENT_IDX);
+	vq->indirect = virtio_has(dev, VIRTIO_RING_F_INDIRECT_DESC);
+	vq->enabled = true;
+	if (vq_start(vq))
+		virtio_needs_reset(dev, vq->broken);
+}
+
+/* Common configuration */
+
+static struct virtqueue *selected(struct virtio_dev *dev)
+{
+	return dev->queue_select < dev->ops->nr_queues ? &dev->vq[dev->queue_select] : NULL;
+}
+
+/* The register that starts at @off, as one number; *len is its width. */
+static uint64_t common_get(struct virtio_dev *dev, unsigned int off, unsigned int *len)
+{
+	const struct virtqueue *vq = selected(dev);
+
+	*len = 4;
+	switch (off) {
+	case VIRTIO_PCI_COMMON_DFSELECT:
+		return dev->offered_select;
+	case VIRTIO_PCI_COMMON_DF:
+		return dev->offered_select < 2 ? (uint32_t)(dev->offered >> 32 * dev->offered_select) : 0;
+	case VIRTIO_PCI_COMMON_GFSELECT:
+		return dev->features_select;
+	case VIRTIO_PCI_COMMON_GF:
+		return dev->features_select < 2 ? (uint32_t)(dev->features >> 32 * dev->features_select) : 0;
+	}
+	*len = 1;
+	switch (off) {
+	case VIRTIO_PCI_COMMON_STATUS:
+		return dev->status;
+	case VIRTIO_PCI_COMMON_CFGGENERATION:
+		return dev->config_generation;
+	}
+	*len = 2;
+	switch (off) {
+	case VIRTIO_PCI_COMMON_MSIX:
+		return dev->config_vector;
+	case VIRTIO_PCI_COMMON_NUMQ:
+		return dev->ops->nr_queues;
+	case VIRTIO_PCI_COMMON_Q_SELECT:
+		return dev->queue_select;
+	case VIRTIO_PCI_COMMON_Q_SIZE:
+		return vq ? vq->size : 0;
+	case VIRTIO_PCI_COMMON_Q_MSIX:
+		return vq ? vq->vector : VIRTIO_MSI_NO_VECTOR;
+	case VIRTIO_PCI_COMMON_Q_ENABLE:
+		return vq && vq->enabled;
+	case VIRTIO_PCI_COMMON_Q_NOFF:
+		return vq ? dev->queue_select : 0;
+	}
+	*len = 8;
+	switch (off) {
+	case VIRTIO_PCI_COMMON_Q_DESCLO:
+		return vq ? vq->desc : 0;
+	case VIRTIO_PCI_COMMON_Q_AVAILLO:
+		return vq ? vq->avail : 0;
+	case VIRTIO_PCI_COMMON_Q_USEDLO:
+		return vq ? vq->used : 0;
+	}
+	*len = 1;
+	return 0;
+}
+
+static uint64_t common_read(struct virtio_dev *dev, unsigned int off, unsigned int len)
+{
+	unsigned int width, back;
+	uint64_t val;
+
+	/* Addresses are read in halves, and a cautious driver may read a number in bytes. */
+	for (back = 0; back < 8 && back <= off; back++) {
+		val = common_get(dev, off - back, &width);
+		if (back < width)
+			break;
+	}
+	if (back >= 8 || back > off)
+		return 0;
+	val >>= 8 * back;
+	return len < 8 ? val & ((1ull << 8 * len) - 1) : val;
+}
+
+static void set_address(struct virtqueue *vq, uint64_t *addr, unsigned int shift, uint64_t val, unsigned int len)
+{
+	if (!vq || vq->enabled)
+		return;
+	if (len == 8 && !shift)
+		*addr = val;
+	else if (len == 4)
+		*addr = (*addr & ~(0xffffffffull << shift)) | (val & 0xffffffff) << shift;
+}
+
+static uint16_t vector_or_none(struct virtio_dev *dev, uint16_t vector)
+{
+	return vector < dev->pci.msix_nr ? vector : VIRTIO_MSI_NO_VECTOR;
+}
+
+static void common_write(struct virtio_dev *dev, unsigned int off, uint64_t val, unsigned int len)
+{
+	struct virtqueue *vq = selected(dev);
+
+	switch (off) {
+	case VIRTIO_PCI_COMMON_DFSELECT:
+		dev->offered_select = val;
+		break;
+	case VIRTIO_PCI_COMMON_GFSELECT:
+		dev->features_select = val;
+		break;
+	case VIRTIO_PCI_COMMON_GF:
+		if (dev->features_select > 1 || (dev->status & VIRTIO_CONFIG_S_FEATURES_OK))
+			break;
+		dev->features &= ~(0xffffffffull << 32 * dev->features_select);
+		dev->features |= (uint64_t)(uint32_t)val << 32 * dev->features_select;
+		break;
+	case VIRTIO_PCI_COMMON_MSIX:
+		dev->config_vector = vector_or_none(dev, val);
+		break;
+	case VIRTIO_PCI_COMMON_STATUS:
+		write_status(dev, val);
+		break;
+	case VIRTIO_PCI_COMMON_Q_SELECT:
+		dev->queue_select = val;
+		break;
+	case VIRTIO_PCI_COMMON_Q_SIZE:
+		val &= 0xffff;
+		if (vq && !vq->enabled && val && val <= VQ_MAX_SIZE && !(val & (val - 1)))
+			vq->size = val;
+		break;
+	case VIRTIO_PCI_COMMON_Q_MSIX:
+		if (vq)
+			vq->vector = vector_or_none(dev, val);
+		break;
+	case VIRTIO_PCI_COMMON_Q_ENABLE:
+		if (vq && (val & 0xffff) == 1)
+			enable_queue(dev, vq);
+		break;
+	case VIRTIO_PCI_COMMON_Q_DESCLO:
+	case VIRTIO_PCI_COMMON_Q_DESCHI:
+		set_address(vq, &vq->desc, off == VIRTIO_PCI_COMMON_Q_DESCHI ? 32 : 0, val, len);
+		break;
+	case VIRTIO_PCI_COMMON_Q_AVAILLO:
+	case VIRTIO_PCI_COMMON_Q_AVAILHI:
+		set_address(vq, &vq->avail, off == VIRTIO_PCI_COMMON_Q_AVAILHI ? 32 : 0, val, len);
+		break;
+	case VIRTIO_PCI_COMMON_Q_USEDLO:
+	case VIRTIO_PCI_COMMON_Q_USEDHI:
+		set_address(vq, &vq->used, off == VIRTIO_PCI_COMMON_Q_USEDHI ? 32 : 0, val, len);
+		break;
+	}
+}
+
+/* Device configuration */
+
+static uint64_t config_read(struct virtio_dev *dev, unsigned int off, unsigned int len)
+{
+	uint8_t config[CONFIG_MAX] = { 0 };
+	uint64_t val = 0;
+
+	dev->ops->config_read(dev, config);
+	if (off + len <= dev->ops->config_size)
+		memcpy(&val, config + off, len);
+	return val;
+}
+
+static void config_write(struct virtio_dev *dev, unsigned int off, uint64_t val, unsigned int len)
+{
+	uint8_t config[CONFIG_MAX] = { 0 };
+
+	if (!dev->ops->config_written || off + len > dev->ops->config_size)
+		return;
+	dev->ops->config_read(dev, config);
+	memcpy(config + off, &val, len);
+	dev->ops->config_written(dev, config, off, len);
+}
+
+/* The register BAR */
+
+static uint64_t reg_read(void *opaque, uint64_t off, unsigned int len)
+{
+	struct virtio_dev *dev = opaque;
+	uint64_t val = 0;
+
+	pthread_mutex_lock(&dev->lock);
+	switch (off & ~(uint64_t)(REG_PAGE - 1)) {
+	case REG_COMMON:
+		val = common_read(dev, off - REG_COMMON, len);
+		break;
+	case REG_ISR:
+		if (off == REG_ISR) {
+			val = dev->isr;
+			dev->isr = 0;
+			pci_set_intx(&dev->pci, false);
+		}
+		break;
+	case REG_DEVICE:
+		val = config_read(dev, off - REG_DEVICE, len);
+		break;
+	}
+	pthread_mutex_unlock(&dev->lock);
+	return val;
+}
+
+static void reg_write(void *opaque, uint64_t off, uint64_t val, unsigned int len)
+{
+	struct virtio_dev *dev = opaque;
+	unsigned int queue;
+
+	if (off == REG_COMMON + VIRTIO_PCI_COMMON_STATUS && !(val & 0xff)) {
+		virtio_reset(dev);
+		return;
+	}
+	pthread_mutex_lock(&dev->lock);
+	switch (off & ~(uint64_t)(REG_PAGE - 1)) {
+	case REG_COMMON:
+		common_write(dev, off - REG_COMMON, val, len);
+		break;
+	case REG_DEVICE:
+		config_write(dev, off - REG_DEVICE, val, len);
+		break;
+	case REG_NOTIFY:
+		queue = (off - REG_NOTIFY) / NOTIFY_MULTIPLIER;
+		if (queue < dev->ops->nr_queues && virtio_queue_live(dev, queue))
+			dev->ops->notify(dev, queue);
+		break;
+	}
+	pthread_mutex_unlock(&dev->lock);
+}
+
+static const struct region_ops reg_ops = { .read = reg_read, .write = reg_write };
+
+/*
+ * The configuration access capability is a window into BAR 4 for firmware that cannot map it: reads and writes of its
+ * data field are accesses at the offset that was written before.
+ */
+static bool window(struct virtio_dev *dev, unsigned int off, unsigned int len, uint32_t *at, uint32_t *width)
+{
+	const uint8_t *cap = dev->pci.cfg + dev->pci_cfg_cap;
+	unsigned int data = dev->pci_cfg_cap + sizeof(struct virtio_pci_cap);
+
+	*at = pci_get32(cap + offsetof(struct virtio_pci_cap, offset));
+	*width = pci_get32(cap + offsetof(struct virtio_pci_cap, length));
+	return dev->pci_cfg_cap && off < data + 4 && off + len > data &&
+	       cap[offsetof(struct virtio_pci_cap, bar)] == REG_BAR && (*width == 1 || *width == 2 || *width == 4) &&
+	       !(*at & (*width - 1)) && *at < REG_BAR_SIZE;
+}
+
+static struct virtio_dev *from_pci(struct pci_dev *pci)
+{
+	return (struct virtio_dev *)((char *)pci - offsetof(struct virtio_dev, pci));
+}
+
+static void virtio_cfg_read(struct pci_dev *pci, unsigned int off, unsigned int len)
+{
+	struct virtio_dev *dev = from_pci(pci);
+	uint32_t at, width;
+
+	if (window(dev, off, len, &at, &width))
+		pci_put32(pci->cfg + dev->pci_cfg_cap + sizeof(struct virtio_pci_cap), reg_read(dev, at, width));
+}
+
+static void virtio_cfg_written(struct pci_dev *pci, unsigned int off, unsigned int len)
+{
+	struct virtio_dev *dev = from_pci(pci);
+	uint32_t at, width, val;
+	unsigned int i;
+
+	if (window(dev, off, len, &at, &width)) {
+		val = pci_get32(pci->cfg + dev->pci_cfg_cap + sizeof(struct virtio_pci_cap));
+		if (width < 4)
+			val &= (1u << 8 * width) - 1;
+		reg_write(dev, at, val, width);
+	}
+	/* Bus mastering may have been switched on with requests waiting. */
+	if (off <= PCI_COMMAND && off + len > PCI_COMMAND) {
+		pthread_mutex_lock(&dev->lock);
+		for (i = 0; i < dev->ops->nr_queues; i++)
+			if (virtio_queue_live(dev, i))
+				dev->ops->notify(dev, i);
+		pthread_mutex_unlock(&dev->lock);
+	}
+}
+
+static void virtio_pci_reset(struct pci_dev *pci)
+{
+	virtio_reset(from_pci(pci));
+}
+
+/* Capabilities */
+
+static int add_virtio_cap(struct virtio_dev *dev, uint8_t type, uint32_t offset, uint32_t length, unsigned int extra)
+{
+	struct virtio_pci_notify_cap cap = {
+		.cap = {
+			.cap_len = sizeof(struct virtio_pci_cap) + extra,
+			.cfg_type = type,
+			.bar = REG_BAR,
+			.offset = htole32(offset),
+			.length = htole32(length),
+		},
+		.notify_off_multiplier = type == VIRTIO_PCI_CAP_NOTIFY_CFG ? htole32(NOTIFY_MULTIPLIER) : 0,
+	};
+
+	return pci_add_cap(&dev->pci, PCI_CAP_ID_VNDR, (const char *)&cap + 2, cap.cap.cap_len - 2);
+}
+
+static int add_caps(struct virtio_dev *dev)
+{
+	int err;
+
+	err = pci_msix_init(&dev->pci, dev->ops->nr_queues + 1, MSIX_BAR);
+	if (err)
+		return err;
+	if (add_virtio_cap(dev, VIRTIO_PCI_CAP_COMMON_CFG, REG_COMMON, REG_PAGE, 0) < 0 ||
+	    add_virtio_cap(dev, VIRTIO_PCI_CAP_ISR_CFG, REG_ISR, REG_PAGE, 0) < 0 ||
+	    add_virtio_cap(dev, VIRTIO_PCI_CAP_DEVICE_CFG, REG_DEVICE, REG_PAGE, 0) < 0 ||
+	    add_virtio_cap(dev, VIRTIO_PCI_CAP_NOTIFY_CFG, REG_NOTIFY, REG_PAGE, 4) < 0)
+		return -ENOSPC;
+	err = add_virtio_cap(dev, VIRTIO_PCI_CAP_PCI_CFG, 0, 0, 4);
+	if (err < 0)
+		return err;
+	dev->pci_cfg_cap = err;
+	dev->pci.cfg[err + offsetof(struct virtio_pci_cap, bar)] = 0;
+	dev->pci.wmask[err + offsetof(struct virtio_pci_cap, bar)] = 0xff;
+	memset(dev->pci.wmask + err + offsetof(struct virtio_pci_cap, offset), 0xff, 12);
+	return 0;
+}
+
+int virtio_init(struct virtio_dev *dev, struct vm *vm)
+{
+	struct pci_dev *pci = &dev->pci;
+	int err;
+
+	dev->vm = vm;
+	dev->vq = calloc(dev->ops->nr_queues, sizeof(*dev->vq));
+	if (!dev->vq)
+		return -ENOMEM;
+	dev->offered |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
+			1ull << VIRTIO_RING_F_EVENT_IDX;
+	pthread_mutex_init(&dev->lock, NULL);
+
+	pci->name = dev->ops->name;
+	pci_put16(pci->cfg + PCI_VENDOR_ID, 0x1af4);
+	pci_put16(pci->cfg + PCI_DEVICE_ID, 0x1040 + dev->ops->id);
+	pci->cfg[PCI_REVISION_ID] = 1;
+	memcpy(pci->cfg + PCI_CLASS_PROG, dev->ops->class, 3);
+	pci_put16(pci->cfg + PCI_SUBSYSTEM_VENDOR_ID, 0x1af4);
+	pci_put16(pci->cfg + PCI_SUBSYSTEM_ID, 0x1100);
+	pci->cfg[PCI_INTERRUPT_PIN] = 1;
+	pci->bar[REG_BAR] = (struct pci_bar){
+		.size = REG_BAR_SIZE,
+		.mem64 = true,
+		.prefetch = true,
+		.ops = &reg_ops,
+		.opaque = dev,
+	};
+	pci->cfg_read = virtio_cfg_read;
+	pci->cfg_written = virtio_cfg_written;
+	pci->reset = virtio_pci_reset;
+	err = add_caps(dev);
+	if (!err)
+		err = pci_add(vm->pci, pci, -1);
+	if (err) {
+		msg_error("put %s on the PCI bus: %s", dev->ops->name, strerror(-err));
+		pci_dev_exit(pci);
+		pthread_mutex_destroy(&dev->lock);
+		free(dev->vq);
+		return err;
+	}
+	virtio_reset(dev);
+	return 0;
+}
+
+void virtio_exit(struct virtio_dev *dev)
+{
+	virtio_reset(dev);
+	pci_dev_exit(&dev->pci);
+	pthread_mutex_destroy(&dev->lock);
+	free(dev->vq);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * virtio.h - virtio 1.x devices: queues, the PCI transport, what a device type provides
+ *
+ * Locks, outermost first: vm->lock (register accesses), dev->lock (all state of one device and its queues),
+ * then those of the PCI host and the back end. A device's worker takes dev->lock and never vm->lock, so that a vCPU
+ * which resets the device may wait for it.
+ */
+#ifndef TENON_VIRTIO_H
+#define TENON_VIRTIO_H
+
+#include <pthread.h>
+
+#include "../machine/pci.h"
+
+#define VQ_MAX_SIZE	256u		/* power of two */
+#define VQ_MAX_SEGS	256u		/* descriptors in one chain */
+
+/* A chain of descriptors, copied out of guest memory: first what the device reads, then what it writes. */
+struct vq_seg {
+	uint64_t gpa;
+	uint32_t len;
+};
+
+struct vq_elem {
+	uint16_t head;
+	unsigned int nr_out, nr_in;
+	uint32_t out_len, in_len;	/* the sums fit, or the chain is refused */
+	struct vq_seg seg[VQ_MAX_SEGS];
+};
+
+/* A split virtqueue. Owned by dev->lock. */
+struct virtqueue {
+	struct vm *vm;
+
+	/* as the driver sets it up; constant while enabled */
+	uint64_t desc, avail, used;
+	uint16_t size, vector;
+	bool enabled;
+
+	/* features */
+	bool event_idx, indirect;
+
+	/* progress */
+	uint16_t last_avail;		/* next entry of the available ring to look at */
+	uint16_t used_idx;		/* next entry of the used ring to fill */
+	uint16_t signalled;		/* used_idx at the last interrupt decision */
+	const char *broken;		/* why no more is read from this queue */
+};
+
+/* Check the addresses that the driver gave. 0, or -EINVAL with vq->broken set. */
+int vq_start(struct virtqueue *vq);
+/* Next chain: 1, 0 if there is none, -EPROTO if the driver gave nonsense (vq->broken says what). */
+int vq_pop(struct virtqueue *vq, struct vq_elem *elem);
+/* Give a chain back with @written bytes; -EPROTO as above. */
+int vq_push(struct virtqueue *vq, uint16_t head, uint32_t written);
+/* Does the driver want an interrupt for what was pushed since the last call? */
+bool vq_wants_interrupt(struct virtqueue *vq);
+/* Ask for notifications before going to sleep; true if more has arrived meanwhile. */
+bool vq_rearm(struct virtqueue *vq);
+bool vq_pending(struct virtqueue *vq);
+
+/* Copies to and from guest RAM while it runs; false if not all of it is RAM. */
+bool dma_read(struct vm *vm, uint64_t gpa, void *buf, uint64_t len);
+bool dma_write(struct vm *vm, uint64_t gpa, const void *buf, uint64_t len);
+
+struct virtio_dev;
+
+/* A device type. All of these are called with dev->lock held unless it says otherwise. */
+struct virtio_ops {
+	const char *name;
+	uint16_t id;			/* virtio device type */
+	uint8_t class[3];		/* PCI: programming interface, subclass, class */
+	unsigned int nr_queues;
+	unsigned int config_size;
+
+	void (*config_read)(struct virtio_dev *dev, void *config);	/* fill config_size bytes */
+	/* optional: the driver wrote [off, off + len) of a copy */
+	void (*config_written)(struct virtio_dev *dev, const void *config, unsigned int off, unsigned int len);
+	void (*start)(struct virtio_dev *dev);				/* optional: the driver is ready */
+	void (*notify)(struct virtio_dev *dev, unsigned int queue);
+	void (*quiesce)(struct virtio_dev *dev);	/* return when no worker is using a queue; may wait on dev->lock */
+};
+
+struct virtio_dev {
+	struct vm *vm;
+	const struct virtio_ops *ops;
+	uint64_t offered;		/* features */
+
+	pthread_mutex_t lock;
+	uint64_t features;		/* as the driver accepted them */
+	uint8_t status, isr, config_generation;
+	uint16_t config_vector;
+	uint32_t offered_select, features_select;
+	uint16_t queue_select;
+	struct virtqueue *vq;
+	uint8_t pci_cfg_cap;		/* offset of the configuration access capability */
+
+	struct pci_dev pci;
+};
+
+/* dev->ops and dev->offered are set. Puts the device on the PCI bus; 0, or -errno with a message printed. */
+int virtio_init(struct virtio_dev *dev, struct vm *vm);
+void virtio_exit(struct virtio_dev *dev);
+
+/* With dev->lock held: */
+static inline bool virtio_has(const struct virtio_dev *dev, unsigned int feature)
+{
+	return dev->features >> feature & 1;
+}
+/* May queue @n be worked on? */
+bool virtio_queue_live(const struct virtio_dev *dev, unsigned int n);
+void virtio_push(struct virtio_dev *dev, unsigned int queue, uint16_t head, uint32_t written);
+/* The driver broke the protocol, or gave memory that is none: stop, until it resets the device. */
+void virtio_needs_reset(struct virtio_dev *dev, const char *why);
+
+extern const struct device_ops virtio_blk_device;
+
+#endif /* TENON_VIRTIO_H */

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * vm.h - a running machine: what was asked for, its memory, its buses, its threads
+ *
+ * Locks: vm->lock (the device lock) is held in every device callback: register access from a vCPU, timer,
+ * file descriptor. A back end's irq_line() and msi() take the back end's own lock inside it, never the other
+ * way round. vCPU threads run guest code without it.
+ */
+#ifndef TENON_VM_H
+#define TENON_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "accel.h"
+#include "bus.h"
+#include "loop.h"
+
+#define VM_MAX_DISKS	8
+
+struct vm_disk {
+	const char *path;
+	bool readonly;
+};
+
+/* What the user asked for; filled by cmd-run.c, constant afterwards. */
+struct vm_config {
+	const struct accel_ops *accel;
+	const char *cpu;		/* model string or NULL */
+	uint64_t memory;		/* bytes */
+	unsigned int cpus;
+	const char *kernel, *initrd, *append;
+	struct vm_disk disk[VM_MAX_DISKS];
+	unsigned int nr_disks;
+	int debug_exit_port;		/* -1: none */
+	bool no_reboot;			/* a guest reset ends the run */
+	bool stats;
+};
+
+/* How a run ended; the exit status of `tenon run`. */
+enum vm_end {
+	VM_RUNNING = -1,
+	VM_END_POWEROFF = 0,
+	VM_END_ERROR = 1,		/* could not start, or internal error */
+	VM_END_USAGE = 2,
+	VM_END_RESET = 3,		/* reset requested with --no-reboot */
+	VM_END_PANIC = 4,		/* the guest reported a panic */
+	VM_END_TRIPLE_FAULT = 5,
+	VM_END_SIGNAL = 128,		/* + signal number */
+	VM_END_DEBUG_EXIT = 1000,	/* + (value << 1 | 1), as the isa-debug-exit convention has it */
+};
+
+struct vcpu {
+	struct vm *vm;
+	unsigned int id;
+	pthread_t thread;
+	bool started;
+	void *accel;			/* back end's own */
+	char msg[256];			/* VCPU_STOP_ERROR, VCPU_STOP_SHUTDOWN: why */
+};
+
+struct vm_ram {
+	uint64_t gpa, size;
+	void *host;
+};
+
+struct vm {
+	struct vm_config config;
+
+	pthread_mutex_t lock;		/* the device lock */
+	struct loop loop;		/* timers and file descriptors, on the main thread */
+	struct bus pio, mmio;
+
+	struct vm_ram ram[2];		/* below and above 4 GiB */
+	unsigned int nr_ram;
+	int ram_fd;
+
+	void *accel;			/* back end's own */
+	bool accel_ready;		/* accel->vm_init() succeeded */
+	struct vcpu *vcpu;		/* config.cpus of them */
+
+	struct pci_host *pci;
+	void **device_state;		/* of machine_devices[], by index */
+	unsigned int nr_devices;
+
+	/* vCPU threads; see vm.c */
+	pthread_mutex_t run_lock;	/* phase and the counts, end_msg; innermost */
+	pthread_cond_t run_cond;
+	enum vm_phase { VM_PHASE_START, VM_PHASE_RUN, VM_PHASE_LEAVE } phase;
+	unsigned int nr_ready, nr_stopped;
+	bool start_failed;
+	atomic_bool quit;		/* vCPU threads leave guest code for good */
+	struct kvm_regs boot_regs;
+	struct kvm_sregs boot_sregs;
+
+	/* why the main loop stops */
+	atomic_int stop;		/* 0: look at end (VM_RUNNING then means a reset); -1: run on */
+	atomic_int end;			/* enum vm_end; first one wins */
+	char end_msg[256];
+};
+
+/* Build the machine, run it to its end, take it down; returns enum vm_end. Messages have been printed. */
+int vm_run(const struct vm_config *config);
+
+/* End the run (any thread): the main loop stops the vCPUs and returns. msg (printf-like) may be NULL. */
+void vm_end(struct vm *vm, int how, const char *msg, ...) __attribute__((format(printf, 3, 4)));
+/* Ask the guest to power off (ACPI power button). With the device lock held. */
+void vm_powerdown(struct vm *vm);
+/* Guest-initiated reset (0xCF9, i8042, FADT reset register). Any thread; takes effect soon, not at once. */
+void vm_reset_request(struct vm *vm);
+
+/* Copy to and from guest RAM by physical address; false if any byte is not RAM. */
+bool vm_read(struct vm *vm, uint64_t gpa, void *buf, size_t len);
+bool vm_write(struct vm *vm, uint64_t gpa, const void *buf, size_t len);
+/* Host address of [gpa, gpa + len) for the loader, before the guest runs; NULL if it is not all RAM. */
+void *vm_ram_ptr(struct vm *vm, uint64_t gpa, uint64_t len);
+
+static inline void vm_irq(struct vm *vm, unsigned int gsi, bool level)
+{
+	vm->config.accel->irq_line(vm, gsi, level);
+}
+
+/*
+ * A device of the machine, in one explicit ordered table (machine/pc.c). init() creates it and registers its
+ * regions; exit() undoes it and must cope with a failed init(). state is the device's own, kept by the
+ * table's owner.
+ */
+struct device_ops {
+	const char *name;
+	int (*init)(struct vm *vm, void **state);	/* 0, or -errno with a message printed */
+	void (*reset)(struct vm *vm, void *state);	/* optional; vCPUs are stopped, device lock held */
+	void (*exit)(struct vm *vm, void *state);	/* optional */
+};
+
+#endif /* TENON_VM_H */
