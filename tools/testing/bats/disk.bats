@@ -1,0 +1,57 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# A Debian root file system on virtio-blk. Oracles: e2fsck, debugfs and the host's view of the image.
+
+load guest
+
+PATH=$PATH:/usr/sbin:/sbin
+
+setup_file()
+{
+	load guest
+	# What is written is told from what was read: a file of a known checksum, flushed by power-off.
+	cp --sparse=always "$guests/debian.img" "$BATS_FILE_TMPDIR/disk.img"
+	boot disk 300 'seq 1 200000 >/root/n; echo "T>sum=$(md5sum </root/n | cut -c1-32)"; cat /etc/debian_version | sed "s/^/T>version=/"; touch /root/done; poweroff' \
+		--kernel "$guests/cloud/vmlinuz" --initrd "$guests/initrd-cloud-amd64" \
+		--append "console=ttyS0 quiet root=/dev/vda rw" --memory 512M --disk "$BATS_FILE_TMPDIR/disk.img"
+}
+
+@test "disk: Debian boots from an ext4 image to its shell and powers off" {
+	recall disk
+	expect "exit status" "$status" -eq 0
+	grep -q '^Tenon guest: Debian .* on /dev/vda ext4' "$console" || fail "no shell"
+	[ -n "$(answer version)" ] || fail "no command ran"
+}
+
+@test "disk: what the guest wrote reads back in the guest" {
+	recall disk
+	[ "$(answer sum)" = "$(seq 1 200000 | md5sum | cut -c 1-32)" ] || fail "checksum is $(answer sum)"
+}
+
+@test "disk: what the guest wrote is in the image" {
+	recall disk
+	run debugfs -R 'cat /root/n' "$BATS_FILE_TMPDIR/disk.img"
+	[ "$(debugfs -R 'cat /root/n' "$BATS_FILE_TMPDIR/disk.img" 2>/dev/null | md5sum)" = "$(seq 1 200000 | md5sum)" ] ||
+		fail "the file differs in the image"
+}
+
+@test "disk: the file system is clean after power-off" {
+	recall disk
+	run e2fsck -fn "$BATS_FILE_TMPDIR/disk.img"
+	[ "$status" -eq 0 ] || fail "e2fsck: $output"
+}
+
+@test "disk: read-only: the guest sees it, cannot write, and the image does not change" {
+	cp --sparse=always "$guests/debian.img" "$BATS_TEST_TMPDIR/ro.img"
+	chmod 444 "$BATS_TEST_TMPDIR/ro.img"
+	boot ro 240 'echo "T>ro=$(cat /sys/block/vda/ro)"; echo "T>sectors=$(cat /sys/block/vda/size)"; dd if=/dev/zero of=/dev/vda bs=4096 count=1 conv=fsync 2>&1 | sed "s/^/T>dd=/"; dd if=/dev/vda bs=1M count=8 2>/dev/null | md5sum | cut -c1-32 | sed "s/^/T>md5=/"; poweroff -f' \
+		--kernel "$guests/cloud/vmlinuz" --initrd "$guests/initrd-cloud-amd64" --append "console=ttyS0 quiet" \
+		--memory 256M --disk "$BATS_TEST_TMPDIR/ro.img,ro"
+	expect "exit status" "$status" -eq 0
+	expect "read-only flag" "$(answer ro)" -eq 1
+	expect "sectors" "$(answer sectors)" -eq $(($(stat -c %s "$guests/debian.img") / 512))
+	[ "$(answer md5)" = "$(dd if="$guests/debian.img" bs=1M count=8 2>/dev/null | md5sum | cut -c 1-32)" ] ||
+		fail "read something else: $(answer md5)"
+	cmp "$guests/debian.img" "$BATS_TEST_TMPDIR/ro.img" || fail "the image changed"
+}

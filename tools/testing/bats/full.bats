@@ -1,0 +1,81 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Every kernel with every setting (make check-full). try: KERNEL ARCH CPUS MIB CPUS-SEEN APPEND
+
+load guest
+
+# cloud
+@test "full: cloud, amd64, 1 CPU(s), 256 MiB" { try cloud amd64 1 256 1 ""; }
+@test "full: cloud, amd64, 1 CPU(s), 1024 MiB" { try cloud amd64 1 1024 1 ""; }
+@test "full: cloud, amd64, 1 CPU(s), 4096 MiB" { try cloud amd64 1 4096 1 ""; }
+@test "full: cloud, amd64, 1 CPU(s), 6144 MiB" { try cloud amd64 1 6144 1 ""; }
+@test "full: cloud, amd64, 4 CPU(s), 256 MiB" { try cloud amd64 4 256 4 ""; }
+@test "full: cloud, amd64, 4 CPU(s), 1024 MiB" { try cloud amd64 4 1024 4 ""; }
+@test "full: cloud, amd64, 4 CPU(s), 4096 MiB" { try cloud amd64 4 4096 4 ""; }
+@test "full: cloud, amd64, 4 CPU(s), 6144 MiB" { try cloud amd64 4 6144 4 ""; }
+@test "full: cloud, amd64, 1 CPU(s), 512 MiB, nopti" { try cloud amd64 1 512 1 "nopti"; }
+@test "full: cloud, amd64, 4 CPU(s), 512 MiB, nopti" { try cloud amd64 4 512 4 "nopti"; }
+@test "full: cloud, amd64, 1 CPU(s), 512 MiB, nokaslr" { try cloud amd64 1 512 1 "nokaslr"; }
+@test "full: cloud, amd64, 4 CPU(s), 512 MiB, nokaslr" { try cloud amd64 4 512 4 "nokaslr"; }
+@test "full: cloud, amd64, 1 CPU(s), 512 MiB, noapic" { try cloud amd64 1 512 1 "noapic"; }
+@test "full: cloud, amd64, 4 CPU(s), 512 MiB, noapic" { try cloud amd64 4 512 4 "noapic"; }
+@test "full: cloud, amd64, 1 CPU(s), 512 MiB, nosmp" { try cloud amd64 1 512 1 "nosmp"; }
+@test "full: cloud, amd64, 4 CPU(s), 512 MiB, nosmp" { try cloud amd64 4 512 1 "nosmp"; }
+@test "full: cloud, amd64, 1 CPU(s), 512 MiB, nolapic" { try cloud amd64 1 512 1 "nolapic"; }
+@test "full: cloud, amd64, 4 CPU(s), 512 MiB, nolapic" { try cloud amd64 4 512 1 "nolapic"; }
+@test "full: cloud, i386, 1 CPU(s), 512 MiB" { try cloud i386 1 512 1 ""; }
+@test "full: cloud, i386, 4 CPU(s), 512 MiB" { try cloud i386 4 512 4 ""; }
+@test "full: cloud, amd64, 1 CPU(s), 512 MiB, acpi=off" {
+	GUEST_END="reboot -f" GUEST_STATUS=3 try cloud amd64 1 512 1 "acpi=off" --no-reboot
+}
+
+# generic
+@test "full: generic, amd64, 1 CPU(s), 256 MiB" { try generic amd64 1 256 1 ""; }
+@test "full: generic, amd64, 1 CPU(s), 1024 MiB" { try generic amd64 1 1024 1 ""; }
+@test "full: generic, amd64, 1 CPU(s), 4096 MiB" { try generic amd64 1 4096 1 ""; }
+@test "full: generic, amd64, 1 CPU(s), 6144 MiB" { try generic amd64 1 6144 1 ""; }
+@test "full: generic, amd64, 4 CPU(s), 256 MiB" { try generic amd64 4 256 4 ""; }
+@test "full: generic, amd64, 4 CPU(s), 1024 MiB" { try generic amd64 4 1024 4 ""; }
+@test "full: generic, amd64, 4 CPU(s), 4096 MiB" { try generic amd64 4 4096 4 ""; }
+@test "full: generic, amd64, 4 CPU(s), 6144 MiB" { try generic amd64 4 6144 4 ""; }
+@test "full: generic, amd64, 1 CPU(s), 512 MiB, nopti" { try generic amd64 1 512 1 "nopti"; }
+@test "full: generic, amd64, 4 CPU(s), 512 MiB, nopti" { try generic amd64 4 512 4 "nopti"; }
+@test "full: generic, amd64, 1 CPU(s), 512 MiB, nokaslr" { try generic amd64 1 512 1 "nokaslr"; }
+@test "full: generic, amd64, 4 CPU(s), 512 MiB, nokaslr" { try generic amd64 4 512 4 "nokaslr"; }
+@test "full: generic, amd64, 1 CPU(s), 512 MiB, noapic" { try generic amd64 1 512 1 "noapic"; }
+@test "full: generic, amd64, 4 CPU(s), 512 MiB, noapic" { try generic amd64 4 512 4 "noapic"; }
+@test "full: generic, amd64, 1 CPU(s), 512 MiB, nosmp" { try generic amd64 1 512 1 "nosmp"; }
+@test "full: generic, amd64, 4 CPU(s), 512 MiB, nosmp" { try generic amd64 4 512 1 "nosmp"; }
+@test "full: generic, amd64, 1 CPU(s), 512 MiB, nolapic" { try generic amd64 1 512 1 "nolapic"; }
+@test "full: generic, amd64, 4 CPU(s), 512 MiB, nolapic" { try generic amd64 4 512 1 "nolapic"; }
+@test "full: generic, i386, 1 CPU(s), 512 MiB" { try generic i386 1 512 1 ""; }
+@test "full: generic, i386, 4 CPU(s), 512 MiB" { try generic i386 4 512 4 ""; }
+@test "full: generic, amd64, 1 CPU(s), 512 MiB, acpi=off" {
+	GUEST_END="reboot -f" GUEST_STATUS=3 try generic amd64 1 512 1 "acpi=off" --no-reboot
+}
+
+# 6.12
+@test "full: 6.12, amd64, 1 CPU(s), 256 MiB" { try 6.12 amd64 1 256 1 ""; }
+@test "full: 6.12, amd64, 1 CPU(s), 1024 MiB" { try 6.12 amd64 1 1024 1 ""; }
+@test "full: 6.12, amd64, 1 CPU(s), 4096 MiB" { try 6.12 amd64 1 4096 1 ""; }
+@test "full: 6.12, amd64, 1 CPU(s), 6144 MiB" { try 6.12 amd64 1 6144 1 ""; }
+@test "full: 6.12, amd64, 4 CPU(s), 256 MiB" { try 6.12 amd64 4 256 4 ""; }
+@test "full: 6.12, amd64, 4 CPU(s), 1024 MiB" { try 6.12 amd64 4 1024 4 ""; }
+@test "full: 6.12, amd64, 4 CPU(s), 4096 MiB" { try 6.12 amd64 4 4096 4 ""; }
+@test "full: 6.12, amd64, 4 CPU(s), 6144 MiB" { try 6.12 amd64 4 6144 4 ""; }
+@test "full: 6.12, amd64, 1 CPU(s), 512 MiB, nopti" { try 6.12 amd64 1 512 1 "nopti"; }
+@test "full: 6.12, amd64, 4 CPU(s), 512 MiB, nopti" { try 6.12 amd64 4 512 4 "nopti"; }
+@test "full: 6.12, amd64, 1 CPU(s), 512 MiB, nokaslr" { try 6.12 amd64 1 512 1 "nokaslr"; }
+@test "full: 6.12, amd64, 4 CPU(s), 512 MiB, nokaslr" { try 6.12 amd64 4 512 4 "nokaslr"; }
+@test "full: 6.12, amd64, 1 CPU(s), 512 MiB, noapic" { try 6.12 amd64 1 512 1 "noapic"; }
+@test "full: 6.12, amd64, 4 CPU(s), 512 MiB, noapic" { try 6.12 amd64 4 512 4 "noapic"; }
+@test "full: 6.12, amd64, 1 CPU(s), 512 MiB, nosmp" { try 6.12 amd64 1 512 1 "nosmp"; }
+@test "full: 6.12, amd64, 4 CPU(s), 512 MiB, nosmp" { try 6.12 amd64 4 512 1 "nosmp"; }
+@test "full: 6.12, amd64, 1 CPU(s), 512 MiB, nolapic" { try 6.12 amd64 1 512 1 "nolapic"; }
+@test "full: 6.12, amd64, 4 CPU(s), 512 MiB, nolapic" { try 6.12 amd64 4 512 1 "nolapic"; }
+@test "full: 6.12, i386, 1 CPU(s), 512 MiB" { try 6.12 i386 1 512 1 ""; }
+@test "full: 6.12, i386, 4 CPU(s), 512 MiB" { try 6.12 i386 4 512 4 ""; }
+@test "full: 6.12, amd64, 1 CPU(s), 512 MiB, acpi=off" {
+	GUEST_END="reboot -f" GUEST_STATUS=3 try 6.12 amd64 1 512 1 "acpi=off" --no-reboot
+}

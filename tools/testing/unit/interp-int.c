@@ -1,0 +1,817 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * interp-int.c - integer instructions of the interpreter against the host's own processor
+ *
+ * Oracle: the processor that runs the test. Random encodings of every integer operation are executed twice with the
+ * same registers, flags and memory: natively, in a page of code with a prologue that loads all registers and an epilogue
+ * that stores them, and by the interpreter's handler. Registers, flags, memory, the next instruction and faults must
+ * agree. What the manuals leave undefined is masked, by undefined_flags() and result_undefined().
+ *
+ * Host and guest addresses are the same: the guest's page tables map the scratch pages where the host has them.
+ *
+ * Usage: interp-int [instances per operation [operation [-u]]]; TEST_SEED=n repeats a run; -u compares undefined flags too.
+ */
+#include <time.h>
+
+#include "emul/guest/x86/interp.h"
+#include "emul/include/tenon/emul-x86.h"
+#include "tap.h"
+
+#ifndef __x86_64__
+
+int main(void)
+{
+	skip("integer instructions against the host", "the host is not x86-64");
+	return tap_done();
+}
+
+#else
+
+#include "interp-native.h"
+
+#define GUEST_RAM	(1UL << 20)	/* page tables */
+
+static u64 seed;
+static u64 rnd(void)
+{
+	return tap_random(&seed);
+}
+static u64 below(u64 n)
+{
+	return rnd() % n;
+}
+static bool chance(unsigned int percent)
+{
+	return below(100) < percent;
+}
+
+/* Memory at an offset in the data segment, as much of it as there is. */
+static void poke(u64 off, u64 val, unsigned int size)
+{
+	u64 at = off + data_base - (u64)scratch;
+
+	if (at < SCRATCH_SIZE)
+		memcpy(scratch + at, &val, min((u64)size, SCRATCH_SIZE - at));
+}
+static u64 peek(u64 off, unsigned int size)
+{
+	u64 at = off + data_base - (u64)scratch, val = 0;
+
+	if (at < SCRATCH_SIZE)
+		memcpy(&val, scratch + at, min((u64)size, SCRATCH_SIZE - at));
+	return val;
+}
+
+/* Values that matter: small ones, ends of ranges, any. */
+static u64 rnd_value(void)
+{
+	static const u8 widths[] = { 7, 8, 15, 16, 31, 32, 63 };
+
+	switch (below(6)) {
+	case 0:
+		return below(65);
+	case 1:
+		return (u64)-(s64)below(130);
+	case 2:
+		return (1ULL << widths[below(sizeof(widths))]) + below(3) - 1;
+	case 3:
+		return rnd() >> below(64);
+	default:
+		return rnd();
+	}
+}
+
+/* --- the interpreter --- */
+
+static struct x86_cpu *cpu;
+static u8 *guest_ram;
+
+static void no_access(void *opaque, struct emul_vcpu *v, enum emul_space space, uint64_t addr, void *data, unsigned int len,
+		      bool write)
+{
+	(void)opaque, (void)v, (void)space, (void)addr, (void)write;
+	memset(data, 0xff, len);
+}
+static int no_ack(void *opaque, struct emul_vcpu *v)
+{
+	(void)opaque, (void)v;
+	return -1;
+}
+static bool no_intr(void *opaque, struct emul_vcpu *v)
+{
+	(void)opaque, (void)v;
+	return false;
+}
+static uint8_t no_tpr(void *opaque, struct emul_vcpu *v)
+{
+	(void)opaque, (void)v;
+	return 0;
+}
+static void no_set_tpr(void *opaque, struct emul_vcpu *v, uint8_t tpr)
+{
+	(void)opaque, (void)v, (void)tpr;
+}
+static bool no_rdmsr(void *opaque, struct emul_vcpu *v, uint32_t msr, uint64_t *val)
+{
+	(void)opaque, (void)v, (void)msr, (void)val;
+	return false;
+}
+static bool no_wrmsr(void *opaque, struct emul_vcpu *v, uint32_t msr, uint64_t val)
+{
+	(void)opaque, (void)v, (void)msr, (void)val;
+	return false;
+}
+static uint64_t no_tsc(void *opaque, struct emul_vcpu *v)
+{
+	(void)opaque, (void)v;
+	return 0;
+}
+static const struct emul_ops ops = {
+	.access = no_access, .intr_ack = no_ack, .intr_pending = no_intr, .tpr_get = no_tpr, .tpr_set = no_set_tpr,
+	.msr_read = no_rdmsr, .msr_write = no_wrmsr, .tsc = no_tsc,
+};
+
+/* A page table of four levels from @va to guest-physical SCRATCH_GPA; tables at the start of guest_ram. */
+#define SCRATCH_GPA	(16UL << 20)
+static void map_scratch(void)
+{
+	u64 *table = (u64 *)guest_ram, va = (u64)scratch;
+	int shift, next = 1, i;
+
+	for (i = 0; i < SCRATCH_PAGES; i++, va += 4096) {
+		u64 *t = table;
+
+		for (shift = 39; shift > 12; shift -= 9) {
+			u64 *e = &t[va >> shift & 511];
+
+			if (!*e)
+				*e = (u64)next++ * 4096 | 7;
+			t = (u64 *)(guest_ram + (*e & ~0xfffUL));
+		}
+		t[va >> 12 & 511] = (SCRATCH_GPA + (u64)i * 4096) | 0x67;
+	}
+}
+
+static void cpu_init(void)
+{
+	static const struct emul_config cfg = { .max_vcpus = 1, .tsc_hz = 1000000000 };
+	struct emul_vm *vm;
+	struct emul_vcpu *v;
+	char err[200] = "";
+
+	vm = emul_vm_create(&cfg, &ops, NULL, err, sizeof(err));
+	guest_ram = mmap(NULL, GUEST_RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (!vm || guest_ram == MAP_FAILED || emul_mem_add(vm, 0, GUEST_RAM, guest_ram, 0) ||
+	    emul_mem_add(vm, SCRATCH_GPA, SCRATCH_SIZE, scratch, 0)) {
+		printf("Bail out! no VM: %s\n", err);
+		exit(EXIT_FAILURE);
+	}
+	v = emul_vcpu_create(vm, 0, NULL);
+	cpu = x86_cpu(v);
+	map_scratch();
+}
+
+static void cpu_mode(void)
+{
+	int i;
+
+	cpu->s.cr0 = X86_CR0_PE | X86_CR0_PG | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP;
+	cpu->s.cr4 = X86_CR4_PAE;
+	cpu->s.cr3 = 0;
+	cpu->s.efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE;
+	for (i = 0; i < X86_SEG_COUNT; i++)
+		cpu->s.seg[i] = (struct x86_segreg){
+			.sel = 0x2b, .limit = 0xffffffff,
+			.attr = X86_ATTR_P | X86_ATTR_S | X86_ATTR_W | X86_ATTR_A | X86_ATTR_DB | X86_ATTR_G |
+				3 << X86_ATTR_DPL_SHIFT,
+		};
+	if (mode == X86_MODE_16)
+		for (i = 0; i < X86_SEG_COUNT; i++) {
+			cpu->s.seg[i].base = i == X86_CS ? code_base : data_base;
+			cpu->s.seg[i].limit = (i == X86_CS ? 4096 : SCRATCH_SIZE) - 1;
+			cpu->s.seg[i].attr &= ~(X86_ATTR_DB | X86_ATTR_G);
+		}
+	cpu->s.seg[X86_CS].attr |= X86_ATTR_CODE;
+	if (mode == X86_MODE_64) {
+		cpu->s.seg[X86_CS].attr = (cpu->s.seg[X86_CS].attr & ~X86_ATTR_DB) | X86_ATTR_L;
+		cpu->s.seg[X86_FS].base = fs_base;
+		cpu->s.seg[X86_GS].base = gs_base;
+	}
+	emul_x86_changed(&cpu->core);
+}
+
+/* The instruction is at @rip. Its registers and flags come from and go to @r. */
+static enum outcome run_interp(const struct x86_insn *insn, u64 rip, struct regs *r)
+{
+	struct uop u = { .insn = *insn, .off = rip & 0xfff };
+	unsigned int rounds = 0;
+	int next;
+
+	cpu->s.gpr[X86_REG_RIP] = rip & ~0xfffUL;
+	if (insn->base == X86_REG_RIP)
+		u.insn.disp += u.off + insn->len;
+	interp_bind(&u);
+	if (!u.fn)
+		return STRANGE;
+	memcpy(cpu->s.gpr, r->gpr, sizeof(r->gpr));
+	x86_set_rflags(&cpu->s, r->flags);
+	cpu->u = &u;
+	do
+		next = u.fn(cpu, &u);
+	while (next == X86_AGAIN && ++rounds < 100000);
+	if (next == X86_ALONE)
+		next = interp_unlocked(&u)(cpu, &u);
+	memcpy(r->gpr, cpu->s.gpr, sizeof(r->gpr));
+	r->flags = x86_get_rflags(&cpu->s);
+	switch (next) {
+	case X86_NEXT:
+	case X86_LEAVE:
+		return FELL_THROUGH;
+	case X86_JUMP:
+		if (cpu->s.rip == rip + insn->len)
+			return FELL_THROUGH;
+		return cpu->s.rip == rip + insn->len + TAKEN ? BRANCHED : STRANGE;
+	case X86_FAULT:
+		return cpu->exc.vector == X86_EXC_DE ? DIVIDE_ERROR : cpu->exc.vector == X86_EXC_UD ? UNDEFINED :
+		       cpu->exc.vector == X86_EXC_GP || cpu->exc.vector == X86_EXC_PF || cpu->exc.vector == X86_EXC_SS ?
+		       PROTECTION : STRANGE;
+	default:
+		return STRANGE;
+	}
+}
+
+/* --- what the manuals leave undefined --- */
+
+static unsigned int shift_count(const struct x86_insn *i, const struct regs *in)
+{
+	/* D0..D3: by 1 or CL; C0, C1 and the double shifts' A4, AC: by immediate */
+	u64 n = i->map == X86_MAP_1 && (i->opcode & 0xfe) == 0xd0 ? 1 :
+		i->immsize ? i->imm : in->gpr[X86_RCX];
+
+	return n & (i->opsize == 8 ? 63 : 31);
+}
+
+/* Flags not compared, each by the section "Flags Affected" of the instruction in SDM vol. 2. */
+static u64 undefined_flags(const struct x86_insn *i, const struct regs *in)
+{
+	unsigned int n, bits = i->opsize * 8;
+
+	switch (i->op) {
+	case X86_OP_AND: case X86_OP_OR: case X86_OP_XOR: case X86_OP_TEST:
+		return X86_AF;
+	case X86_OP_SHL: case X86_OP_SHR: case X86_OP_SAR:
+		n = shift_count(i, in);
+		/* a count of 0 changes no flag; one beyond the size leaves CF undefined, but for SAR */
+		return !n ? 0 : X86_AF | (n > 1 ? X86_OF : 0) | (n >= bits && i->op != X86_OP_SAR ? X86_CF : 0);
+	case X86_OP_ROL: case X86_OP_ROR: case X86_OP_RCL: case X86_OP_RCR:
+		return shift_count(i, in) > 1 ? X86_OF : 0;
+	case X86_OP_SHLD: case X86_OP_SHRD:
+		n = shift_count(i, in);
+		return !n ? 0 : n > bits ? X86_ARITH : X86_AF | (n > 1 ? X86_OF : 0);
+	case X86_OP_BT: case X86_OP_BTS: case X86_OP_BTR: case X86_OP_BTC:
+		return X86_OF | X86_SF | X86_AF | X86_PF;
+	case X86_OP_BSF: case X86_OP_BSR:
+		return X86_CF | X86_OF | X86_SF | X86_AF | X86_PF;
+	case X86_OP_TZCNT: case X86_OP_LZCNT:
+		return X86_OF | X86_SF | X86_AF | X86_PF;
+	case X86_OP_MUL: case X86_OP_IMUL1: case X86_OP_IMUL2: case X86_OP_IMUL3:
+		return X86_SF | X86_ZF | X86_AF | X86_PF;
+	case X86_OP_DIV: case X86_OP_IDIV:
+		return X86_ARITH;
+	case X86_OP_ANDN: case X86_OP_BLSI: case X86_OP_BLSMSK: case X86_OP_BLSR: case X86_OP_BZHI:
+		return X86_AF | X86_PF;
+	case X86_OP_BEXTR:
+		return X86_AF | X86_SF | X86_PF;
+	case X86_OP_AAA: case X86_OP_AAS:
+		return X86_OF | X86_SF | X86_ZF | X86_PF;
+	case X86_OP_AAM: case X86_OP_AAD:
+		return X86_OF | X86_AF | X86_CF;
+	case X86_OP_DAA: case X86_OP_DAS:
+		return X86_OF;
+	default:
+		return 0;
+	}
+}
+
+/* Is the result itself undefined, or does it depend on the maker? Such instances are left out. */
+static bool result_undefined(const struct x86_insn *i, const struct regs *in)
+{
+	switch (i->op) {
+	case X86_OP_SHLD: case X86_OP_SHRD:	/* a count beyond the operand size */
+		return shift_count(i, in) > i->opsize * 8u;
+	case X86_OP_BSWAP:
+		return i->opsize == 2;
+	case X86_OP_NOP:			/* 0F 0D with a register: #UD for AMD, NOP for Intel */
+		return i->map == X86_MAP_0F && i->opcode == 0x0d;
+	default:
+		return false;
+	}
+}
+
+/* --- making instances --- */
+
+/* Encodings that decode to an operation, the parts that may vary freely left out. */
+struct skeleton {
+	u16 op;
+	u8 vex;			/* 0, 2 (0F38) or 3 (0F3A) */
+	u8 map;			/* enum x86_map */
+	u8 pfx;			/* mandatory prefix or 0; VEX.pp */
+	u8 w;
+	u8 opcode, modrm;
+};
+static struct skeleton *skeletons;
+static unsigned int nr_skeletons;
+
+static const u8 pfx_byte[4] = { 0, 0x66, 0xf3, 0xf2 };
+
+static unsigned int encode_skeleton(const struct skeleton *k, u8 *p, u8 rex, u8 vvvv)
+{
+	unsigned int n = 0;
+
+	if (k->vex) {
+		p[n++] = 0xc4;
+		p[n++] = (u8)((~rex & 7) << 5 | k->vex);
+		p[n++] = (u8)(k->w << 7 | (~vvvv & 15) << 3 | k->pfx);
+		p[n++] = k->opcode;
+		return n;
+	}
+	if (k->pfx)
+		p[n++] = pfx_byte[k->pfx];
+	if (rex)
+		p[n++] = rex;
+	if (k->map != X86_MAP_1)
+		p[n++] = 0x0f;
+	if (k->map == X86_MAP_0F38)
+		p[n++] = 0x38;
+	p[n++] = k->opcode;
+	return n;
+}
+
+static bool is_prefix(u8 opcode)
+{
+	switch (opcode) {
+	case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65: case 0x66: case 0x67:
+	case 0xf0: case 0xf2: case 0xf3:
+		return true;
+	default:
+		return mode == X86_MODE_64 && (opcode & 0xf0) == 0x40;
+	}
+}
+
+static void try_skeleton(const struct skeleton *k)
+{
+	u8 bytes[16] = { 0 };
+	unsigned int n = encode_skeleton(k, bytes, 0, 0);
+	struct x86_insn insn;
+
+	bytes[n] = k->modrm;
+	if (k->map == X86_MAP_1 && !k->vex && is_prefix(k->opcode))
+		return;
+	if (x86_decode(&insn, bytes, 15, mode) != X86_DECODE_OK || x86_op_class[insn.op] != X86_CLASS_INT)
+		return;
+	if (!(nr_skeletons & (nr_skeletons - 1)))
+		skeletons = realloc(skeletons, (nr_skeletons ? nr_skeletons * 2 : 1) * sizeof(*skeletons));
+	skeletons[nr_skeletons] = *k;
+	skeletons[nr_skeletons++].op = insn.op;
+}
+
+static void skeletons_init(void)
+{
+	struct skeleton k = { 0 };
+	unsigned int i, opcode, map, pfx, w;
+
+	for (opcode = 0; opcode < 256; opcode++)
+		for (pfx = 0; pfx < 4; pfx++)
+			for (i = 0; i < 16; i++) {
+				k = (struct skeleton){ .pfx = (u8)pfx, .opcode = (u8)opcode,
+						       .modrm = (u8)((i & 7) << 3 | (i & 8 ? 0xc0 : 0)) };
+				for (map = X86_MAP_1; map <= X86_MAP_0F38; map++) {
+					k.map = (u8)map;
+					try_skeleton(&k);
+				}
+				for (w = 0; w < 2; w++) {
+					k.w = (u8)w;
+					for (k.vex = 2; k.vex <= 3; k.vex++)
+						try_skeleton(&k);
+				}
+			}
+}
+
+struct instance {
+	u8 bytes[16];
+	struct x86_insn insn;
+	struct regs in;
+	u64 target;		/* address of the memory operand */
+	unsigned int len;
+};
+
+static bool reaches_memory(const struct x86_insn *i)
+{
+	return i->flags & X86_IF_MEM && i->op != X86_OP_LEA && i->op != X86_OP_NOP && i->op != X86_OP_PREFETCH;
+}
+/* BT and its kin with the bit offset in a register */
+static bool bit_string(const struct x86_insn *i)
+{
+	return i->flags & X86_IF_MEM && i->op >= X86_OP_BT && i->op <= X86_OP_BTC && i->opcode != 0xba;
+}
+
+/*
+ * Offset in the data segment: anywhere in the scratch pages, page boundaries preferred, mostly with room on both sides,
+ * sometimes at the very ends, beyond which accesses fault.
+ */
+static u64 rnd_place(void)
+{
+	u64 off = chance(3) ? (chance(50) ? below(20) : SCRATCH_SIZE - below(20)) : chance(20) ? (1 + below(SCRATCH_PAGES - 1)) * 4096 - below(20) : 1400 + below(SCRATCH_SIZE - 2800);
+
+	return (u64)scratch - data_base + (chance(50) ? off : off & ~15UL);
+}
+
+static bool make_bytes(struct instance *t, const struct skeleton *k)
+{
+	unsigned int n = 0, m, i;
+	u8 modrm = k->modrm, rex = mode == X86_MODE_64 && chance(60) ? (u8)(0x40 | below(16)) : 0;
+	bool lock = chance(20);
+
+	if (!k->vex) {
+		if (chance(25))
+			t->bytes[n++] = 0x66;
+		if (lock)
+			t->bytes[n++] = 0xf0;
+	}
+	if (chance(15))
+		t->bytes[n++] = 0x67;
+	if (chance(15)) {
+		static const u8 seg[] = { 0x26, 0x36, 0x3e, 0x2e, 0x64, 0x65 };
+
+		/* FS and GS are null outside 64-bit mode, and CS of 16-bit code is elsewhere */
+		t->bytes[n++] = seg[below(mode == X86_MODE_64 ? 6 : 3)];
+	}
+	n += encode_skeleton(k, t->bytes + n, rex, (u8)below(mode == X86_MODE_64 ? 16 : 8));
+	/* Keep mod's being 3 or not; reg may be an extension of the opcode, which the caller finds out. */
+	if (modrm >= 0xc0)
+		modrm = (u8)(0xc0 | (modrm & 0x38) | below(8));
+	else
+		modrm = (u8)(below(3) << 6 | (modrm & 0x38) | below(8));
+	if (chance(90))
+		modrm = (u8)((modrm & 0xc7) | below(8) << 3);
+	m = n;
+	t->bytes[n++] = modrm;
+	for (i = n; i < sizeof(t->bytes); i++)
+		t->bytes[i] = chance(30) ? (u8)below(4) : (u8)rnd();
+	if (x86_decode(&t->insn, t->bytes, 15, mode) != X86_DECODE_OK || t->insn.op != k->op) {
+		t->bytes[m] = (u8)((t->bytes[m] & 0xc7) | (k->modrm & 0x38));
+		if (x86_decode(&t->insn, t->bytes, 15, mode) != X86_DECODE_OK || t->insn.op != k->op)
+			return false;
+	}
+	t->len = t->insn.len;
+	return true;
+}
+
+static u64 seg_base(const struct x86_insn *i)
+{
+	return mode != X86_MODE_64 ? 0 : i->seg == X86_FS ? fs_base : i->seg == X86_GS ? gs_base : 0;
+}
+
+/* Choose registers so that the memory operand is at t->target. False: this encoding can't be made to. */
+static bool aim(struct instance *t)
+{
+	const struct x86_insn *i = &t->insn;
+	u64 mask = i->addrsize == 8 ? ~0ULL : (1ULL << i->addrsize * 8) - 1, ea = t->target - seg_base(i), at;
+	unsigned int width = i->addrsize == 2 ? 2 : 4;
+	u64 *r = t->in.gpr, disp;
+
+	if (ea & ~mask)
+		return false;
+	if (i->index != X86_REG_ZERO && chance(80))
+		r[i->index] = below(3) ? below(300) : -below(300);
+	at = i->index == X86_REG_ZERO ? 0 : r[i->index] << i->scale;
+	if (i->base < 16 && i->base != i->index) {
+		r[i->base] = ((ea - at - (u64)i->disp) & mask) | (rnd() & ~mask);
+		if (mode == X86_MODE_64 && i->addrsize == 8 && chance(1))
+			r[i->base] ^= 1ULL << 55;	/* not canonical */
+		return true;
+	}
+	/* No base to choose: the displacement has to do it, if it is wide enough. */
+	if (!i->disp_off || i->disp_off + width + i->immsize != i->len)
+		return false;
+	if (i->base < 16)
+		at += r[i->base];
+	if (i->base == X86_REG_RIP)
+		at += insn_rip + i->len;
+	disp = ea - at;
+	if (i->addrsize == 8 && (u64)(s64)(s32)disp != disp)
+		return false;
+	memcpy(t->bytes + i->disp_off, &disp, width);
+	return x86_decode(&t->insn, t->bytes, 15, mode) == X86_DECODE_OK;
+}
+
+/* moffs: the address itself is in the instruction. */
+static bool aim_moffs(struct instance *t)
+{
+	const struct x86_insn *i = &t->insn;
+	u64 ea = t->target - seg_base(i);
+
+	if (i->addrsize < 8 && ea >> i->addrsize * 8)
+		return false;
+	memcpy(t->bytes + i->len - i->addrsize, &ea, i->addrsize);
+	return x86_decode(&t->insn, t->bytes, 15, mode) == X86_DECODE_OK;
+}
+
+
+/* Near branches cut to 16 bits can't stay in a flat segment; 66 in 64-bit mode is for Intel and AMD to disagree on. */
+static bool odd_branch(const struct x86_insn *i)
+{
+	return mode == X86_MODE_16 ? false : i->flags & X86_IF_OPSZ;
+}
+static unsigned int branch_size(const struct x86_insn *i)
+{
+	return mode == X86_MODE_64 ? 8 : i->opsize;
+}
+static u64 stack_at(const u64 *r)
+{
+	return mode == X86_MODE_16 ? r[X86_RSP] & 0xffff : r[X86_RSP];
+}
+
+/* Operations that read particular registers or memory: make them meet something that makes sense. */
+static bool furnish(struct instance *t)
+{
+	const struct x86_insn *i = &t->insn;
+	u64 *r = t->in.gpr, taken = insn_rip + i->len + TAKEN, size = i->opsize, mask, high;
+	bool mem = i->flags & X86_IF_MEM;
+
+	mask = size == 8 ? ~0ULL : (1ULL << size * 8) - 1;
+	switch (i->op) {
+	case X86_OP_CMPXCHG:
+		if (chance(50))
+			return true;
+		if (mem && i->base != X86_RAX && i->index != X86_RAX)
+			r[X86_RAX] = (r[X86_RAX] & ~mask) | peek(t->target, (unsigned int)size);
+		else if (!mem)
+			r[X86_RAX] = r[i->rm];
+		return true;
+	case X86_OP_CMPXCHG8B: case X86_OP_CMPXCHG16B:
+		size = i->op == X86_OP_CMPXCHG8B ? 4 : 8;
+		if (chance(50) || i->base == X86_RAX || i->base == X86_RDX || i->index == X86_RAX || i->index == X86_RDX)
+			return true;
+		r[X86_RAX] = peek(t->target, (unsigned int)size);
+		r[X86_RDX] = peek(t->target + size, (unsigned int)size);
+		return true;
+	case X86_OP_DIV: case X86_OP_IDIV:
+		if (chance(50) && (!mem || (i->base != X86_RDX && i->index != X86_RDX)))
+			r[X86_RDX] = chance(50) ? 0 : (u64)((s64)r[X86_RAX] >> 63);
+		return true;
+	case X86_OP_XLAT:
+		r[X86_RBX] = t->target - (u8)r[X86_RAX] - seg_base(i);
+		return i->addrsize == 8 || (r[X86_RBX] + (u8)r[X86_RAX]) >> i->addrsize * 8 == 0;
+	case X86_OP_MOVS: case X86_OP_CMPS: case X86_OP_STOS: case X86_OP_LODS: case X86_OP_SCAS:
+		if (seg_base(i) || (t->target >> 16 && i->addrsize == 2))
+			return false;
+		r[X86_RSI] = rnd_place();
+		/* distances small enough to overlap matter most */
+		r[X86_RDI] = chance(50) ? r[X86_RSI] + below(80) - 40 : rnd_place();
+		r[X86_RCX] = below(chance(50) ? 20 : 120);
+		if (i->addrsize < 8) {
+			high = rnd() << i->addrsize * 8;
+			r[X86_RSI] |= high;
+			r[X86_RDI] |= high;
+			if (i->flags & (X86_IF_REP | X86_IF_REPNE))
+				r[X86_RCX] = (r[X86_RCX] + 1) | high;
+		}
+		if (chance(30))		/* long runs of equal elements */
+			memset(scratch + 1000, (int)below(2), SCRATCH_SIZE - 2000);
+		if (chance(20))
+			r[X86_RAX] = 0;
+		t->in.flags |= chance(40) ? X86_DF : 0;
+		return true;
+	case X86_OP_LEAVE:
+		r[X86_RBP] = rnd_place();
+		return true;
+	case X86_OP_ENTER:
+		/* 16-bit ENTER cuts rBP to 16 bits before it follows it: no memory there */
+		if (i->imm > 900 || (i->imm2 & 31) > 16)
+			return false;
+		r[X86_RBP] = rnd_place();
+		return true;
+	case X86_OP_POPF:
+		/* what would make the host trap later is not asked for */
+		poke(stack_at(r), (rnd() & (X86_ARITH | X86_DF | X86_ID | X86_IF | X86_IOPL)) | X86_FLAG1, 8);
+		return true;
+	case X86_OP_JMP: case X86_OP_CALL: case X86_OP_JCC:
+	case X86_OP_LOOP: case X86_OP_LOOPE: case X86_OP_LOOPNE: case X86_OP_JCXZ:
+		/* AMD and Intel differ on 66 in 64-bit mode; F2 and F3 are reserved, and AMD lets them invert LOOPcc */
+		if (i->flags & (X86_IF_F2 | X86_IF_F3) || odd_branch(i))
+			return false;
+		memset(t->bytes + i->len - i->immsize, 0, i->immsize);
+		t->bytes[i->len - i->immsize] = TAKEN;
+		if (chance(40))
+			r[X86_RCX] = below(2) | (i->addrsize < 8 ? rnd() << i->addrsize * 8 : 0);
+		return x86_decode(&t->insn, t->bytes, 15, mode) == X86_DECODE_OK;
+	case X86_OP_JMPI: case X86_OP_CALLI:
+		if (odd_branch(i))
+			return false;
+		if (mem)
+			poke(t->target, taken, branch_size(i));
+		else if (i->rm == X86_RSP)
+			return false;
+		else
+			r[i->rm] = taken;
+		return true;
+	case X86_OP_RET:
+		if (odd_branch(i))
+			return false;
+		poke(stack_at(r), taken, branch_size(i));
+		return true;
+	default:
+		return true;
+	}
+}
+
+/* Does the instruction use the stack, with its pointer where make_instance() puts it? */
+static bool uses_stack(u16 op)
+{
+	switch (op) {
+	case X86_OP_PUSH: case X86_OP_POP: case X86_OP_PUSHF: case X86_OP_POPF: case X86_OP_ENTER: case X86_OP_LEAVE:
+	case X86_OP_CALL: case X86_OP_CALLI: case X86_OP_RET: case X86_OP_PUSHA: case X86_OP_POPA:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool make_instance(struct instance *t, const struct skeleton *k)
+{
+	const struct x86_insn *i = &t->insn;
+	bool moffs;
+	u64 sp;
+	int r;
+
+	if (!make_bytes(t, k))
+		return false;
+	moffs = i->map == X86_MAP_1 && i->opcode >= 0xa0 && i->opcode <= 0xa3 && !(i->flags & X86_IF_VEX);
+	for (r = 0; r < 16; r++)
+		t->in.gpr[r] = mode == X86_MODE_64 ? rnd_value() : (u32)rnd_value();
+	t->in.flags = (rnd() & X86_ARITH) | X86_IF | X86_FLAG1;
+	t->target = rnd_place();
+	if (uses_stack(i->op))
+		t->in.gpr[X86_RSP] = rnd_place() | (mode == X86_MODE_16 ? rnd() << 16 : 0);
+	if (bit_string(i)) {
+		if (i->reg == i->base || i->reg == i->index)
+			return false;
+		t->in.gpr[i->reg] = (rnd() & ~0xffffULL) | (below(16000) - 8000);
+		if (i->opsize != 2)
+			t->in.gpr[i->reg] = (s64)(below(16000) - 8000);
+	}
+	if (reaches_memory(i)) {
+		poke(t->target, rnd_value(), 8);
+		if (!(moffs ? aim_moffs(t) : aim(t)))
+			return false;
+		/* aiming must not have moved the stack away */
+		sp = stack_at(t->in.gpr) + data_base - (u64)scratch;
+		if (uses_stack(i->op) && i->base == X86_RSP && sp > SCRATCH_SIZE)
+			return false;
+		if (bit_string(i) && i->opsize != 2)
+			t->in.gpr[i->reg] = (u64)(s64)(below(16000) - 8000);
+	}
+	if (!furnish(t) || result_undefined(&t->insn, &t->in))
+		return false;
+	/* upper halves are for 64-bit mode */
+	for (r = 0; r < 16 && mode != X86_MODE_64; r++)
+		t->in.gpr[r] = (u32)t->in.gpr[r];
+	return true;
+}
+
+/* --- comparing --- */
+
+static u8 before[SCRATCH_SIZE], after[SCRATCH_SIZE];
+
+static void show(const struct instance *t, const struct regs *got, enum outcome want_out, enum outcome got_out)
+{
+	static const char *const outcomes[] = { "falls through", "branches", "#DE", "#GP/#PF", "#UD", "strange" };
+	const struct regs *want = &native->out;
+	unsigned int i;
+
+	printf("# %s:", x86_op_name(t->insn.op));
+	for (i = 0; i < t->insn.len; i++)
+		printf(" %02x", t->bytes[i]);
+	printf("  flags in %#llx  host %s, interpreter %s\n", (unsigned long long)t->in.flags, outcomes[want_out],
+	       outcomes[got_out]);
+	for (i = 0; i < 16; i++)
+		if (want->gpr[i] != got->gpr[i])
+			printf("#   r%-2u in %#018llx host %#018llx interpreter %#018llx\n", i,
+			       (unsigned long long)t->in.gpr[i], (unsigned long long)want->gpr[i],
+			       (unsigned long long)got->gpr[i]);
+	printf("#   rax in %#llx rcx in %#llx rdx in %#llx rsi in %#llx rdi in %#llx\n", (unsigned long long)t->in.gpr[0],
+	       (unsigned long long)t->in.gpr[1], (unsigned long long)t->in.gpr[2], (unsigned long long)t->in.gpr[6],
+	       (unsigned long long)t->in.gpr[7]);
+	printf("#   flags host %#llx interpreter %#llx\n", (unsigned long long)want->flags, (unsigned long long)got->flags);
+	for (i = 0; i < SCRATCH_SIZE; i++)
+		if (scratch[i] != after[i]) {
+			printf("#   memory at %#llx (operand %#llx): host %02x interpreter %02x\n",
+			       (unsigned long long)(uintptr_t)(scratch + i), (unsigned long long)t->target, after[i],
+			       scratch[i]);
+			break;
+		}
+}
+
+static bool compare(const struct instance *t, bool strict)
+{
+	struct regs r = t->in;
+	enum outcome want, got;
+	u64 flags = X86_ARITH | X86_DF | X86_ID;
+	int i;
+
+	memcpy(before, scratch, SCRATCH_SIZE);
+	native->in = t->in;
+	want = native_run(t->bytes, t->insn.len);
+	memcpy(after, scratch, SCRATCH_SIZE);
+	memcpy(scratch, before, SCRATCH_SIZE);
+	got = run_interp(&t->insn, insn_rip, &r);
+	for (i = 0; i < 16 && mode != X86_MODE_64; i++) {
+		native->out.gpr[i] = (u32)native->out.gpr[i];
+		r.gpr[i] = (u32)r.gpr[i];
+	}
+	if (!strict && want < DIVIDE_ERROR)
+		flags &= ~undefined_flags(&t->insn, &t->in);
+	/* a processor may have changed flags before a divide error, which is a fault: not so the registers */
+	if (want == DIVIDE_ERROR)
+		flags = 0;
+	/* AMD's POPA loads registers until one faults; the interpreter loads all or none */
+	if (want == PROTECTION && t->insn.op == X86_OP_POPA)
+		return want == got;
+	if (want == got && !memcmp(native->out.gpr, r.gpr, sizeof(r.gpr)) && !((native->out.flags ^ r.flags) & flags) &&
+	    !memcmp(scratch, after, SCRATCH_SIZE))
+		return true;
+	show(t, &r, want, got);
+	return false;
+}
+
+/* Not to be compared: what the host may not do for the test, what has no determined result, what exists elsewhere. */
+static bool left_out(u16 op)
+{
+	switch (op) {
+	case X86_OP_IN: case X86_OP_OUT: case X86_OP_INS: case X86_OP_OUTS:
+	case X86_OP_RDRAND: case X86_OP_RDSEED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void test_op(u16 op, unsigned int count, bool strict)
+{
+	static const char *const modes[] = { "16-bit", "32-bit", "64-bit" };
+	unsigned int *mine = malloc(nr_skeletons * sizeof(*mine)), n = 0, i, done = 0, failed = 0, tries = 0;
+	struct instance t;
+
+	for (i = 0; i < nr_skeletons; i++)
+		if (skeletons[i].op == op)
+			mine[n++] = i;
+	while (n && done < count && tries++ < 100 * count && failed < (strict ? 30 : 3)) {
+		memset(&t, 0, sizeof(t));
+		if (!(tries & 63))
+			for (i = 0; i < SCRATCH_SIZE; i += 8)
+				poke((u64)scratch - data_base + i, rnd_value(), 8);
+		if (!make_instance(&t, &skeletons[mine[below(n)]]))
+			continue;
+		done++;
+		failed += !compare(&t, strict);
+	}
+	free(mine);
+	if (n)
+		ok(!failed && done == count, "%s %s: %u instances as the host does them", modes[mode], x86_op_name(op), done);
+}
+
+static void test_mode(enum x86_mode m, unsigned int count, const char *only, bool strict)
+{
+	u16 op;
+
+	if (!native_mode(m)) {
+		skip("16-bit code", "the host kernel has no modify_ldt()");
+		return;
+	}
+	cpu_mode();
+	nr_skeletons = 0;
+	skeletons_init();
+	for (op = 1; op < X86_OP_COUNT; op++)
+		if (x86_op_class[op] == X86_CLASS_INT && !left_out(op) && (!only || !strcmp(only, x86_op_name(op))))
+			test_op(op, count, strict);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int count = argc > 1 ? (unsigned int)strtoul(argv[1], NULL, 0) : 20000;
+	const char *only = argc > 2 && strcmp(argv[2], "all") ? argv[2] : NULL;
+	bool strict = argc > 3;
+
+	seed = tap_seed((u64)time(NULL) * 0x9e3779b97f4a7c15ull);
+	diag("TEST_SEED=%#llx", (unsigned long long)seed);
+	native_init();
+	cpu_init();
+	native_signals();	/* after cpu_init(): a vCPU may install handlers of its own */
+	test_mode(X86_MODE_64, count, only, strict);
+	test_mode(X86_MODE_32, count, only, strict);
+	test_mode(X86_MODE_16, count, only, strict);
+	return tap_done();
+}
+
+#endif /* __x86_64__ */

@@ -1,0 +1,850 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vec-host.c - every x87, MMX, SSE and AVX row of the instruction table against the processor itself
+ *
+ * Oracle: the host executes the original bytes, with the whole register state loaded by XRSTOR and general registers
+ * and memory operand in place, in a trampoline that shares no code with the stub generator. Compared are vector and
+ * general registers, flags, MXCSR, x87 state, memory and exception; not the x87 instruction and data pointers, which
+ * are the guest's by design (vec-image.c tests them).
+ *
+ * Memory stand-ins: linear addresses are host addresses, two pages with an inaccessible third.
+ *
+ *	TEST_SEED=n	another sample
+ *	TEST_COUNT=n	instances a row (default 2000)
+ *	vec-host bench	time a few instructions
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <ucontext.h>
+
+#include "tap.h"
+#include "vec-common.h"
+
+static u64 rng;
+
+static u64 rnd(void)
+{
+	return tap_random(&rng);
+}
+
+static unsigned int below(unsigned int n)
+{
+	return (rnd() >> 20) % n;
+}
+
+/* --- the native side --- */
+
+struct xarea {
+	struct x86_fxsave fx;
+	u64 bv, comp, rsvd[6];
+	u8 ymmh[16][16];
+	u8 more[2048];		/* whatever else the host's XCR0 has */
+} __attribute__((aligned(64)));
+
+struct native {
+	struct xarea area;
+	u64 gpr[16];
+	u64 rflags, host_rsp;
+	u32 mxcsr_default;
+};
+
+static struct native *nat;
+static u8 *code, *code_insn, *code_after;
+static u8 *arena;
+static volatile unsigned int nat_fault;
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+	greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
+
+	(void)info;
+	if ((u64)g[REG_RIP] - (u64)code >= 4096) {
+		signal(sig, SIG_DFL);
+		return;
+	}
+	nat_fault = g[REG_TRAPNO];
+	g[REG_RIP] = (u64)code_after;
+}
+
+static u8 *put_abs(u8 *p, const char *op, unsigned int n, unsigned int reg, const void *addr)
+{
+	u32 a = (u64)addr;
+
+	memcpy(p, op, n);
+	p += n;
+	*p++ = 0x04 | (reg & 7) << 3;
+	*p++ = 0x25;
+	memcpy(p, &a, 4);
+	return p + 4;
+}
+
+static void native_setup(void)
+{
+	static const u8 push[] = { 0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57 };
+	static const u8 pop[] = { 0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3 };
+	static u8 stack[65536];
+	stack_t ss = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	u8 *p;
+
+	code = mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	nat = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	arena = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	if (code == MAP_FAILED || nat == MAP_FAILED || arena == MAP_FAILED) {
+		perror("mmap");
+		exit(1);
+	}
+	mprotect(arena + 2 * 4096, 4096, PROT_NONE);
+	guest_memory(arena, 2 * 4096);
+	sigaltstack(&ss, NULL);
+	sigaction(SIGFPE, &sa, NULL);
+	sigaction(SIGSEGV, &sa, NULL);
+	sigaction(SIGILL, &sa, NULL);
+	nat->mxcsr_default = 0x1f80;
+
+	p = code;
+	memcpy(p, push, sizeof(push));
+	p += sizeof(push);
+	p = put_abs(p, "\x48\x89", 2, 4, &nat->host_rsp);
+	memcpy(p, "\xb8\x07\0\0\0\x31\xd2", 7);
+	p = put_abs(p + 7, "\x48\x0f\xae", 3, 5, &nat->area);		/* xrstor64 */
+	p = put_abs(p, "\xff", 1, 6, &nat->rflags);			/* push */
+	*p++ = 0x9d;							/* popfq */
+	for (unsigned int i = 0; i < 16; i++)
+		p = put_abs(p, i < 8 ? "\x48\x8b" : "\x4c\x8b", 2, i, &nat->gpr[i]);
+	code_insn = p;
+	p += 16;
+	code_after = p;
+	for (unsigned int i = 0; i < 16; i++)
+		p = put_abs(p, i < 8 ? "\x48\x89" : "\x4c\x89", 2, i, &nat->gpr[i]);
+	p = put_abs(p, "\x48\x8b", 2, 4, &nat->host_rsp);
+	*p++ = 0x9c;							/* pushfq */
+	p = put_abs(p, "\x8f", 1, 0, &nat->rflags);			/* pop */
+	memcpy(p, "\xb8\x07\0\0\0\x31\xd2", 7);
+	p = put_abs(p + 7, "\x48\x0f\xae", 3, 4, &nat->area);		/* xsave64 */
+	memcpy(p, "\xdb\xe3\xc5\xf8\x77\xfc", 6);			/* fninit; vzeroupper; cld */
+	p = put_abs(p + 6, "\x0f\xae", 2, 2, &nat->mxcsr_default);	/* ldmxcsr */
+	memcpy(p, pop, sizeof(pop));
+}
+
+static void native_run(const u8 *insn, unsigned int len)
+{
+	memset(code_insn, 0x90, 16);
+	memcpy(code_insn, insn, len);
+	nat_fault = 0;
+	((void (*)(void))code)();
+	/* a component in its initial state need not have been written */
+	if (!(nat->area.bv & 2))
+		memset(nat->area.fx.xmm, 0, sizeof(nat->area.fx.xmm));
+	if (!(nat->area.bv & 4))
+		memset(nat->area.ymmh, 0, sizeof(nat->area.ymmh));
+}
+
+/* --- random states --- */
+
+static u32 rnd_f32(void)
+{
+	static const u32 special[] = {
+		0, 0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7fa00000, 0xffc12345, 1, 0x807fffff, 0x00800000,
+		0x7f7fffff, 0x3f800000, 0xbf800000, 0x4f000000, 0xcf000000, 0x3f000000, 0x4b000001, 0x5f000000,
+	};
+
+	switch (below(4)) {
+	case 0:
+		return special[below(ARRAY_SIZE(special))];
+	case 1:
+		return (u32)(rnd() >> 8 & 0x807fffff) | (120 + below(16)) << 23;
+	default:
+		return rnd() >> 16;
+	}
+}
+
+static u64 rnd_f64(void)
+{
+	static const u64 special[] = {
+		0, 1ULL << 63, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0x7ff4000000000000,
+		0xfff8000000012345, 1, 0x800fffffffffffff, 0x0010000000000000, 0x7fefffffffffffff, 0x3ff0000000000000,
+		0xbff0000000000000, 0x41e0000000000000, 0xc1e0000000000000, 0x43e0000000000000, 0x3fe0000000000000,
+		0x36a0000000000000, 0x47efffffe0000000, 0x4340000000000001,
+	};
+
+	switch (below(4)) {
+	case 0:
+		return special[below(ARRAY_SIZE(special))];
+	case 1:
+		return (rnd() & 0x800fffffffffffff) | (u64)(1016 + below(16)) << 52;
+	default:
+		return rnd();
+	}
+}
+
+static void rnd_f80(u8 *p)
+{
+	u64 mant = rnd();
+	u16 exp = rnd() >> 13;
+
+	switch (below(6)) {
+	case 0:
+		exp = (exp & 0x8000) | (below(2) ? 0x7fff : 0);
+		mant = below(2) ? 1ULL << 63 : below(2) ? 3ULL << 62 : below(2) ? 0 : mant;
+		break;
+	case 1:		/* any bit pattern, unnormals included */
+		break;
+	case 2:
+		mant = (u64)below(1000) << 54 | 1ULL << 63;
+		exp = (exp & 0x8000) | (0x3fff + below(10));
+		break;
+	case 3:		/* around the integers' limits, small transcendental arguments */
+		mant |= 1ULL << 63;
+		exp = (exp & 0x8000) | (0x3ff0 + below(0x60));
+		break;
+	default:
+		mant |= 1ULL << 63;
+		exp = (exp & 0x8000) | (0x3ffb + below(8));
+	}
+	memcpy(p, &mant, 8);
+	memcpy(p + 8, &exp, 2);
+}
+
+static void rnd_vec(void *to, unsigned int bytes)
+{
+	unsigned int kind = below(5);
+	u8 *p = to;
+
+	for (unsigned int i = 0; i < bytes; i += 8) {
+		u64 v = rnd();
+
+		if (kind == 0)
+			v = rnd_f32() | (u64)rnd_f32() << 32;
+		else if (kind == 1)
+			v = rnd_f64();
+		else if (kind == 2)
+			v &= rnd() & 0x0f0f0f0f0f0f0f0f;
+		else if (kind == 3 && below(2))
+			v = -(u64)below(3);
+		memcpy(p + i, &v, 8);
+	}
+}
+
+static u32 rnd_mxcsr(void)
+{
+	return below(4) ? 0x1f80 | (rnd() >> 10 & 0xe07f & (below(2) ? 0xffff : 0x603f)) : rnd() >> 10 & 0xffff;
+}
+
+static void rnd_x87(struct x86_fxsave *fx, bool mmx)
+{
+	fx->fcw = 0x40 | (rnd() >> 9 & 0x1f00) | (below(3) ? 0x3f : below(64));
+	fx->fsw = rnd() >> 7 & 0x7f7f;
+	if (below(3))
+		fx->fsw &= ~0x3f;
+	else if (below(4))
+		fx->fsw &= ~(~fx->fcw & 0x3f);
+	if (fx->fsw & ~fx->fcw & 0x3f)
+		fx->fsw |= 0x8080;
+	fx->ftw = below(2) ? 0xff : rnd() >> 11;
+	for (unsigned int i = 0; i < 8; i++) {
+		memset(fx->st[i], 0, 16);
+		rnd_f80(fx->st[i]);
+		if (mmx)
+			rnd_vec(fx->st[i], 8);
+	}
+}
+
+/* --- one instance --- */
+
+struct template {
+	u8 vex, map, opcode, pfx, w, l;
+};
+
+#define MAX_TEMPLATES 64
+static struct {
+	struct template t[MAX_TEMPLATES];
+	unsigned int n;
+} *templates;
+
+static unsigned int encode(u8 *p, const struct template *t, bool rex_ok)
+{
+	static const u8 pfx[] = { 0, 0x66, 0xf3, 0xf2 };
+	u8 *start = p, r = rnd() >> 33;
+
+	if (t->vex) {
+		*p++ = 0xc4;
+		*p++ = (rex_ok ? r & 0xe0 : 0xe0) | t->map;
+		*p++ = t->w << 7 | (below(2) ? 0x78 : below(16) << 3) | t->l << 2 | t->pfx;
+	} else {
+		if (t->pfx)
+			*p++ = pfx[t->pfx];
+		if (rex_ok && (t->w || below(2)))
+			*p++ = 0x40 | t->w << 3 | (r & 7);
+		if (t->map) {
+			*p++ = 0x0f;
+			if (t->map == X86_MAP_0F38)
+				*p++ = 0x38;
+			if (t->map == X86_MAP_0F3A)
+				*p++ = 0x3a;
+		}
+	}
+	*p++ = t->opcode;
+	return p - start;
+}
+
+/* Does the template reach a row with this ModRM byte? Notes it there. */
+static void note_template(const struct template *t, u8 modrm, enum x86_mode mode)
+{
+	struct x86_insn insn = { 0 };
+	u8 buf[16] = { 0 };
+	unsigned int n;
+
+	for (unsigned int try = 0; try < 8; try++) {
+		n = encode(buf, t, mode == X86_MODE_64);
+		buf[n] = modrm;
+		buf[n + 1] = 0x0b;	/* a SIB byte, for gathers */
+		if (x86_decode(&insn, buf, 15, mode) == X86_DECODE_OK)
+			break;
+	}
+	if (insn.op == X86_OP_INVALID || insn.opcode != t->opcode || insn.map != t->map)
+		return;
+	if (mode == X86_MODE_32 && !(x86_rows[insn.row].flags & X86_RF_NO64))
+		return;
+	n = templates[insn.row].n;
+	if (n < MAX_TEMPLATES && (!n || memcmp(&templates[insn.row].t[n - 1], t, sizeof(*t))))
+		templates[insn.row].t[templates[insn.row].n++] = *t;
+}
+
+/* All ways to reach each row, found by decoding everything. */
+static void find_templates(void)
+{
+	templates = calloc(x86_row_count, sizeof(*templates));
+	for (unsigned int k = 0; k < 2 * 4 * 4 * 2 * 2 * 256; k++) {
+		struct template t = { k & 1, k >> 1 & 3, k >> 7, k >> 3 & 3, k >> 5 & 1, k >> 6 & 1 };
+
+		if ((t.vex && !t.map) || (!t.vex && t.l))
+			continue;
+		for (unsigned int modrm = 0; modrm < 256; modrm++) {
+			note_template(&t, modrm, X86_MODE_64);
+			if (t.vex && t.w)
+				note_template(&t, modrm, X86_MODE_32);
+		}
+	}
+}
+
+struct instance {
+	u8 bytes[16];
+	u8 native[16];		/* what the oracle gets */
+	struct x86_insn insn;
+	enum x86_mode mode;
+	u64 target;
+	bool s_image;		/* the operand is an image of state */
+};
+
+static bool has_kind(const struct x86_row *row, unsigned int kind)
+{
+	for (unsigned int i = 0; i < 4; i++)
+		if (row->opnd[i].kind == kind)
+			return true;
+	return false;
+}
+
+static bool is_image(const struct x86_row *row)
+{
+	return row->opnd[0].kind == X86_OK_M && row->opnd[0].size == X86_SZ_S;
+}
+
+/* The oracle runs in 64-bit mode: does it read these bytes as 32-bit mode does? */
+static bool same_in_32(struct instance *in)
+{
+	bool no64 = x86_rows[in->insn.row].flags & X86_RF_NO64;
+	struct x86_insn insn64;
+
+	memcpy(in->native, in->bytes, sizeof(in->native));
+	if (no64)		/* forms whose VEX.W does not count outside 64-bit mode */
+		in->native[2] &= 0x7f;
+	if (in->mode != X86_MODE_32)
+		return true;
+	if (in->insn.op == X86_OP_VZEROUPPER || in->insn.op == X86_OP_VZEROALL)
+		return false;
+	return x86_decode(&insn64, in->native, 15, X86_MODE_64) == X86_DECODE_OK &&
+	       (no64 ? insn64.op == in->insn.op : insn64.row == in->insn.row) &&
+	       insn64.vvvv == in->insn.vvvv && insn64.imm == in->insn.imm && (no64 || insn64.opsize == in->insn.opsize) &&
+	       insn64.len == in->insn.len;
+}
+
+static bool make_insn(struct instance *in, unsigned int row)
+{
+	for (unsigned int try = 0; try < 10000; try++) {
+		const struct template *t = &templates[row].t[below(templates[row].n)];
+		unsigned int n;
+
+		in->s_image = is_image(&x86_rows[row]);
+		in->mode = below(4) || in->s_image ? X86_MODE_64 : X86_MODE_32;
+		if (x86_rows[row].flags & X86_RF_NO64)
+			in->mode = X86_MODE_32;
+		memset(in->bytes, 0, sizeof(in->bytes));
+		n = encode(in->bytes, t, in->mode == X86_MODE_64);
+		for (unsigned int i = n; i < 15; i++)
+			in->bytes[i] = rnd() >> 40;
+		if ((in->bytes[n] & 0xc0) == 0 && (x86_rows[row].flags & X86_RF_MODRM))
+			in->bytes[n] |= 0x40;
+		if (has_kind(&x86_rows[row], X86_OK_VM))
+			in->bytes[n] = (in->bytes[n] & 0x38) | 0x44;
+		if (x86_decode(&in->insn, in->bytes, 15, in->mode) != X86_DECODE_OK || in->insn.row != row)
+			continue;
+		if (!same_in_32(in))
+			continue;
+		if (in->insn.flags & X86_IF_MEM) {
+			unsigned int base = in->insn.base, index = in->insn.index;
+
+			if (base == X86_REG_RIP || base == X86_REG_ZERO)
+				continue;
+			if (!has_kind(&x86_rows[row], X86_OK_VM) && base == index)
+				continue;
+			if (in->s_image && (base == X86_RAX || base == X86_RDX || index == X86_RAX || index == X86_RDX))
+				continue;
+		}
+		return true;
+	}
+	return false;
+}
+
+static void make_image(const struct instance *in, u8 *to)
+{
+	struct xarea *a = (void *)to;
+	bool compact = below(2);
+
+	rnd_vec(to, 1024);
+	if (in->insn.op != X86_OP_FXRSTOR && in->insn.op != X86_OP_XRSTOR && in->insn.op != X86_OP_XRSTORS) {
+		if (in->insn.op == X86_OP_XSAVE)
+			a->bv = below(8);
+		return;
+	}
+	rnd_x87(&a->fx, false);
+	a->fx.mxcsr = below(8) ? rnd_mxcsr() : rnd();
+	if (in->insn.op == X86_OP_FXRSTOR)
+		return;
+	a->bv = below(8);
+	a->comp = compact ? 1ULL << 63 | 7 : 0;
+	memset(a->rsvd, 0, sizeof(a->rsvd));
+	switch (below(16)) {
+	case 0:
+		a->bv |= 1ULL << 40;
+		break;
+	case 1:
+		a->comp ^= below(8);
+		break;
+	case 2:
+		a->rsvd[0] = 1;
+		break;
+	case 3:
+		a->rsvd[below(6)] = 1;
+		break;
+	}
+}
+
+static void make_state(struct instance *in)
+{
+	const struct x86_insn *insn = &in->insn;
+	const struct x86_row *row = &x86_rows[insn->row];
+	bool mmx = has_kind(row, X86_OK_P) || has_kind(row, X86_OK_Q) || has_kind(row, X86_OK_N);
+	struct xarea *a = &nat->area;
+
+	memset(&a->bv, 0, 64);
+	a->bv = 7;
+	rnd_x87(&a->fx, mmx);
+	a->fx.fip = a->fx.fdp = 0;
+	a->fx.fop = 0;
+	a->fx.mxcsr = rnd_mxcsr();
+	rnd_vec(a->fx.xmm, sizeof(a->fx.xmm));
+	rnd_vec(a->ymmh, sizeof(a->ymmh));
+	if (in->s_image && below(4) == 0)
+		memset(a->ymmh, 0, sizeof(a->ymmh));
+	for (unsigned int i = 0; i < 16; i++) {
+		nat->gpr[i] = below(4) ? rnd() : below(64);
+		if (in->mode == X86_MODE_32)
+			nat->gpr[i] = (u32)nat->gpr[i];
+	}
+	nat->rflags = 0x202 | (rnd() >> 15 & X86_ARITH);
+
+	/* where memory is: mostly around the page boundary, some at the end of the accessible pages */
+	in->target = (u64)arena + 4096 - 128 + below(256);
+	if (below(8) == 0)
+		in->target = (u64)arena + 2 * 4096 - below(40);
+	if ((row->flags & X86_RF_ALIGN) && below(16))
+		in->target &= ~31ULL;
+	if (in->s_image) {
+		in->target = (u64)arena + 4096 - (below(2) ? 1024 : 256) + below(64);
+		if (below(16))
+			in->target &= ~63ULL;
+		nat->gpr[X86_RAX] = below(2) ? 7 : below(8);
+	}
+	if (insn->op == X86_OP_MASKMOV)
+		nat->gpr[X86_RDI] = in->target;
+	if (!(insn->flags & X86_IF_MEM))
+		return;
+	if (has_kind(row, X86_OK_VM)) {
+		bool wide = insn->opcode & 1;
+		u64 min = 0;
+
+		for (unsigned int i = 0; i < (wide ? 4 : 8); i++) {
+			s64 v = (s64)below(32) - 16;
+
+			if (wide)
+				memcpy((i < 2 ? a->fx.xmm : a->ymmh)[insn->index] + 8 * (i & 1), &v, 8);
+			else
+				memcpy((i < 4 ? a->fx.xmm : a->ymmh)[insn->index] + 4 * (i & 3), &v, 4);
+		}
+		nat->gpr[insn->base] = in->target - min - insn->disp;
+		if (in->mode == X86_MODE_32)	/* the host's address has 64 bits */
+			nat->gpr[insn->base] &= ~0ULL;
+	} else if (insn->index != X86_REG_ZERO) {
+		nat->gpr[insn->index] = below(512);
+		nat->gpr[insn->base] = in->target - insn->disp - (nat->gpr[insn->index] << insn->scale);
+	} else {
+		nat->gpr[insn->base] = in->target - insn->disp;
+	}
+}
+
+#define WINDOW_BEFORE	1024
+#define WINDOW		(WINDOW_BEFORE + 2048)
+
+static unsigned int failures;
+
+static void report(const struct instance *in, const char *what)
+{
+	if (failures++ > 40)
+		return;
+	printf("# row %u %s: %s differs, mode %d,", in->insn.row, x86_op_name(in->insn.op), what, in->mode);
+	for (unsigned int i = 0; i < in->insn.len; i++)
+		printf(" %02x", in->bytes[i]);
+	printf("\n");
+}
+
+static void report_bytes(const char *name, const void *guest, const void *native, unsigned int len)
+{
+	const u8 *g = guest, *n = native;
+
+	if (failures > 40)
+		return;
+	for (unsigned int i = 0; i < len; i++)
+		if (g[i] != n[i]) {
+			printf("#   %s byte %u: guest %02x, native %02x\n", name, i, g[i], n[i]);
+			return;
+		}
+}
+
+/* What FXSAVE and its like say of the last instruction is the guest's own. */
+static void forget_pointers(const struct instance *in, u8 *image)
+{
+	unsigned int w;
+
+	switch (in->insn.op) {
+	case X86_OP_FNSTENV:
+	case X86_OP_FNSAVE:
+		w = in->insn.opsize == 2 ? 2 : 4;
+		memset(image + 3 * w, 0, 4 * w);
+		break;
+	case X86_OP_FXSAVE: case X86_OP_XSAVE: case X86_OP_XSAVEOPT: case X86_OP_XSAVEC: case X86_OP_XSAVES:
+		memset(image + 6, 0, 18);
+		image[30] &= ~2;	/* MXCSR_MASK: AMD's misaligned mode is not the guest's */
+		break;
+	}
+}
+
+static bool loads_mxcsr(enum x86_op op)
+{
+	return op == X86_OP_LDMXCSR || op == X86_OP_FXRSTOR || op == X86_OP_XRSTOR;
+}
+
+/* XSAVEOPT may leave out what is unmodified, XSAVE may call a component in use that isn't: as the host pleases. */
+static bool run_instance(struct x86_cpu *cpu, struct instance *in)
+{
+	static u8 before[WINDOW], native_mem[WINDOW], guest_mem[WINDOW];
+	const struct x86_insn *insn = &in->insn;
+	struct x86_fpu *fpu = &cpu->s.fpu;
+	struct xarea start;
+	u8 *win = (u8 *)(in->target & ~63ULL) - WINDOW_BEFORE;
+	unsigned int len = min((unsigned long)WINDOW, (unsigned long)(arena + 2 * 4096 - win));
+	u64 gpr[16], rflags, pending;
+	struct uop u = { 0 };
+	bool pass = true;
+	int ret;
+
+	if (below(4) == 0 || in->s_image) {
+		rnd_vec(win, len & ~7U);
+		if (below(3) == 0 && !in->s_image)
+			rnd_f80((u8 *)min(in->target, (u64)arena + 2 * 4096 - 10));
+	}
+	if (in->s_image)
+		make_image(in, (u8 *)in->target);
+	memcpy(before, win, len);
+	memcpy(gpr, nat->gpr, sizeof(gpr));
+	rflags = nat->rflags;
+	start = nat->area;
+
+	native_run(in->native, insn->len);
+	memcpy(native_mem, win, len);
+	memcpy(win, before, len);
+
+	memcpy(cpu->s.gpr, gpr, sizeof(gpr));
+	x86_set_rflags(&cpu->s, rflags);
+	guest_mode(cpu, in->mode);
+	x86_fpu_changed(cpu);
+	memcpy(&fpu->fx, &start.fx, sizeof(fpu->fx));
+	memcpy(fpu->ymmh, start.ymmh, sizeof(fpu->ymmh));
+	guest_tlb(cpu, below(2));
+	u.insn = *insn;
+	u.ea_mask = in->mode == X86_MODE_64 ? ~0ULL : 0xffffffff;
+	ret = guest_run(cpu, &u);
+	if (ret != X86_FAULT && below(2) && x86_op_class[insn->op] != X86_CLASS_XST) {
+		/* once more from the same state: now the uop knows its entry */
+		memcpy(win, before, len);
+		memcpy(cpu->s.gpr, gpr, sizeof(gpr));
+		x86_set_rflags(&cpu->s, rflags);
+		x86_fpu_changed(cpu);
+		memcpy(&fpu->fx, &start.fx, sizeof(fpu->fx));
+		memcpy(fpu->ymmh, start.ymmh, sizeof(fpu->ymmh));
+		ret = guest_run(cpu, &u);
+	}
+	x86_fpu_sync(cpu);
+	memcpy(guest_mem, win, len);
+
+	pending = ret == X86_FAULT ? cpu->exc.vector : 0;
+	if (x86_rows[insn->row].feat == X86_FEAT_SHA && pending == X86_EXC_GP)
+		return true;	/* AMD's don't insist on alignment, SDM vol. 2 does */
+	if (loads_mxcsr(insn->op) && pending == X86_EXC_GP && !nat_fault && (nat->area.fx.mxcsr & 0x20000))
+		return true;	/* AMD's misaligned mode, not offered to the guest */
+	if (pending != nat_fault) {
+		report(in, "exception");
+		if (failures < 40)
+			printf("#   guest %d, native %d\n", (int)pending, (int)nat_fault);
+		return false;
+	}
+	if (nat_fault && (has_kind(&x86_rows[insn->row], X86_OK_VM) || insn->op == X86_OP_MASKMOV))
+		return true;	/* how much had been done is the processor's affair */
+
+	if (memcmp(cpu->s.gpr, nat->gpr, sizeof(gpr))) {
+		report(in, "general register");
+		report_bytes("gpr", cpu->s.gpr, nat->gpr, sizeof(gpr));
+		pass = false;
+	}
+	if ((x86_get_rflags(&cpu->s) ^ nat->rflags) & X86_ARITH) {
+		report(in, "flags");
+		pass = false;
+	}
+	if (fpu->fx.mxcsr != nat->area.fx.mxcsr) {
+		report(in, "MXCSR");
+		report_bytes("mxcsr", &fpu->fx.mxcsr, &nat->area.fx.mxcsr, 4);
+		pass = false;
+	}
+	if (memcmp(fpu->fx.xmm, nat->area.fx.xmm, sizeof(fpu->fx.xmm)) ||
+	    memcmp(fpu->ymmh, nat->area.ymmh, sizeof(fpu->ymmh))) {
+		report(in, "vector register");
+		report_bytes("xmm", fpu->fx.xmm, nat->area.fx.xmm, 256);
+		report_bytes("ymmh", fpu->ymmh, nat->area.ymmh, 256);
+		pass = false;
+	}
+	if (fpu->fx.fcw != nat->area.fx.fcw || fpu->fx.fsw != nat->area.fx.fsw || fpu->fx.ftw != nat->area.fx.ftw) {
+		report(in, "x87 control state");
+		if (failures < 40)
+			printf("#   fault %d before %04x %04x %02x guest %04x %04x %02x native %04x %04x %02x\n", (int)nat_fault, start.fx.fcw,
+			       start.fx.fsw, start.fx.ftw, fpu->fx.fcw, fpu->fx.fsw, fpu->fx.ftw, nat->area.fx.fcw,
+			       nat->area.fx.fsw, nat->area.fx.ftw);
+		pass = false;
+	}
+	for (unsigned int i = 0; i < 8; i++)
+		if (memcmp(fpu->fx.st[i], nat->area.fx.st[i], 10)) {
+			report(in, "x87 register");
+			report_bytes("st", fpu->fx.st[i], nat->area.fx.st[i], 10);
+			pass = false;
+			break;
+		}
+	if (in->s_image && !nat_fault) {
+		forget_pointers(in, guest_mem + (in->target - (u64)win));
+		forget_pointers(in, native_mem + (in->target - (u64)win));
+	}
+	if (memcmp(guest_mem, native_mem, len)) {
+		report(in, "memory");
+		report_bytes("mem", guest_mem, native_mem, len);
+		if (failures < 40)
+			printf("#   operand at byte %d, ax %d\n", (int)(in->target - (u64)win), (int)gpr[0]);
+		pass = false;
+	}
+	return pass;
+}
+
+/* --- all rows --- */
+
+static bool wanted(const struct x86_row *row)
+{
+	switch (x86_op_class[row->op]) {
+	case X86_CLASS_FPU:
+	case X86_CLASS_VEC:
+		return true;
+	case X86_CLASS_XST:		/* XSAVES and XRSTORS can't run in user space */
+		return !(row->flags & X86_RF_PRIV) && row->op != X86_OP_XSAVEOPT;
+	default:
+		return false;
+	}
+}
+
+static void test_rows(struct x86_cpu *cpu, unsigned int count)
+{
+	unsigned int rows = 0, unreachable = 0, missing = 0, only = getenv("TEST_ROW") ? atoi(getenv("TEST_ROW")) : 0;
+	unsigned long instances = 0, faults = 0;
+
+	for (unsigned int row = 1; row < x86_row_count; row++) {
+		const struct x86_row *r = &x86_rows[row];
+		u64 feat = x86_host_features();
+		bool pass = true;
+
+		if (!wanted(r) || (only && row != only))
+			continue;
+		if (!(feat & BIT_ULL(r->feat))) {
+			missing++;
+			continue;
+		}
+		if (!templates[row].n) {
+			diag("row %u %s: no encoding found", row, x86_op_name(r->op));
+			unreachable++;
+			continue;
+		}
+		rows++;
+		for (unsigned int i = 0; i < count && (pass || i < 4); i++) {
+			struct instance in;
+
+			if (!make_insn(&in, row)) {
+				diag("row %u %s: no instance found", row, x86_op_name(r->op));
+				unreachable++;
+				break;
+			}
+			if ((r->flags & X86_RF_L1_AVX2) && (in.insn.flags & X86_IF_L) && !(feat & BIT_ULL(X86_FEAT_AVX2)))
+				continue;
+			make_state(&in);
+			pass &= run_instance(cpu, &in);
+			instances++;
+			faults += nat_fault != 0;
+		}
+		if (!pass)
+			ok(false, "row %u, %s%s", row, r->flags & X86_RF_VEX ? "vex " : "", x86_op_name(r->op));
+	}
+	ok(unreachable == 0, "every row has an encoding");
+	ok(failures == 0 && rows, "%u rows, %lu instances, %lu of them faulting, agree with the processor", rows, instances,
+	   faults);
+	if (missing)
+		diag("%u rows not offered by this host", missing);
+}
+
+/* --- when the table is full --- */
+
+static void test_full(struct x86_cpu *cpu)
+{
+	unsigned long wrong = 0, n = 0;
+
+	guest_mode(cpu, X86_MODE_64);
+	x86_fpu_changed(cpu);
+	rnd_vec(cpu->s.fpu.fx.xmm, sizeof(cpu->s.fpu.fx.xmm));
+	for (unsigned int op = 0; op < 2; op++) {	/* PSHUFD, PSHUFHW: over 65,536 together */
+		for (unsigned int regs = 0; regs < 256; regs++) {
+			for (unsigned int imm = 0; imm < 256; imm++, n++) {
+				u8 b[] = { op ? 0xf3 : 0x66, 0x40 | (regs >> 7 << 2) | (regs >> 3 & 1), 0x0f, 0x70,
+					   0xc0 | (regs >> 4 & 7) << 3 | (regs & 7), imm };
+				unsigned int d = regs >> 4, s = regs & 15;
+				struct uop u = { 0 };
+				u32 src[4], want[4], got[4];
+				u16 *w = (u16 *)want;
+
+				x86_decode(&u.insn, b, sizeof(b), X86_MODE_64);
+				memcpy(src, cpu->s.fpu.fx.xmm[s], 16);
+				memcpy(want, src, 16);
+				for (unsigned int i = 0; i < 4; i++) {
+					if (op)
+						w[4 + i] = ((u16 *)src)[4 + (imm >> (2 * i) & 3)];
+					else
+						want[i] = src[imm >> (2 * i) & 3];
+				}
+				if (guest_run(cpu, &u) != X86_NEXT)
+					wrong++;
+				memcpy(got, cpu->s.fpu.fx.xmm[d], 16);
+				wrong += memcmp(got, want, 16) != 0;
+				if ((imm & 63) == 0)
+					rnd_vec(cpu->s.fpu.fx.xmm[d], 16);
+			}
+		}
+	}
+	ok(!wrong, "%lu distinct instructions: right beyond the table's end too", n);
+}
+
+/* --- time --- */
+
+static void bench(struct x86_cpu *cpu)
+{
+	static const struct {
+		const char *name;
+		u8 b[8];
+	} insns[] = {
+		{ "movaps xmm1, xmm2", { 0x0f, 0x28, 0xca } },
+		{ "movups xmm1, [rbx]", { 0x0f, 0x10, 0x0b } },
+		{ "movups [rbx], xmm1", { 0x0f, 0x11, 0x0b } },
+		{ "pxor xmm1, xmm1", { 0x66, 0x0f, 0xef, 0xc9 } },
+		{ "addsd xmm1, xmm2", { 0xf2, 0x0f, 0x58, 0xca } },
+		{ "ucomisd xmm1, xmm2", { 0x66, 0x0f, 0x2e, 0xca } },
+		{ "cvttsd2si eax, xmm2", { 0xf2, 0x0f, 0x2c, 0xc2 } },
+		{ "vaddpd ymm1, ymm2, ymm3", { 0xc5, 0xed, 0x58, 0xcb } },
+		{ "vmovdqu ymm1, [rbx]", { 0xc5, 0xfe, 0x6f, 0x0b } },
+		{ "fld qword [rbx]", { 0xdd, 0x03 } },
+		{ "fadd st0, st1", { 0xd8, 0xc1 } },
+		{ "fxch st1", { 0xd9, 0xc9 } },
+		{ "paddb mm1, mm2", { 0x0f, 0xfc, 0xca } },
+	};
+
+	guest_mode(cpu, X86_MODE_64);
+	guest_tlb(cpu, true);
+	for (unsigned int k = 0; k < ARRAY_SIZE(insns); k++) {
+		struct uop u = { .ea_mask = ~0ULL, .fn = interp_vec };
+		struct timespec a, b;
+		unsigned int n = 10000000;
+
+		x86_fpu_changed(cpu);
+		memset(&cpu->s.fpu, 0, sizeof(cpu->s.fpu));
+		cpu->s.fpu.fx.fcw = 0x37f;
+		cpu->s.fpu.fx.mxcsr = 0x1f80;
+		cpu->s.gpr[X86_RBX] = (u64)arena;
+		x86_decode(&u.insn, insns[k].b, 8, X86_MODE_64);
+		clock_gettime(CLOCK_MONOTONIC, &a);
+		for (unsigned int i = 0; i < n; i++) {
+			uop_fn volatile fn = u.fn;
+
+			if (fn(cpu, &u) == X86_FAULT)
+				exit(1);
+		}
+		clock_gettime(CLOCK_MONOTONIC, &b);
+		printf("# %-26s %5.1f ns\n", insns[k].name,
+		       ((b.tv_sec - a.tv_sec) * 1e9 + (b.tv_nsec - a.tv_nsec)) / n);
+	}
+	x86_fpu_sync(cpu);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int count = getenv("TEST_COUNT") ? atoi(getenv("TEST_COUNT")) : 2000;
+	struct x86_cpu *cpu;
+
+	rng = tap_seed(20240607);
+	diag("TEST_SEED=%llu", (unsigned long long)rng);
+	if (!__builtin_cpu_supports("avx") || !__builtin_cpu_supports("xsavec")) {
+		skip("vector instructions", "the oracle needs a host with AVX and XSAVEC");
+		return tap_done();
+	}
+	native_setup();		/* first: the emulator chains to the handlers it finds */
+	cpu = guest_new();
+	if (argc > 1 && !strcmp(argv[1], "bench")) {
+		bench(cpu);
+		return 0;
+	}
+	find_templates();
+	test_rows(cpu, count);
+	test_full(cpu);
+	guest_free(cpu);
+	return tap_done();
+}
