@@ -74,13 +74,16 @@ enum {
 /* UIP rises 244 us before an update cycle, which takes 1984 us; the new time shows at its end. */
 #define UIP_NS		(2228 * 1000)
 
+/* Year 9999 in nanoseconds is beyond 64 bits. */
+typedef __int128 ticks_t;
+
 struct rtc {
 	struct vm *vm;
 	struct timer second;		/* update-ended and alarm */
 	struct timer periodic;
 	uint8_t index;
 	uint8_t cmos[CMOS_SIZE];
-	int64_t offset;			/* ticks = host's CLOCK_REALTIME + offset */
+	ticks_t offset;			/* ticks = host's CLOCK_REALTIME + offset */
 	int64_t fraction;		/* of a second, while stopped */
 	int64_t seen;			/* second up to which UF and AF are accounted for */
 	uint64_t periodic_base;		/* clock_ns() of a tick of the periodic divider */
@@ -88,12 +91,12 @@ struct rtc {
 	bool irq;
 };
 
-static int64_t host_ticks(void)
+static ticks_t host_ticks(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * NS_PER_SEC + ts.tv_nsec;
+	return (ticks_t)ts.tv_sec * NS_PER_SEC + ts.tv_nsec;
 }
 
 static bool rtc_running(const struct rtc *r)
@@ -101,9 +104,15 @@ static bool rtc_running(const struct rtc *r)
 	return !(r->cmos[RTC_B] & B_SET) && (r->cmos[RTC_A] & A_RESET) != A_RESET;
 }
 
-static int64_t floor_sec(int64_t ticks)
+static int64_t floor_sec(ticks_t ticks)
 {
-	return ticks / NS_PER_SEC - (ticks % NS_PER_SEC < 0);
+	return (int64_t)(ticks / NS_PER_SEC - (ticks % NS_PER_SEC < 0));
+}
+
+/* Nanoseconds from @ticks to the next full second. */
+static int64_t to_next_sec(ticks_t ticks)
+{
+	return (int64_t)((ticks_t)(floor_sec(ticks) + 1) * NS_PER_SEC - ticks);
 }
 
 /* Register values */
@@ -165,7 +174,7 @@ static int64_t rtc_load_time(const struct rtc *r)
 	return (int64_t)timegm(&tm);
 }
 
-static int64_t rtc_ticks(const struct rtc *r)
+static ticks_t rtc_ticks(const struct rtc *r)
 {
 	return host_ticks() + r->offset;
 }
@@ -173,12 +182,12 @@ static int64_t rtc_ticks(const struct rtc *r)
 /* Bring the registers up to date; while stopped they are. */
 static void rtc_latch(struct rtc *r)
 {
-	int64_t ticks;
+	ticks_t ticks;
 
 	if (!rtc_running(r))
 		return;
 	ticks = rtc_ticks(r);
-	r->fraction = ticks - floor_sec(ticks) * NS_PER_SEC;
+	r->fraction = NS_PER_SEC - to_next_sec(ticks);
 	rtc_store_time(r, floor_sec(ticks));
 }
 
@@ -187,7 +196,7 @@ static void rtc_set_from_regs(struct rtc *r)
 {
 	int64_t sec = rtc_load_time(r);
 
-	r->offset = sec * NS_PER_SEC + r->fraction - host_ticks();
+	r->offset = (ticks_t)sec * NS_PER_SEC + r->fraction - host_ticks();
 	r->seen = sec;
 }
 
@@ -243,11 +252,8 @@ static void rtc_arm_second(struct rtc *r)
 {
 	uint64_t deadline = TIMER_OFF;
 
-	if (rtc_running(r) && (r->cmos[RTC_B] & (B_AIE | B_UIE))) {
-		int64_t ticks = rtc_ticks(r);
-
-		deadline = clock_ns() + (uint64_t)((floor_sec(ticks) + 1) * NS_PER_SEC - ticks);
-	}
+	if (rtc_running(r) && (r->cmos[RTC_B] & (B_AIE | B_UIE)))
+		deadline = clock_ns() + (uint64_t)to_next_sec(rtc_ticks(r));
 	timer_set(&r->vm->loop, &r->second, deadline);
 }
 
@@ -350,7 +356,6 @@ static void rtc_set_control(struct rtc *r, unsigned int reg, uint8_t val)
 static uint8_t rtc_read_reg(struct rtc *r)
 {
 	unsigned int reg = r->index;
-	int64_t left;
 	uint8_t val;
 
 	switch (reg) {
@@ -363,13 +368,8 @@ static uint8_t rtc_read_reg(struct rtc *r)
 		return r->cmos[reg];
 	case RTC_A:
 		val = r->cmos[RTC_A];
-		if (rtc_running(r)) {
-			int64_t ticks = rtc_ticks(r);
-
-			left = (floor_sec(ticks) + 1) * NS_PER_SEC - ticks;
-			if (left <= UIP_NS)
-				val |= A_UIP;
-		}
+		if (rtc_running(r) && to_next_sec(rtc_ticks(r)) <= UIP_NS)
+			val |= A_UIP;
 		return val;
 	case RTC_C:
 		rtc_catch_up(r);

@@ -67,7 +67,7 @@ static void fill(struct mp *mp, unsigned int cpus, uint8_t ioapic)
 	bus(mp, BUS_ISA, "ISA   ");
 	put8(t, 2);
 	put8(t, ioapic);
-	put8(t, 0x11);
+	put8(t, 0x20);
 	put8(t, 1);
 	put32(t, PC_IOAPIC_ADDR);
 	mp->entries++;

@@ -90,8 +90,6 @@ struct x86_tlb {
 	struct emul_tlb_entry e[EMUL_TLB_SIZE];
 };
 
-#define X86_REQ_INIT	(EMUL_REQ_ARCH << 0)
-#define X86_REQ_SMI	(EMUL_REQ_ARCH << 1)
 
 struct x86_cpu {
 	struct emul_vcpu core;			/* first: struct emul_vcpu * and struct x86_cpu * convert */

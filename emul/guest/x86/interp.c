@@ -122,7 +122,8 @@ uop_fn interp_unlocked(const struct uop *u)
  */
 static bool attend(struct x86_cpu *cpu, struct emul_exit *exit)
 {
-	u32 req = atomic_load(&cpu->core.request);
+	/* Taken and cleared in one go: a request that comes now is for the next time. NMI and KICK stay until served. */
+	u32 req = atomic_fetch_and(&cpu->core.request, EMUL_REQ_NMI | EMUL_REQ_KICK | EMUL_REQ_STOP);
 	bool shadow = cpu->s.intr_shadow;
 
 	if (req & EMUL_REQ_STOP)
@@ -131,7 +132,6 @@ static bool attend(struct x86_cpu *cpu, struct emul_exit *exit)
 		x86_tlb_flush(cpu, true);
 	if (req & EMUL_REQ_INTR)
 		cpu->intr_waiting = true;
-	atomic_fetch_and(&cpu->core.request, ~(EMUL_REQ_STOP | EMUL_REQ_FLUSH | EMUL_REQ_STALE | EMUL_REQ_INTR));
 	if (req & EMUL_REQ_KICK) {
 		atomic_fetch_and(&cpu->core.request, ~EMUL_REQ_KICK);
 		exit->reason = EMUL_EXIT_KICK;

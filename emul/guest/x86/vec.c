@@ -149,6 +149,7 @@ static __always_inline void x87_record(struct x86_cpu *cpu, const struct uop *u,
 }
 
 enum { MEM_NONE, MEM_READ, MEM_WRITE };
+enum { FLAGS_NONE, FLAGS_READ, FLAGS_WRITE };
 
 /* Host address of an operand that lies in one page that the TLB knows. */
 static __always_inline void *vec_direct(const struct x86_cpu *cpu, u64 lin, unsigned int size, enum x86_access acc)
@@ -161,7 +162,7 @@ static __always_inline void *vec_direct(const struct x86_cpu *cpu, u64 lin, unsi
 
 /* The body of every run function but the special ones; all parameters past @vi are constants. */
 static __always_inline int vec_body(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn *vi,
-				    unsigned int mem, bool flags, bool x87, bool record)
+				    unsigned int mem, unsigned int flags, bool x87, bool record)
 {
 	struct x86_fpu_live *live = cpu->fpu_live;
 	void *p = NULL;
@@ -191,7 +192,7 @@ static __always_inline int vec_body(struct x86_cpu *cpu, const struct uop *u, co
 				return X86_FAULT;
 		}
 	}
-	if (flags)
+	if (flags == FLAGS_READ)
 		f = (cc_get(&cpu->s) & 0xff) << 8 | cc_of(&cpu->s);
 	/* last, for device accesses bring everything home */
 	if (unlikely(vi->unit & ~live->live))
@@ -201,7 +202,7 @@ static __always_inline int vec_body(struct x86_cpu *cpu, const struct uop *u, co
 	if (unlikely(vector))
 		return vec_exception(cpu, u, vi, vector);
 
-	if (flags)
+	if (flags == FLAGS_WRITE)
 		cc_set(&cpu->s, (f >> 8 & (X86_ARITH & 0xff)) | (f & 1 ? X86_OF : 0));
 	if (record)
 		x87_record(cpu, u, mem != MEM_NONE);
@@ -216,22 +217,23 @@ static int name(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn 
 	return vec_body(cpu, u, vi, mem, flags, x87, record);						\
 }
 
-VEC_RUN(run_reg, MEM_NONE, false, false, false)
-VEC_RUN(run_load, MEM_READ, false, false, false)
-VEC_RUN(run_store, MEM_WRITE, false, false, false)
-VEC_RUN(run_reg_flags, MEM_NONE, true, false, false)
-VEC_RUN(run_load_flags, MEM_READ, true, false, false)
-VEC_RUN(run_x87_reg, MEM_NONE, false, true, true)
-VEC_RUN(run_x87_load, MEM_READ, false, true, true)
-VEC_RUN(run_x87_store, MEM_WRITE, false, true, true)
-VEC_RUN(run_x87_reg_flags, MEM_NONE, true, true, true)
-VEC_RUN(run_x87_control, MEM_NONE, false, true, false)
-VEC_RUN(run_x87_control_load, MEM_READ, false, true, false)
+VEC_RUN(run_reg, MEM_NONE, FLAGS_NONE, false, false)
+VEC_RUN(run_load, MEM_READ, FLAGS_NONE, false, false)
+VEC_RUN(run_store, MEM_WRITE, FLAGS_NONE, false, false)
+VEC_RUN(run_reg_flags, MEM_NONE, FLAGS_WRITE, false, false)
+VEC_RUN(run_load_flags, MEM_READ, FLAGS_WRITE, false, false)
+VEC_RUN(run_x87_reg, MEM_NONE, FLAGS_NONE, true, true)
+VEC_RUN(run_x87_load, MEM_READ, FLAGS_NONE, true, true)
+VEC_RUN(run_x87_store, MEM_WRITE, FLAGS_NONE, true, true)
+VEC_RUN(run_x87_fcomi, MEM_NONE, FLAGS_WRITE, true, true)
+VEC_RUN(run_x87_fcmov, MEM_NONE, FLAGS_READ, true, true)
+VEC_RUN(run_x87_control, MEM_NONE, FLAGS_NONE, true, false)
+VEC_RUN(run_x87_control_load, MEM_READ, FLAGS_NONE, true, false)
 
 /* FNSTCW and FNSTSW store whatever is pending. */
 static int run_x87_control_store(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn *vi)
 {
-	return vec_body(cpu, u, vi, MEM_WRITE, false, false, false);
+	return vec_body(cpu, u, vi, MEM_WRITE, FLAGS_NONE, false, false);
 }
 
 /* FNINIT clears the pointers as well. */
@@ -267,11 +269,11 @@ static int name(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn 
 	return vec_body(cpu, u, vi, mem, flags, false, false);						\
 }
 
-VEC_RUN_AVX(run_avx_reg, MEM_NONE, false)
-VEC_RUN_AVX(run_avx_load, MEM_READ, false)
-VEC_RUN_AVX(run_avx_store, MEM_WRITE, false)
-VEC_RUN_AVX(run_avx_reg_flags, MEM_NONE, true)
-VEC_RUN_AVX(run_avx_load_flags, MEM_READ, true)
+VEC_RUN_AVX(run_avx_reg, MEM_NONE, FLAGS_NONE)
+VEC_RUN_AVX(run_avx_load, MEM_READ, FLAGS_NONE)
+VEC_RUN_AVX(run_avx_store, MEM_WRITE, FLAGS_NONE)
+VEC_RUN_AVX(run_avx_reg_flags, MEM_NONE, FLAGS_WRITE)
+VEC_RUN_AVX(run_avx_load_flags, MEM_READ, FLAGS_WRITE)
 
 /* VZEROUPPER, VZEROALL: of the registers that the mode has. */
 static int run_vzero(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn *vi)
@@ -452,7 +454,7 @@ static unsigned int operand_bytes(const struct x86_insn *insn, unsigned int size
 }
 
 /* x87 instructions that leave the pointers alone: SDM vol. 1 "x87 FPU Instruction and Data (Operand) Pointers" */
-static vec_fn x87_run(const struct x86_insn *insn, bool mem, bool write, bool flags)
+static vec_fn x87_run(const struct x86_insn *insn, bool mem, bool write, u32 flags)
 {
 	unsigned int reg = insn->modrm >> 3 & 7;
 
@@ -471,7 +473,9 @@ static vec_fn x87_run(const struct x86_insn *insn, bool mem, bool write, bool fl
 		return run_x87_control;
 	if (insn->opcode == 0xdf && insn->modrm == 0xe0)	/* FNSTSW AX */
 		return run_x87_control;
-	return flags ? run_x87_reg_flags : run_x87_reg;
+	if (flags & X86_RF_FLAGS_R)
+		return run_x87_fcmov;
+	return flags & X86_RF_FLAGS_W ? run_x87_fcomi : run_x87_reg;
 }
 
 static vec_fn avx_run(const struct x86_insn *insn, bool mem, bool write, bool flags)
@@ -493,7 +497,7 @@ static void vec_describe(struct vec_insn *vi, const struct x86_insn *insn)
 {
 	const struct x86_row *row = &x86_rows[insn->row];
 	bool mem = insn->flags & X86_IF_MEM, write = false, mmx = false, xmm = false;
-	bool flags = row->flags & (X86_RF_FLAGS_R | X86_RF_FLAGS_W);
+	bool flags = row->flags & X86_RF_FLAGS_W;
 
 	*vi = (struct vec_insn){ 0 };
 	for (unsigned int i = 0; i < ARRAY_SIZE(row->opnd); i++) {
@@ -538,7 +542,7 @@ static void vec_describe(struct vec_insn *vi, const struct x86_insn *insn)
 		if (vi->kind == KIND_FWAIT)
 			vi->cr0 = 0;
 		vi->waits = row->flags & X86_RF_X87_WAIT;
-		vi->run = x87_run(insn, mem, write, flags);
+		vi->run = x87_run(insn, mem, write, row->flags);
 		return;
 	}
 	vi->unit = HOST_MXCSR;

@@ -433,14 +433,34 @@ host_fn host_compile(const struct x86_insn *insn, bool code64)
 	return (host_fn)rx;
 }
 
+/*
+ * Code modified through another linear address needs a serialising instruction before it is executed, SDM vol. 3
+ * "Self-Modifying Code". IRET to the next instruction is the one that no hypervisor intercepts.
+ */
+static void serialize(void)
+{
+	u64 sp, tmp;
+
+	asm volatile("mov	%%rsp, %0\n\t"
+		     "sub	$128, %%rsp\n\t"	/* the red zone is in use */
+		     "mov	%%ss, %1\n\t"
+		     "push	%1\n\t"
+		     "push	%0\n\t"
+		     "pushfq\n\t"
+		     "mov	%%cs, %1\n\t"
+		     "push	%1\n\t"
+		     "lea	1f(%%rip), %1\n\t"
+		     "push	%1\n\t"
+		     "iretq\n"
+		     "1:" : "=&r"(sp), "=&r"(tmp) : : "memory", "cc");
+}
+
 host_fn host_compile_once(struct x86_fpu_live *live, const struct x86_insn *insn, bool code64)
 {
 	u8 *rx = live->scratch;
-	u32 a = 0, b, c = 0, d;
 
 	if (!put_stub(area.rw + (rx - area.rx), insn, code64))
 		return NULL;
-	/* Code modified through another linear address needs a serialising instruction, SDM vol. 3 "Self-Modifying Code". */
-	asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d) : : "memory");
+	serialize();
 	return (host_fn)rx;
 }

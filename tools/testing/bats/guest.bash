@@ -163,7 +163,7 @@ tiny()
 {
 	local k=$BATS_FILE_TMPDIR/$1.elf
 
-	[ -e "$k" ] || gcc -m32 -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-Ttext=0x100000 -o "$k" \
+	[ -e "$k" ] || gcc -m32 -nostdlib -static -no-pie -Wl,--build-id=none,--no-warn-rwx-segments,-N -Wl,-Ttext=0x100000 -o "$k" \
 		"$BATS_TEST_DIRNAME/kernels/$1.S" >&2
 	echo "$k"
 }

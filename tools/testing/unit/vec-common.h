@@ -59,6 +59,7 @@ bool x86_load_bytes(struct x86_cpu *cpu, u64 lin, void *buf, unsigned int len)
 {
 	if (!guest_in_range(cpu, lin, len, false))
 		return false;
+	x86_fpu_sync(cpu);	/* as the way to a device does */
 	memcpy(buf, (void *)lin, len);
 	return true;
 }
@@ -67,6 +68,7 @@ bool x86_store_bytes(struct x86_cpu *cpu, u64 lin, const void *buf, unsigned int
 {
 	if (!guest_in_range(cpu, lin, len, true))
 		return false;
+	x86_fpu_sync(cpu);
 	memcpy((void *)lin, buf, len);
 	return true;
 }
