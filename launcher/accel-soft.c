@@ -159,7 +159,8 @@ static int soft_vcpu_init(struct vcpu *vcpu)
 	struct emul_vcpu *ev = emul_vcpu_create(s->emul, vcpu->id, v);
 
 	if (!ev) {
-		msg_error("create vCPU %u of the software CPU: out of memory", vcpu->id);
+		msg_error("create vCPU %u of the software CPU: no memory, or this process may not have executable memory "
+			  "(a seccomp or SELinux execmem policy): allow it, or raise the limits (ulimit -v)", vcpu->id);
 		return -ENOMEM;
 	}
 	pthread_mutex_lock(&s->lock);
@@ -272,6 +273,36 @@ static bool soft_events(struct soft_vm *s, struct soft_vcpu *v)
 	}
 }
 
+/*
+ * Halted with interrupts off, a vCPU waits for an NMI, INIT or SMI: only another vCPU can send one. When all wait like
+ * that, the guest has stopped for good (Linux without ACPI ends a power-off this way). With the lock held.
+ */
+static bool soft_halted_for_good(const struct soft_vm *s)
+{
+	for (unsigned int i = 0; i < s->nr_vcpus; i++)
+		if (!s->vcpu[i].dead && !s->vcpu[i].wait_sipi)
+			return false;
+	return true;
+}
+
+static void soft_halt(struct soft_vm *s, struct soft_vcpu *v)
+{
+	bool over;
+
+	pthread_mutex_lock(&s->lock);
+	v->dead = !v->wake && !(emul_x86_rflags(v->emul) & X86_IF);
+	over = v->dead && soft_halted_for_good(s);
+	pthread_mutex_unlock(&s->lock);
+	if (over)
+		vm_end(s->vm, VM_END_POWEROFF, "the guest halted for good: every CPU waits with interrupts off");
+
+	pthread_mutex_lock(&s->lock);
+	while (!v->wake)
+		pthread_cond_wait(&v->cond, &s->lock);
+	v->dead = false;
+	pthread_mutex_unlock(&s->lock);
+}
+
 static enum vcpu_stop soft_run(struct vcpu *vcpu)
 {
 	struct soft_vm *s = vcpu->vm->accel;
@@ -291,10 +322,7 @@ static enum vcpu_stop soft_run(struct vcpu *vcpu)
 		emul_run(v->emul, &exit);
 		switch (exit.reason) {
 		case EMUL_EXIT_HALT:
-			pthread_mutex_lock(&s->lock);
-			while (!v->wake)
-				pthread_cond_wait(&v->cond, &s->lock);
-			pthread_mutex_unlock(&s->lock);
+			soft_halt(s, v);
 			break;
 		case EMUL_EXIT_KICK:
 			break;

@@ -386,6 +386,8 @@ int soft_irq_init(struct soft_vm *s)
 	}
 	ioapic_init(&s->ioapic, IOAPIC_VERSION_EOI, &ioapic_ops, s);
 	pic_init(&s->pic, &pic_ops, s);
+	/* As firmware leaves it: the ACPI interrupt (9) and PCI's (10, 11) are level-triggered. */
+	pic_write(&s->pic, 0x4d1, 0x0e);
 	timer_init(&s->pit_timer, pit_timer_fn, s);
 	s->pit_timer.unlocked = true;
 	pit_init(&s->pit, &pit_ops, s, clock_ns());

@@ -31,6 +31,7 @@ struct soft_vcpu {
 	bool init, sipi;
 	u8 sipi_vector;
 	bool wait_sipi;			/* stopped until a start-up IPI comes */
+	bool dead;			/* halted with interrupts off */
 };
 
 struct soft_vm {

@@ -181,6 +181,15 @@ static inline void emul_request(struct emul_vcpu *vcpu, u32 what)
 #define EMUL_TLB_SIZE	(1U << EMUL_TLB_BITS)
 #define EMUL_TLB_EMPTY	1ULL		/* no page address has bit 0 set */
 
+/*
+ * Slot of an address. Arrays a power of two apart must not all meet in one slot, so higher bits are added in; adding (not
+ * xor) keeps the slots of two neighbouring pages different for every page, which X86_TLB_TAG() relies on.
+ */
+static __always_inline unsigned int emul_tlb_index(u64 va)
+{
+	return (unsigned int)((va >> EMUL_PAGE_SHIFT) + (va >> (EMUL_PAGE_SHIFT + EMUL_TLB_BITS))) % EMUL_TLB_SIZE;
+}
+
 struct emul_tlb_entry {
 	u64 rtag, wtag;		/* guest-virtual page address if readable, writable; else EMUL_TLB_EMPTY */
 	uintptr_t addend;	/* host address - guest-virtual address */

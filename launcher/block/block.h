@@ -2,9 +2,9 @@
 /*
  * block.h - disk images
  *
- * An image is raw: what the guest writes to sector n stands at byte 512 * n of the file, and no content makes it
- * anything else. Images are never probed: a guest could write another format's header into its disk and have it
- * interpreted at the next start.
+ * An image is raw: what the guest writes to sector n stands at byte 512 * n of the file, and no content makes
+ * it anything else. Images are never probed: a guest could write another format's header into its disk and
+ * have it interpreted at the next start.
  */
 #ifndef TENON_BLOCK_H
 #define TENON_BLOCK_H
@@ -21,7 +21,8 @@ struct block {
 	int fd;
 	uint64_t size;			/* bytes, a multiple of BLOCK_SECTOR */
 	bool readonly;
-	atomic_bool sync_failed;	/* data that was reported written may be lost: no later flush can heal that */
+	/* Data that was reported written may be lost: no later flush can heal that. */
+	atomic_bool sync_failed;
 };
 
 /* Open an image file or block device and lock it against others. 0, or -errno with a message printed. */
@@ -29,8 +30,8 @@ int block_open(struct block *blk, const char *path, bool readonly);
 void block_close(struct block *blk);
 
 /*
- * Transfer all of @iov at byte @off; changes @iov. @sync: on stable storage before return. Any thread, several at a
- * time. 0 or -errno; the range has been checked against size.
+ * Transfer all of @iov at byte @off; changes @iov. @sync: on stable storage before return. Any thread,
+ * several at a time. 0 or -errno; the range has been checked against size.
  */
 int block_read(struct block *blk, struct iovec *iov, unsigned int nr, uint64_t off);
 int block_write(struct block *blk, struct iovec *iov, unsigned int nr, uint64_t off, bool sync);

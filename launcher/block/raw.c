@@ -29,9 +29,9 @@ static int lock_image(const struct block *blk)
 	if (!fcntl(blk->fd, F_OFD_SETLK, &lock))
 		return 0;
 	if (errno == EAGAIN || errno == EACCES) {
-		msg_error("lock disk image '%s': another process has it in use%s. Two writers would destroy it: stop the "
-			  "other one first, or give this machine a copy", blk->path,
-			  blk->readonly ? " for writing" : "");
+		msg_error("lock disk image '%s': another process has it in use%s. Two writers would destroy "
+			  "it: stop the other one first, or give this machine a copy",
+			  blk->path, blk->readonly ? " for writing" : "");
 		return -EBUSY;
 	}
 	/* Some network file systems have no locks; the image is still usable there. */
@@ -50,13 +50,14 @@ static int find_size(struct block *blk, const struct stat *st)
 	}
 	blk->size = size & ~(uint64_t)(BLOCK_SECTOR - 1);
 	if (!blk->size) {
-		msg_error("open disk image '%s': it is %s. Give it a size, for example: truncate -s 1G '%s'", blk->path,
-			  size ? "smaller than one sector of 512 bytes" : "empty", blk->path);
+		msg_error("open disk image '%s': it is %s. Give it a size, for example: truncate -s 1G '%s'",
+			  blk->path, size ? "smaller than one sector of 512 bytes" : "empty", blk->path);
 		return -EINVAL;
 	}
 	if (size != blk->size)
-		msg_warn("disk image '%s': its size, %llu bytes, is not a multiple of 512; the guest does not see the last "
-			 "%llu bytes", blk->path, (unsigned long long)size, (unsigned long long)(size - blk->size));
+		msg_warn("disk image '%s': its size, %llu bytes, is not a multiple of 512; the guest does "
+			 "not see the last %llu bytes",
+			 blk->path, (unsigned long long)size, (unsigned long long)(size - blk->size));
 	return 0;
 }
 
@@ -66,14 +67,22 @@ int block_open(struct block *blk, const char *path, bool readonly)
 	int err;
 
 	*blk = (struct block){ .path = path, .readonly = readonly };
-	/* O_NONBLOCK: do not hang on a FIFO before fstat() can tell. It has no effect on files and block devices. */
+	/*
+	 * O_NONBLOCK: do not hang on a FIFO before fstat() can tell. It has no effect on files and block
+	 * devices.
+	 */
 	blk->fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
 	if (blk->fd < 0) {
 		err = -errno;
 		switch (err) {
 		case -ENOENT:
-			msg_error("open disk image '%s': there is no such file. Check the path, or create it: "
-				  "truncate -s 1G '%s'", path, path);
+			msg_error("open disk image '%s': there is no such file. Check the path, or create "
+				  "it: truncate -s 1G '%s'",
+				  path, path);
+			break;
+		case -EISDIR:
+			msg_error("open disk image '%s': it is a directory. A disk is a file or a block "
+				  "device", path);
 			break;
 		case -EACCES:
 		case -EPERM:
@@ -114,8 +123,9 @@ void block_close(struct block *blk)
 	if (blk->fd < 0)
 		return;
 	if (!blk->readonly && block_flush(blk))
-		msg_error("write disk image '%s' to stable storage: some of what the guest wrote may be lost. Check the "
-			  "storage and the file system in the image", blk->path);
+		msg_error("write disk image '%s' to stable storage: some of what the guest wrote may be "
+			  "lost. Check the storage and the file system in the image",
+			  blk->path);
 	close(blk->fd);
 	blk->fd = -1;
 }
@@ -165,8 +175,8 @@ int block_write(struct block *blk, struct iovec *iov, unsigned int nr, uint64_t 
 }
 
 /*
- * The kernel reports a failed write-back once and may drop the pages: a later fdatasync() succeeds although the data
- * is gone. So the first failure is kept.
+ * The kernel reports a failed write-back once and may drop the pages: a later fdatasync() succeeds although
+ * the data is gone. So the first failure is kept.
  */
 int block_flush(struct block *blk)
 {
@@ -178,7 +188,8 @@ int block_flush(struct block *blk)
 		err = fdatasync(blk->fd) ? -errno : 0;
 	} while (err == -EINTR);
 	if (err && !atomic_exchange(&blk->sync_failed, true))
-		msg_error("flush disk image '%s': %s. Data may be lost; the disk reports errors to the guest from now on",
+		msg_error("flush disk image '%s': %s. Data may be lost; the disk reports errors to the guest "
+			  "from now on",
 			  blk->path, strerror(-err));
 	return err;
 }

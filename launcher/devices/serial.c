@@ -9,7 +9,8 @@
  *  - the character timeout is immediate, as nothing is gained by waiting for more;
  *  - OUT2 does not gate the interrupt, since software written for emulators leaves it clear;
  *  - input comes only when the guest shows an interest in it, by enabling the receive interrupt or by polling
- *    LSR. A script piped to the console is then not swallowed by a FIFO that a driver resets when it starts.
+ *    LSR, and what it has not read goes back when it loses that interest or clears the FIFO. A driver that
+ *    probes for the chip and resets it does then not swallow the start of a script piped to the console.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -80,6 +81,7 @@ struct serial {
 
 	uint8_t rx[FIFO_SIZE];
 	uint16_t rx_break;	/* which of them are a break, by index */
+	uint16_t rx_typed;	/* which of them come from the terminal */
 	unsigned int rx_head, rx_len;
 };
 
@@ -119,7 +121,9 @@ static void serial_update(struct serial *s)
 	}
 }
 
-static void rx_put(struct serial *s, uint8_t byte, bool brk)
+enum rx_kind { RX_LOOPED, RX_TYPED, RX_BREAK };
+
+static void rx_put(struct serial *s, uint8_t byte, enum rx_kind kind)
 {
 	unsigned int i;
 
@@ -131,13 +135,26 @@ static void rx_put(struct serial *s, uint8_t byte, bool brk)
 	}
 	i = (s->rx_head + s->rx_len++) % FIFO_SIZE;
 	s->rx[i] = byte;
-	s->rx_break = (uint16_t)((s->rx_break & ~(1u << i)) | (brk ? 1u << i : 0));
+	s->rx_break = (uint16_t)((s->rx_break & ~(1u << i)) | (unsigned int)(kind == RX_BREAK) << i);
+	s->rx_typed = (uint16_t)((s->rx_typed & ~(1u << i)) | (unsigned int)(kind == RX_TYPED) << i);
 }
 
+/* Empty the receiver; input that nobody has read goes back to where it came from. */
 static void rx_clear(struct serial *s)
 {
+	uint8_t back[FIFO_SIZE];
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < s->rx_len; i++) {
+		unsigned int at = (s->rx_head + i) % FIFO_SIZE;
+
+		if (s->rx_typed & (1u << at))
+			back[n++] = s->rx[at];
+	}
+	if (n)
+		term_unread(back, n);
 	s->rx_head = s->rx_len = 0;
-	s->rx_break = 0;
+	s->rx_break = s->rx_typed = 0;
 }
 
 /* Take from the terminal what fits, if the guest wants it. */
@@ -151,14 +168,14 @@ static void rx_fill(struct serial *s)
 		return;
 	n = term_read(buf, rx_depth(s) - s->rx_len);
 	for (size_t i = 0; i < n; i++)
-		rx_put(s, buf[i], false);
+		rx_put(s, buf[i], RX_TYPED);
 }
 
 static void tx_put(struct serial *s, uint8_t byte)
 {
 	s->thre_intr = false;
 	if (s->mcr & MCR_LOOP) {
-		rx_put(s, byte, false);
+		rx_put(s, byte, RX_LOOPED);
 	} else {
 		term_write(byte);
 		s->tx_stalled = !term_writable();
@@ -271,6 +288,8 @@ static void serial_write_reg(struct serial *s, unsigned int reg, uint8_t val)
 		/* Enabling the interrupt with the transmitter empty raises it anew: drivers test for that. */
 		if ((val & ~s->ier & IER_THRE) && !s->tx_stalled)
 			s->thre_intr = true;
+		if ((s->ier & ~val & IER_RX) && !(s->mcr & MCR_LOOP))
+			rx_clear(s);
 		s->ier = val & IER_ALL;
 		rx_fill(s);
 		break;
@@ -342,7 +361,7 @@ static void serial_break(void *opaque)
 {
 	struct serial *s = opaque;
 
-	rx_put(s, 0, true);
+	rx_put(s, 0, RX_BREAK);
 	serial_update(s);
 }
 

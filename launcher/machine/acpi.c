@@ -2,8 +2,8 @@
 /*
  * acpi.c - the ACPI tables: what the machine is, said to operating systems that ask
  *
- * ACPI Specification 6.3. Fixed hardware is the block of pm.c; there is no embedded controller, no general purpose
- * event, no SMI. Everything lies between PC_ACPI and its end, the RSDP first.
+ * ACPI Specification 6.3. Fixed hardware is the block of pm.c; there is no embedded controller, no general
+ * purpose event, no SMI. Everything lies between PC_ACPI and its end, the RSDP first.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -24,7 +24,9 @@
 #define ARCH_8042		(1u << 1)
 #define ARCH_NO_VGA		(1u << 2)
 
-/* FADT, "Fixed ACPI Description Table Fixed Feature Flags". Power button and RTC wake: 0 is fixed hardware. */
+/*
+ * FADT, "Fixed ACPI Description Table Fixed Feature Flags". Power button and RTC wake: 0 is fixed hardware.
+ */
 #define FADT_WBINVD		(1u << 0)
 #define FADT_PROC_C1		(1u << 2)
 #define FADT_NO_SLEEP_BUTTON	(1u << 5)
@@ -99,8 +101,8 @@ static void set_gas(struct acpi *acpi, size_t at, uint32_t port, unsigned int by
 
 /* The namespace */
 
-static void isa_device(struct table *t, const char *name, const char *hid, uint16_t port, uint8_t len, uint16_t port2,
-		       int irq)
+static void isa_device(struct table *t, const char *name, const char *hid, uint16_t port, uint8_t len,
+		       uint16_t port2, int irq)
 {
 	size_t dev = aml_device(t, name);
 	struct aml_res res;
@@ -136,13 +138,18 @@ static void isa_devices(struct table *t)
 	isa_device(t, "MOU_", "PNP0F13", 0, 0, 0, 12);
 	isa_device(t, "COM1", "PNP0501", SERIAL_COM1_BASE, 8, 0, SERIAL_COM1_IRQ);
 	isa_device(t, "PEVT", "QEMU0001", PC_PVPANIC_PORT, 1, 0, -1);
-	/* What belongs to no driver: power management, level control of the PIC. */
-	isa_device(t, "MISC", "PNP0C02", PC_PM_BASE, PC_PM_SIZE, 0, -1);
+	/*
+	 * Level control of the PIC belongs to no driver. The power management block is a resource of the PCI
+	 * function.
+	 */
 	isa_device(t, "ELCR", "PNP0C02", 0x4d0, 2, 0, -1);
 	aml_end(t, isa);
 }
 
-/* Routing of interrupt pins for slots 2 to 31 (0 and 1 have none): to the IOAPIC, or to the PIC as PIRQs are set. */
+/*
+ * Routing of interrupt pins for slots 2 to 31 (0 and 1 have none): to the IOAPIC, or to the PIC as PIRQs are
+ * set.
+ */
 static void routing(struct vm *vm, struct table *t, const char *name, bool apic)
 {
 	const uint8_t *pirq = vm->pci->fn[1 << 3].initial + 0x60;
@@ -171,8 +178,6 @@ static void pci_root(struct vm *vm, struct table *t)
 
 	aml_name(t, "_HID");
 	aml_eisaid(t, "PNP0A03");
-	aml_name(t, "_ADR");
-	aml_int(t, 0);
 	aml_name(t, "_UID");
 	aml_int(t, 0);
 	aml_name(t, "_BBN");
@@ -281,8 +286,10 @@ static void build_fadt(struct acpi *acpi, uint32_t facs, uint32_t dsdt)
 	table_set(t, f + 98, 0x0fff, 2);
 	table_set(t, f + 108, 0x32, 1);			/* century in CMOS */
 	table_set(t, f + 109, ARCH_LEGACY_DEVICES | ARCH_8042 | ARCH_NO_VGA, 2);
-	table_set(t, f + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLEEP_BUTTON | FADT_RTC_NOT_FIXED | FADT_TMR_32BIT |
-		  FADT_RESET_REG, 4);
+	table_set(t, f + 112,
+		  FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLEEP_BUTTON | FADT_RTC_NOT_FIXED | FADT_TMR_32BIT |
+			  FADT_RESET_REG,
+		  4);
 	set_gas(acpi, f + 116, PC_RESET_PORT, 1);
 	table_set(t, f + 128, PC_RESET_VALUE, 1);
 	table_set(t, f + 140, dsdt, 8);
@@ -408,8 +415,9 @@ int acpi_build(struct vm *vm, uint64_t *rsdp)
 	xsdt = build_directory(&acpi, "XSDT", 8);
 	fill_rsdp(&acpi, rsdt, xsdt);
 	if (acpi.t.full) {
-		msg_error("build the ACPI tables: %u processors need more room than the %u KiB that there are. Give the machine "
-			  "fewer", vm->config.cpus, PC_ACPI_SIZE >> 10);
+		msg_error("build the ACPI tables: %u processors need more room than the %u KiB that there "
+			  "are. Give the machine fewer",
+			  vm->config.cpus, PC_ACPI_SIZE >> 10);
 		err = -E2BIG;
 	} else if (!vm_write(vm, PC_ACPI, acpi.t.data, PC_ACPI_SIZE)) {
 		err = -EFAULT;

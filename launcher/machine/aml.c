@@ -8,9 +8,9 @@
 
 enum {
 	OP_ZERO = 0x00, OP_ONE = 0x01, OP_NAME = 0x08, OP_BYTE = 0x0a, OP_WORD = 0x0b, OP_DWORD = 0x0c,
-	OP_STRING = 0x0d, OP_QWORD = 0x0e, OP_SCOPE = 0x10, OP_BUFFER = 0x11, OP_PACKAGE = 0x12, OP_METHOD = 0x14,
-	OP_EXT = 0x5b, OP_ROOT = 0x5c, OP_ARG0 = 0x68, OP_STORE = 0x70, OP_EXT_DEVICE = 0x82, OP_IF = 0xa0,
-	OP_RETURN = 0xa4,
+	OP_STRING = 0x0d, OP_QWORD = 0x0e, OP_SCOPE = 0x10, OP_BUFFER = 0x11, OP_PACKAGE = 0x12,
+	OP_METHOD = 0x14, OP_EXT = 0x5b, OP_ROOT = 0x5c, OP_ARG0 = 0x68, OP_STORE = 0x70,
+	OP_EXT_DEVICE = 0x82, OP_IF = 0xa0, OP_RETURN = 0xa4,
 };
 
 /* Close a body: its length, which counts itself, goes in front of it. "Package Length Encoding". */
@@ -179,7 +179,8 @@ void aml_res_irq(struct aml_res *res, unsigned int irq)
 
 enum { WINDOW_MEM = 0, WINDOW_IO = 1, WINDOW_BUS = 2, WINDOW_FIXED = 0x0c };
 
-static void window(struct aml_res *res, unsigned int width, uint8_t type, uint8_t flags, uint32_t first, uint32_t last)
+static void window(struct aml_res *res, unsigned int width, uint8_t type, uint8_t flags, uint32_t first,
+		   uint32_t last)
 {
 	put8(&res->t, width == 2 ? 0x88 : 0x87);
 	put16(&res->t, 3 + 5 * width);

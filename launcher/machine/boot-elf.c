@@ -2,9 +2,9 @@
 /*
  * boot-elf.c - ELF kernels by PVH, and multiboot images
  *
- * PVH: Xen's "x86/HVM direct boot ABI": the note XEN_ELFNOTE_PHYS32_ENTRY names a 32-bit entry point, EBX points to a
- * start info structure. Multiboot: "The Multiboot Specification", version 0.6.96. An ELF file with both is started by
- * PVH, which also hands over the ACPI tables.
+ * PVH: Xen's "x86/HVM direct boot ABI": the note XEN_ELFNOTE_PHYS32_ENTRY names a 32-bit entry point, EBX
+ * points to a start info structure. Multiboot: "The Multiboot Specification", version 0.6.96. An ELF file
+ * with both is started by PVH, which also hands over the ACPI tables.
  */
 #include <elf.h>
 #include <errno.h>
@@ -158,7 +158,8 @@ static int read_elf(const struct image *img, struct elf *elf)
 	if (img->head[EI_DATA] != ELFDATA2LSB)
 		machine = EM_NONE;
 	if (machine != EM_386 && machine != EM_X86_64) {
-		snprintf(why, sizeof(why), "it is an ELF file for %s, and this machine is an x86 PC", machine_name(machine));
+		snprintf(why, sizeof(why), "it is an ELF file for %s, and this machine is an x86 PC",
+			 machine_name(machine));
 		return bad_elf(img, why);
 	}
 	type = h64->e_type;
@@ -203,14 +204,15 @@ static int load_elf(struct boot *boot, struct elf *elf)
 			continue;
 		if (p->p_filesz > p->p_memsz)
 			return bad_elf(boot->kernel, "an ELF segment is longer in the file than in memory");
-		if (p->p_paddr < PC_HIGH)
-			return bad_elf(boot->kernel, "an ELF segment is linked to a physical address below 1 MiB, where the "
-				       "machine's own tables are");
+		if (p->p_paddr < PC_LOAD_MIN)
+			return bad_elf(boot->kernel, "an ELF segment is linked to a physical address below 1 "
+						     "MiB, where the machine's own tables are");
 		host = vm_ram_ptr(boot->vm, p->p_paddr, p->p_memsz);
 		if (!host) {
-			msg_error("load kernel '%s': it wants %llu KiB at 0x%llx, where this machine of %llu MiB has no memory. "
-				  "Give it more with --memory", boot->kernel->path,
-				  (unsigned long long)(p->p_memsz >> 10), (unsigned long long)p->p_paddr,
+			msg_error("load kernel '%s': it wants %llu KiB at 0x%llx, where this machine of %llu "
+				  "MiB has no memory. Give it more with --memory",
+				  boot->kernel->path, (unsigned long long)(p->p_memsz >> 10),
+				  (unsigned long long)p->p_paddr,
 				  (unsigned long long)(boot->vm->config.memory >> 20));
 			return -ENOMEM;
 		}
@@ -239,8 +241,8 @@ static bool find_pvh(const uint8_t *notes, uint64_t len, uint64_t align, uint32_
 		desc = (name + nhdr.n_namesz + align - 1) & ~(align - 1);
 		if (desc > len || nhdr.n_descsz > len - desc)
 			return false;
-		if (nhdr.n_type == XEN_ELFNOTE_PHYS32_ENTRY && nhdr.n_namesz == 4 && !memcmp(notes + name, "Xen", 4) &&
-		    nhdr.n_descsz >= 4) {
+		if (nhdr.n_type == XEN_ELFNOTE_PHYS32_ENTRY && nhdr.n_namesz == 4 &&
+		    !memcmp(notes + name, "Xen", 4) && nhdr.n_descsz >= 4) {
 			memcpy(entry, notes + desc, 4);
 			return true;
 		}
@@ -287,8 +289,9 @@ static int place_initrd(struct boot *boot, uint64_t floor, bool low, uint64_t *a
 	err = boot_load_initrd(boot, floor, limit < 1ull << 31 ? limit : 1ull << 31, low, addr, size);
 	if (err != -ENOSPC)
 		return err;
-	msg_error("load initrd '%s': there is no room for it beside the kernel in the %llu MiB of memory. Give the machine "
-		  "more with --memory", boot->vm->config.initrd, (unsigned long long)(boot->vm->config.memory >> 20));
+	msg_error("load initrd '%s': there is no room for it beside the kernel in the %llu MiB of memory. "
+		  "Give the machine more with --memory",
+		  boot->vm->config.initrd, (unsigned long long)(boot->vm->config.memory >> 20));
 	return -ENOMEM;
 }
 
@@ -320,7 +323,11 @@ static int start_pvh(struct boot *boot, const struct elf *elf, uint32_t entry)
 		area.info.modlist = PC_START_INFO + offsetof(struct pvh_area, module);
 	}
 	for (i = 0; i < n; i++)
-		area.mem[i] = (struct pvh_mem){ .addr = map[i].base, .size = map[i].size, .type = map[i].type };
+		area.mem[i] = (struct pvh_mem){
+			.addr = map[i].base,
+			.size = map[i].size,
+			.type = map[i].type,
+		};
 	if (!vm_write(boot->vm, PC_START_INFO, &area, sizeof(area)))
 		return -EFAULT;
 	boot_state_32(boot, entry);
@@ -400,8 +407,9 @@ static int check_multiboot(const struct image *img, const struct mb_header *hdr)
 {
 	if (!(hdr->flags & MB_HEADER_UNKNOWN))
 		return 0;
-	msg_error("load kernel '%s': its multiboot header asks for a feature that is not served (flags 0x%x). Use a kernel "
-		  "without it", img->path, hdr->flags);
+	msg_error("load kernel '%s': its multiboot header asks for a feature that is not served (flags "
+		  "0x%x). Use a kernel without it",
+		  img->path, hdr->flags);
 	return -EINVAL;
 }
 
@@ -424,8 +432,8 @@ int boot_elf(struct boot *boot)
 	if (err != -ENOENT)
 		return err;
 	if (find_multiboot(img, &mb) < 0)
-		return bad_elf(img, "the ELF file has neither a PVH entry note (Linux: CONFIG_PVH=y; the bzImage needs none) "
-			       "nor a multiboot header");
+		return bad_elf(img, "the ELF file has neither a PVH entry note (Linux: CONFIG_PVH=y; the "
+				    "bzImage needs none) nor a multiboot header");
 	if (mb.flags & MB_HEADER_ADDRS)
 		return boot_multiboot(boot);
 	err = check_multiboot(img, &mb);
@@ -451,8 +459,9 @@ int boot_multiboot(struct boot *boot)
 	if (err)
 		return err;
 	if (!(mb.flags & MB_HEADER_ADDRS))
-		return bad_elf(img, "it has a multiboot header without load addresses, and is not an ELF file");
-	if (mb.load_addr < PC_HIGH || mb.header_addr < mb.load_addr || mb.header_addr - mb.load_addr > (uint32_t)at)
+		return bad_elf(img, "its multiboot header has no load addresses, and it is not ELF");
+	if (mb.load_addr < PC_HIGH || mb.header_addr < mb.load_addr ||
+	    mb.header_addr - mb.load_addr > (uint32_t)at)
 		return bad_elf(img, "the load addresses in its multiboot header make no sense");
 	off = at - (mb.header_addr - mb.load_addr);
 	load_len = img->size - off;
@@ -466,8 +475,9 @@ int boot_multiboot(struct boot *boot)
 		mem_len = mb.bss_end_addr - mb.load_addr;
 	host = vm_ram_ptr(boot->vm, mb.load_addr, mem_len);
 	if (!host) {
-		msg_error("load kernel '%s': it wants %llu KiB at 0x%x, where this machine of %llu MiB has no memory. Give it "
-			  "more with --memory", img->path, (unsigned long long)(mem_len >> 10), mb.load_addr,
+		msg_error("load kernel '%s': it wants %llu KiB at 0x%x, where this machine of %llu MiB has "
+			  "no memory. Give it more with --memory",
+			  img->path, (unsigned long long)(mem_len >> 10), mb.load_addr,
 			  (unsigned long long)(boot->vm->config.memory >> 20));
 		return -ENOMEM;
 	}

@@ -2,9 +2,9 @@
 /*
  * boot-linux.c - bzImage by the Linux/x86 boot protocol
  *
- * The kernel's documentation, "The Linux/x86 Boot Protocol". The setup code (16-bit) is skipped: what it would find
- * out is written into boot_params, and the kernel is entered at its 64-bit entry point or, if it has none, at the
- * 32-bit one.
+ * The kernel's documentation, "The Linux/x86 Boot Protocol". The setup code (16-bit) is skipped: what it
+ * would find out is written into boot_params, and the kernel is entered at its 64-bit entry point or, if it
+ * has none, at the 32-bit one.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -39,8 +39,9 @@ static int read_header(const struct image *img, struct setup_header *hdr)
 	if (hdr->header != HDR_MAGIC || hdr->boot_flag != 0xaa55)
 		return -ENOEXEC;
 	if (hdr->version < VERSION_MIN) {
-		msg_error("load kernel '%s': it speaks version %u.%02u of the boot protocol, and at least 2.06 is needed "
-			  "(Linux 2.6.22). Use a newer kernel", img->path, hdr->version >> 8, hdr->version & 0xff);
+		msg_error("load kernel '%s': it speaks version %u.%02u of the boot protocol, and at least "
+			  "2.06 is needed (Linux 2.6.22). Use a newer kernel",
+			  img->path, hdr->version >> 8, hdr->version & 0xff);
 		return -EINVAL;
 	}
 	/* The jump over the header tells its length: what a later version adds is not there. */
@@ -48,14 +49,16 @@ static int read_header(const struct image *img, struct setup_header *hdr)
 	if (end > HDR_OFFSET + sizeof(*hdr))
 		end = HDR_OFFSET + sizeof(*hdr);
 	if (end > img->head_len) {
-		msg_error("load kernel '%s': it ends within its header. It is truncated: copy or build it again",
+		msg_error("load kernel '%s': it ends within its header. It is truncated: copy or build it "
+			  "again",
 			  img->path);
 		return -EINVAL;
 	}
 	memset(hdr, 0, sizeof(*hdr));
 	memcpy(hdr, img->head + HDR_OFFSET, end - HDR_OFFSET);
 	if (!(hdr->loadflags & LOADED_HIGH)) {
-		msg_error("load kernel '%s': it is a zImage, which belongs below 1 MiB. Build a bzImage", img->path);
+		msg_error("load kernel '%s': it is a zImage, which belongs below 1 MiB. Build a bzImage",
+			  img->path);
 		return -EINVAL;
 	}
 	return 0;
@@ -72,7 +75,9 @@ static void fill_memory_map(struct vm *vm, struct boot_params *bp)
 	bp->alt_mem_k = (pc_low_ram_end(vm) - PC_HIGH) >> 10;
 }
 
-/* Below the kernel's limit if it fits there, else wherever a kernel that reads 64-bit addresses can take it. */
+/*
+ * Below the kernel's limit if it fits there, else wherever a kernel that reads 64-bit addresses can take it.
+ */
 static int place_initrd(struct boot *boot, struct boot_params *bp, uint64_t floor)
 {
 	const struct vm *vm = boot->vm;
@@ -83,11 +88,13 @@ static int place_initrd(struct boot *boot, struct boot_params *bp, uint64_t floo
 	if (err == -ENOSPC && (bp->hdr.xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G)) {
 		err = boot_load_initrd(boot, floor, low_end, false, &addr, &size);
 		if (err == -ENOSPC && vm->nr_ram > 1)
-			err = boot_load_initrd(boot, vm->ram[1].gpa, vm->ram[1].gpa + vm->ram[1].size, false, &addr, &size);
+			err = boot_load_initrd(boot, vm->ram[1].gpa, vm->ram[1].gpa + vm->ram[1].size, false,
+					       &addr, &size);
 	}
 	if (err == -ENOSPC) {
-		msg_error("load initrd '%s': there is no room for it beside the kernel in the %llu MiB of memory. Give the "
-			  "machine more with --memory", vm->config.initrd, (unsigned long long)(vm->config.memory >> 20));
+		msg_error("load initrd '%s': there is no room for it beside the kernel in the %llu MiB of "
+			  "memory. Give the machine more with --memory",
+			  vm->config.initrd, (unsigned long long)(vm->config.memory >> 20));
 		return -ENOMEM;
 	}
 	bp->hdr.ramdisk_image = addr;
@@ -112,9 +119,9 @@ int boot_linux(struct boot *boot)
 	setup = ((bp.hdr.setup_sects ? bp.hdr.setup_sects : 4) + 1) * 512u;
 	payload = bp.hdr.syssize * 16ull;
 	if (setup >= img->size || payload > img->size - setup + 15) {
-		msg_error("load kernel '%s': its header speaks of %llu bytes, and the file has %llu. It is truncated: copy or "
-			  "build it again", img->path, (unsigned long long)(setup + payload),
-			  (unsigned long long)img->size);
+		msg_error("load kernel '%s': its header speaks of %llu bytes, and the file has %llu. It is "
+			  "truncated: copy or build it again",
+			  img->path, (unsigned long long)(setup + payload), (unsigned long long)img->size);
 		return -EINVAL;
 	}
 	/* The size is in units of 16 bytes; signatures may follow. */
@@ -126,13 +133,15 @@ int boot_linux(struct boot *boot)
 	if (needed < payload)
 		needed = payload;
 	if (load < PC_HIGH || load >= PCI_MMIO_BASE) {
-		msg_error("load kernel '%s': it wants to be at 0x%llx, where no kernel can be. It is damaged: copy or build it "
-			  "again", img->path, (unsigned long long)load);
+		msg_error("load kernel '%s': it wants to be at 0x%llx, where no kernel can be. It is "
+			  "damaged: copy or build it again",
+			  img->path, (unsigned long long)load);
 		return -EINVAL;
 	}
 	if (load > low_end || needed > low_end - load) {
-		msg_error("load kernel '%s': it needs the memory from %llu MiB to %llu MiB to unpack itself, and the machine has "
-			  "%llu MiB. Give it more with --memory", img->path, (unsigned long long)(load >> 20),
+		msg_error("load kernel '%s': it needs the memory from %llu MiB to %llu MiB to unpack itself, "
+			  "and the machine has %llu MiB. Give it more with --memory",
+			  img->path, (unsigned long long)(load >> 20),
 			  (unsigned long long)((load + needed + 0xfffff) >> 20),
 			  (unsigned long long)(boot->vm->config.memory >> 20));
 		return -ENOMEM;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * boot.c - from an empty memory to the first instruction: which loader an image is for, and what all loaders need
+ * boot.c - from an empty memory to the first instruction: which loader an image is for, and what all loaders
+ * need
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -52,9 +53,10 @@ void image_close(struct image *img)
 int image_read(const struct image *img, uint64_t off, void *buf, uint64_t len)
 {
 	if (off > img->size || len > img->size - off) {
-		msg_error("read '%s': it should have %llu bytes at offset %llu, but ends at %llu. It is truncated or "
-			  "damaged: copy or build it again", img->path, (unsigned long long)len,
-			  (unsigned long long)off, (unsigned long long)img->size);
+		msg_error("read '%s': it should have %llu bytes at offset %llu, but ends at %llu. It is "
+			  "truncated or damaged: copy or build it again",
+			  img->path, (unsigned long long)len, (unsigned long long)off,
+			  (unsigned long long)img->size);
 		return -EINVAL;
 	}
 	while (len) {
@@ -79,15 +81,17 @@ int image_load(struct boot *boot, const struct image *img, uint64_t off, uint64_
 	void *host = vm_ram_ptr(boot->vm, gpa, len);
 
 	if (!host) {
-		msg_error("load '%s': it wants %llu bytes at 0x%llx, where this machine of %llu MiB has no memory. Give it "
-			  "more with --memory", img->path, (unsigned long long)len, (unsigned long long)gpa,
+		msg_error("load '%s': it wants %llu bytes at 0x%llx, where this machine of %llu MiB has no "
+			  "memory. Give it more with --memory",
+			  img->path, (unsigned long long)len, (unsigned long long)gpa,
 			  (unsigned long long)(boot->vm->config.memory >> 20));
 		return -ENOMEM;
 	}
 	return image_read(img, off, host, len);
 }
 
-int boot_load_initrd(struct boot *boot, uint64_t floor, uint64_t limit, bool low, uint64_t *addr, uint64_t *size)
+int boot_load_initrd(struct boot *boot, uint64_t floor, uint64_t limit, bool low, uint64_t *addr,
+		     uint64_t *size)
 {
 	struct image img;
 	int err;
@@ -119,8 +123,9 @@ int boot_load_cmdline(struct boot *boot, uint64_t max)
 	if (max > PC_CMDLINE_MAX - 1)
 		max = PC_CMDLINE_MAX - 1;
 	if (len > max) {
-		msg_error("pass the command line to kernel '%s': it has %zu characters, and the kernel takes %llu at most. "
-			  "Shorten --append", boot->kernel->path, len, (unsigned long long)max);
+		msg_error("pass the command line to kernel '%s': it has %zu characters, and the kernel takes "
+			  "%llu at most. Shorten --append",
+			  boot->kernel->path, len, (unsigned long long)max);
 		return -E2BIG;
 	}
 	return vm_write(boot->vm, PC_CMDLINE, cmdline, len + 1) ? 0 : -EFAULT;
@@ -226,17 +231,17 @@ static int refuse(const struct image *img)
 		{ 0, 4, "\x28\xb5\x2f\xfd", "a zstd file. Unpack it: zstd -dc FILE >vmlinux" },
 		{ 0, 3, "BZh", "a bzip2 file. Unpack it: bzip2 -dc FILE >vmlinux" },
 		{ 0, 4, "\x04\x22\x4d\x18", "an lz4 file. Unpack it: lz4 -dc FILE >vmlinux" },
-		{ 0, 6, "070701", "a cpio archive. That is an initrd: give it with --initrd, and a kernel with --kernel" },
+		{ 0, 6, "070701", "a cpio archive: an initrd, for --initrd. Give a kernel with --kernel" },
 		{ 56, 4, "ARM\x64", "a kernel for 64-bit ARM. This machine is an x86 PC" },
-		{ 48, 4, "RSCV", "a kernel for RISC-V. This machine is an x86 PC" },
-		{ 56, 4, "RSC\x05", "a kernel for RISC-V. This machine is an x86 PC" },
+		{ 48, 5, "RISCV", "a kernel for RISC-V. This machine is an x86 PC" },
 		{ 0, 4, "\x27\x05\x19\x56", "a U-Boot image. Take the bzImage that it was made from" },
-		{ 0, 4, "QFI\xfb", "a qcow2 disk image. Convert it (qemu-img convert -O raw) and give it with --disk" },
-		{ 0, 2, "MZ", "an EFI or DOS program without the header of a Linux kernel. Give a bzImage or an ELF kernel" },
-		{ 510, 2, "\x55\xaa", "a boot sector or disk image. Give it with --disk, and a kernel with --kernel" },
+		{ 0, 4, "QFI\xfb", "a qcow2 disk image. Convert it (qemu-img convert -O raw) for --disk" },
+		{ 0, 2, "MZ", "an EFI or DOS program, no Linux bzImage. Give a bzImage or an ELF kernel" },
+		{ 510, 2, "\x55\xaa", "a boot sector or disk image, for --disk. Give a kernel with --kernel" },
 	};
-	const char *what = "no kernel of a kind that is known. Give a bzImage (/boot/vmlinuz-* of an x86 distribution), an "
-			   "ELF kernel with a PVH note (vmlinux with CONFIG_PVH=y), or a multiboot image";
+	const char *what = "no kernel of a kind that is known. Give a bzImage (/boot/vmlinuz-* of an x86 "
+			   "distribution), an ELF kernel with a PVH note (vmlinux with CONFIG_PVH=y), or a "
+			   "multiboot image";
 	unsigned int i;
 
 	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
@@ -263,7 +268,8 @@ int machine_load(struct vm *vm, struct kvm_regs *regs, struct kvm_sregs *sregs)
 		return -EINVAL;
 	}
 	if (pc_low_ram_end(vm) <= PC_HIGH) {
-		msg_error("start the machine: %llu KiB of memory are too little for a PC. Give it more with --memory",
+		msg_error("start the machine: %llu KiB of memory are too little for a PC. Give it more with "
+			  "--memory",
 			  (unsigned long long)(vm->config.memory >> 10));
 		return -ENOMEM;
 	}

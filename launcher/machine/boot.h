@@ -28,7 +28,9 @@ struct boot {
 	struct kvm_sregs *sregs;
 };
 
-/* A loader looks at the head: -ENOEXEC if the image is none of its own (nothing printed), else 0 or -errno. */
+/*
+ * A loader looks at the head: -ENOEXEC if the image is none of its own (nothing printed), else 0 or -errno.
+ */
 int boot_linux(struct boot *boot);
 int boot_elf(struct boot *boot);
 int boot_multiboot(struct boot *boot);		/* images that are not ELF */
@@ -42,10 +44,11 @@ int image_read(const struct image *img, uint64_t off, void *buf, uint64_t len);
 int image_load(struct boot *boot, const struct image *img, uint64_t off, uint64_t gpa, uint64_t len);
 
 /*
- * Put the initrd, if there is one, page-aligned below @limit and not below @floor: as high as that allows, or as low
- * if @low. -ENOSPC if there is no room (nothing printed), other errors with a message.
+ * Put the initrd, if there is one, page-aligned below @limit and not below @floor: as high as that allows, or
+ * as low if @low. -ENOSPC if there is no room (nothing printed), other errors with a message.
  */
-int boot_load_initrd(struct boot *boot, uint64_t floor, uint64_t limit, bool low, uint64_t *addr, uint64_t *size);
+int boot_load_initrd(struct boot *boot, uint64_t floor, uint64_t limit, bool low, uint64_t *addr,
+		     uint64_t *size);
 /* The command line goes to PC_CMDLINE; @max is the longest that the kernel takes. */
 int boot_load_cmdline(struct boot *boot, uint64_t max);
 

@@ -35,8 +35,8 @@ static void bus(struct mp *mp, uint8_t id, const char *name)
 }
 
 /* To a pin of the IOAPIC (@type 3) or of the local APICs (@type 4). */
-static void interrupt(struct mp *mp, uint8_t type, uint8_t kind, uint16_t flags, uint8_t bus, uint8_t source, uint8_t dest,
-		      uint8_t pin)
+static void interrupt(struct mp *mp, uint8_t type, uint8_t kind, uint16_t flags, uint8_t bus, uint8_t source,
+		      uint8_t dest, uint8_t pin)
 {
 	put8(&mp->t, type);
 	put8(&mp->t, kind);
@@ -75,11 +75,13 @@ static void fill(struct mp *mp, unsigned int cpus, uint8_t ioapic)
 	for (i = 0; i < 16; i++) {
 		if (i == 2)
 			continue;		/* the cascade; its pin has the PIT */
-		interrupt(mp, 3, INT_VECTORED, i == PC_SCI_IRQ ? LEVEL_HIGH : CONFORMS, BUS_ISA, i, ioapic, i ? i : 2);
+		interrupt(mp, 3, INT_VECTORED, i == PC_SCI_IRQ ? LEVEL_HIGH : CONFORMS, BUS_ISA, i, ioapic,
+			  i ? i : 2);
 	}
 	for (slot = 2; slot < 32; slot++)
 		for (pin = 0; pin < 4; pin++)
-			interrupt(mp, 3, INT_VECTORED, LEVEL_LOW, BUS_PCI, slot << 2 | pin, ioapic, pci_gsi(slot, pin));
+			interrupt(mp, 3, INT_VECTORED, LEVEL_LOW, BUS_PCI, slot << 2 | pin, ioapic,
+				  pci_gsi(slot, pin));
 	interrupt(mp, 4, INT_EXTINT, CONFORMS, BUS_ISA, 0, 0xff, 0);
 	interrupt(mp, 4, INT_NMI, CONFORMS, BUS_ISA, 0, 0xff, 1);
 }

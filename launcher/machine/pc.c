@@ -9,8 +9,8 @@
 #include "pci.h"
 
 /*
- * PIC, PIT, IOAPIC and local APICs belong to the back end. The PCI host comes before everything that hangs on it;
- * disks are last, so that they are quiet first when the machine is torn down.
+ * PIC, PIT, IOAPIC and local APICs belong to the back end. The PCI host comes before everything that hangs on
+ * it; disks are last, so that they are quiet first when the machine is torn down.
  */
 const struct device_ops *const machine_devices[] = {
 	&pci_host_device,
@@ -25,8 +25,8 @@ const struct device_ops *const machine_devices[] = {
 };
 
 /*
- * The physical address space. RAM grows from 0 to the PCI window and goes on at 4 GiB; what the table does not list
- * is a hole, or belongs to PCI.
+ * The physical address space. RAM grows from 0 to the PCI window and goes on at 4 GiB; what the table does
+ * not list is a hole, or belongs to PCI.
  */
 static const struct {
 	uint64_t base, end;
@@ -51,7 +51,9 @@ unsigned int pc_memory_map(const struct vm *vm, struct pc_mem map[PC_MEM_MAX])
 
 	for (i = 0; i < sizeof(areas) / sizeof(areas[0]); i++) {
 		if (areas[i].type != PC_MEM_RAM) {
-			map[n++] = (struct pc_mem){ areas[i].base, areas[i].end - areas[i].base, areas[i].type };
+			map[n].base = areas[i].base;
+			map[n].size = areas[i].end - areas[i].base;
+			map[n++].type = areas[i].type;
 			continue;
 		}
 		for (r = 0; r < vm->nr_ram; r++) {

@@ -35,6 +35,8 @@
 #define PC_SMBIOS_SIZE		0x1000u
 #define PC_MPTABLE		0xf1000u
 #define PC_MPTABLE_SIZE		0xe000u
+/* Images may begin here: linkers put the ELF headers of a kernel at 1 MiB on the page below it. */
+#define PC_LOAD_MIN		(PC_MPTABLE + PC_MPTABLE_SIZE)
 #define PC_HIGH			0x100000u	/* extended memory: kernels go here */
 
 /* Memory types by the numbers of ACPI "System Address Map Interfaces". */

@@ -2,7 +2,8 @@
 /*
  * pci-msix.c - MSI-X: vector table, pending bits, masking
  *
- * PCI Local Bus Specification 3.0, "MSI-X Capability and Table Structures". All state is owned by host->irq_lock.
+ * PCI Local Bus Specification 3.0, "MSI-X Capability and Table Structures". All state is owned by
+ * host->irq_lock.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #include "pci-host.h"
 
 #define MSIX_MAX	2048u
-#define MSI_ADDR_PREFIX	0xfeeu		/* bits 31:20 of an interrupt message's address; bits above are clear */
+#define MSI_ADDR_PREFIX 0xfeeu /* bits 31:20 of an interrupt message's address; bits above are clear */
 
 _Static_assert(sizeof(struct pci_msix_entry) == 16, "the table is read and written as the guest sees it");
 _Static_assert(offsetof(struct pci_msix_entry, ctrl) == 12, "vector control is the last word");
@@ -39,7 +40,9 @@ static void send(struct pci_dev *dev, unsigned int n)
 	const struct pci_msix_entry *entry = &dev->msix[n];
 	struct vm *vm = dev->host->vm;
 
-	/* A message to anywhere else would be a write to memory; nothing but a confused guest asks for one. */
+	/*
+	 * A message to anywhere else would be a write to memory; nothing but a confused guest asks for one.
+	 */
 	if (entry->addr >> 20 == MSI_ADDR_PREFIX)
 		vm->config.accel->msi(vm, entry->addr, entry->data);
 }
@@ -82,7 +85,8 @@ void pci_msix_written(struct pci_dev *dev, unsigned int off, unsigned int len)
 {
 	unsigned int i;
 
-	if (!dev->msix_cap || ((off + len <= dev->msix_cap || off >= dev->msix_cap + 4u) && off != PCI_COMMAND))
+	if (!dev->msix_cap ||
+	    ((off + len <= dev->msix_cap || off >= dev->msix_cap + 4u) && off != PCI_COMMAND))
 		return;
 	for (i = 0; i < dev->msix_nr; i++)
 		send_pending(dev, i);

@@ -2,13 +2,13 @@
 /*
  * pci.c - PCI host bridge: configuration mechanism 1, BARs, INTx lines
  *
- * Identified as the i440FX (8086:1237) with the ISA bridge of the PIIX3 (8086:7000), whose PIRQ registers say which
- * interrupt of the PIC a pin drives. Every pin drives two lines at once: an input of the IOAPIC above 15, and the
- * routed one of the PIC. A guest listens to one of them and masks the other.
+ * Identified as the i440FX (8086:1237) with the ISA bridge of the PIIX3 (8086:7000), whose PIRQ registers say
+ * which interrupt of the PIC a pin drives. Every pin drives two lines at once: an input of the IOAPIC above
+ * 15, and the routed one of the PIC. A guest listens to one of them and masks the other.
  *
- * Configuration space belongs to the device lock, BARs too. Interrupt state (pin levels, MSI-X tables) has a lock of
- * its own, host->irq_lock, taken inside the device lock or without it: workers complete requests and raise
- * interrupts while a vCPU that holds the device lock waits for them.
+ * Configuration space belongs to the device lock, BARs too. Interrupt state (pin levels, MSI-X tables) has a
+ * lock of its own, host->irq_lock, taken inside the device lock or without it: workers complete requests and
+ * raise interrupts while a vCPU that holds the device lock waits for them.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -162,8 +162,8 @@ static void unmap_bar(struct pci_dev *dev, struct pci_bar *bar)
 }
 
 /*
- * Bring the buses in line with the registers of all functions. What overlaps another device is left out, and gets in
- * when the other one moves away.
+ * Bring the buses in line with the registers of all functions. What overlaps another device is left out, and
+ * gets in when the other one moves away.
  */
 static void update_bars(struct pci_host *host)
 {
@@ -205,8 +205,8 @@ static int place_bars(struct pci_host *host, struct pci_dev *dev)
 		bar->mapped = BAR_UNMAPPED;
 		if (!bar->size)
 			continue;
-		if (bar->size & (bar->size - 1) || bar_is_second_half(dev, i) || (bar->mem64 && i == PCI_NUM_BARS - 1) ||
-		    bar->size < 16)
+		if (bar->size & (bar->size - 1) || bar_is_second_half(dev, i) ||
+		    (bar->mem64 && i == PCI_NUM_BARS - 1) || bar->size < 16)
 			return -EINVAL;
 		if (bar->io) {
 			addr = (host->io_next + bar->size - 1) & ~(bar->size - 1);
@@ -312,8 +312,9 @@ static void data_write(void *opaque, uint64_t off, uint64_t val, unsigned int le
 }
 
 /*
- * 0xCF8 is the address register for accesses of 32 bits only; the byte 0xCF9 is the reset control register of the
- * PIIX3: bit 2 resets, whether hard (bit 1) or only the processor, which firmware makes a full reset of anyway.
+ * 0xCF8 is the address register for accesses of 32 bits only; the byte 0xCF9 is the reset control register of
+ * the PIIX3: bit 2 resets, whether hard (bit 1) or only the processor, which firmware makes a full reset of
+ * anyway.
  */
 static uint64_t addr_read(void *opaque, uint64_t off, unsigned int len)
 {
@@ -400,7 +401,8 @@ int pci_add(struct pci_host *host, struct pci_dev *dev, int slot)
 		for (slot = 1; slot < 32 && host->fn[slot << 3].dev; slot++)
 			;
 	if (slot > 31) {
-		msg_error("add PCI device '%s': all 31 slots of the bus are taken. Give the machine fewer devices",
+		msg_error("add PCI device '%s': all 31 slots of the bus are taken. Give the machine fewer "
+			  "devices",
 			  dev->name);
 		return -ENOSPC;
 	}
@@ -431,7 +433,8 @@ void pci_dev_exit(struct pci_dev *dev)
 
 /* The host bridge itself */
 
-static void bridge_setup(struct pci_dev *dev, const char *name, uint16_t device, uint16_t class, uint8_t revision)
+static void bridge_setup(struct pci_dev *dev, const char *name, uint16_t device, uint16_t class,
+			 uint8_t revision)
 {
 	dev->name = name;
 	pci_put16(dev->cfg + PCI_VENDOR_ID, 0x8086);

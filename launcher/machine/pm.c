@@ -2,9 +2,9 @@
 /*
  * pm.c - ACPI fixed hardware: power button, soft off, PM timer
  *
- * The register block of the PIIX4's power management function (8086:7113), at a fixed base. ACPI mode is always on
- * and there is no SMI, so SCI_EN reads as 1 and the FADT names no SMI command port. See ACPI Specification, "ACPI
- * Hardware Specification", "Fixed Hardware Feature Control Bits".
+ * The register block of the PIIX4's power management function (8086:7113), at a fixed base. ACPI mode is
+ * always on and there is no SMI, so SCI_EN reads as 1 and the FADT names no SMI command port. See ACPI
+ * Specification, "ACPI Hardware Specification", "Fixed Hardware Feature Control Bits".
  */
 #include <errno.h>
 #include <stddef.h>
@@ -93,7 +93,7 @@ static void write_cnt(struct pm *pm, uint16_t val)
 	if (PM1_CNT_SLP_TYP(val) == PC_SLP_TYP_S5)
 		vm_end(pm->vm, VM_END_POWEROFF, NULL);
 	else
-		pm->sts |= PM1_WAK;	/* a state that \_Sx does not offer: wake up at once rather than hang */
+		pm->sts |= PM1_WAK; /* a state that \_Sx does not offer: wake up at once rather than hang */
 }
 
 static uint16_t pm_read16(struct pm *pm, unsigned int reg)

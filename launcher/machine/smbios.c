@@ -2,8 +2,8 @@
 /*
  * smbios.c - SMBIOS tables: an inventory for dmidecode, and what drivers match quirks on
  *
- * System Management BIOS Reference Specification 3.0. Both entry points are there: the 32-bit one that old systems
- * look for in 0xF0000 to 0xFFFFF, and the 64-bit one.
+ * System Management BIOS Reference Specification 3.0. Both entry points are there: the 32-bit one that old
+ * systems look for in 0xF0000 to 0xFFFFF, and the 64-bit one.
  */
 #include <errno.h>
 #include <string.h>

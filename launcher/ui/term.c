@@ -524,6 +524,18 @@ size_t term_read(uint8_t *buf, size_t len)
 	return n;
 }
 
+/* Give back what term_read() gave last. */
+void term_unread(const uint8_t *buf, size_t len)
+{
+	while (len--) {
+		term.in_head = (term.in_head + IN_SIZE - 1) % IN_SIZE;
+		term.in_buf[term.in_head] = buf[len];
+		/* Full: the latest key makes room for the oldest. */
+		if (term.in_len < IN_SIZE)
+			term.in_len++;
+	}
+}
+
 static int in_init(struct vm *vm)
 {
 	int ret;

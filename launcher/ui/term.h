@@ -31,6 +31,7 @@ void term_detach(void);
 
 /* The client's calls, with the device lock held. */
 size_t term_read(uint8_t *buf, size_t len);
+void term_unread(const uint8_t *buf, size_t len);
 void term_write(uint8_t byte);
 bool term_writable(void);
 

@@ -2,11 +2,12 @@
 /*
  * virtio-blk.c - virtio block device
  *
- * Virtual I/O Device (VIRTIO) Version 1.2, "Block Device". Requests run on a few threads of the device's own, several
- * at a time and in any order; a flush covers what was completed before it was submitted, which needs no order.
+ * Virtual I/O Device (VIRTIO) Version 1.2, "Block Device". Requests run on a few threads of the device's own,
+ * several at a time and in any order; a flush covers what was completed before it was submitted, which needs
+ * no order.
  *
- * If the driver negotiates VIRTIO_BLK_F_FLUSH it knows of the host's cache and flushes it; otherwise, or when it
- * clears the writeback field, every write is on stable storage before it completes.
+ * If the driver negotiates VIRTIO_BLK_F_FLUSH it knows of the host's cache and flushes it; otherwise, or when
+ * it clears the writeback field, every write is on stable storage before it completes.
  */
 #include <endian.h>
 #include <errno.h>
@@ -57,7 +58,8 @@ struct request {
 };
 
 /* Copy @len bytes at offset @off of the readable (or writable) part of the chain. */
-static bool copy_chain(struct vm *vm, const struct vq_elem *elem, bool in, uint64_t off, void *buf, uint64_t len)
+static bool copy_chain(struct vm *vm, const struct vq_elem *elem, bool in, uint64_t off, void *buf,
+		       uint64_t len)
 {
 	unsigned int i = in ? elem->nr_out : 0, end = in ? elem->nr_out + elem->nr_in : elem->nr_out;
 
@@ -71,7 +73,8 @@ static bool copy_chain(struct vm *vm, const struct vq_elem *elem, bool in, uint6
 		part -= off;
 		if (part > len)
 			part = len;
-		if (in ? !dma_write(vm, elem->seg[i].gpa + off, buf, part) : !dma_read(vm, elem->seg[i].gpa + off, buf, part))
+		if (in ? !dma_write(vm, elem->seg[i].gpa + off, buf, part) :
+			 !dma_read(vm, elem->seg[i].gpa + off, buf, part))
 			return false;
 		buf = (char *)buf + part;
 		len -= part;
@@ -110,7 +113,10 @@ static bool map_data(struct vm *vm, struct request *req, bool in, uint64_t off, 
 		len -= left;
 		while (left) {
 			uint64_t part = left;
-			void *host = req->nr < BLK_IOV_MAX ? vm->config.accel->dma_map(vm, gpa, &part, in) : NULL;
+			void *host = NULL;
+
+			if (req->nr < BLK_IOV_MAX)
+				host = vm->config.accel->dma_map(vm, gpa, &part, in);
 
 			if (!host || !part) {
 				unmap_data(vm, req, in);
@@ -146,7 +152,10 @@ static uint8_t read_write(struct vblk *blk, struct request *req, bool in, uint64
 	return err ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
 
-/* Execute a request without any lock. Returns how much was written to the chain, or 0 if it makes no sense at all. */
+/*
+ * Execute a request without any lock. Returns how much was written to the chain, or 0 if it makes no sense at
+ * all.
+ */
 static uint32_t handle(struct vblk *blk, struct request *req, bool sync)
 {
 	struct vq_elem *elem = &req->elem;
@@ -155,7 +164,8 @@ static uint32_t handle(struct vblk *blk, struct request *req, bool sync)
 	uint32_t written = 1;
 	uint8_t status;
 
-	if (elem->out_len < sizeof(hdr) || !elem->in_len || !copy_chain(vm, elem, false, 0, &hdr, sizeof(hdr)))
+	if (elem->out_len < sizeof(hdr) || !elem->in_len ||
+	    !copy_chain(vm, elem, false, 0, &hdr, sizeof(hdr)))
 		return 0;
 	switch (le32toh(hdr.type)) {
 	case VIRTIO_BLK_T_IN:
@@ -167,11 +177,14 @@ static uint32_t handle(struct vblk *blk, struct request *req, bool sync)
 		status = read_write(blk, req, false, le64toh(hdr.sector), sync);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
-		status = !blk->block.readonly && block_flush(&blk->block) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+		status = VIRTIO_BLK_S_OK;
+		if (!blk->block.readonly && block_flush(&blk->block))
+			status = VIRTIO_BLK_S_IOERR;
 		break;
 	case VIRTIO_BLK_T_GET_ID:
 		status = VIRTIO_BLK_S_IOERR;
-		if (elem->in_len - 1 >= sizeof(blk->id) && copy_chain(vm, elem, true, 0, blk->id, sizeof(blk->id))) {
+		if (elem->in_len - 1 >= sizeof(blk->id) &&
+		    copy_chain(vm, elem, true, 0, blk->id, sizeof(blk->id))) {
 			status = VIRTIO_BLK_S_OK;
 			written = sizeof(blk->id) + 1;
 		}
@@ -331,7 +344,8 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 	pthread_cond_init(&blk->work, NULL);
 	pthread_cond_init(&blk->idle, NULL);
 	blk->vdev.ops = &blk_ops;
-	blk->vdev.offered = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH;
+	blk->vdev.offered =
+		1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH;
 	blk->vdev.offered |= config->readonly ? 1ull << VIRTIO_BLK_F_RO : 1ull << VIRTIO_BLK_F_CONFIG_WCE;
 	err = virtio_init(&blk->vdev, vm);
 	if (err)
@@ -340,8 +354,8 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 		err = -pthread_create(&blk->thread[blk->nr_threads], NULL, blk_thread, blk);
 		if (!err)
 			continue;
-		msg_error("start a thread for disk '%s': %s. Raise the limit of processes (ulimit -u)", config->path,
-			  strerror(-err));
+		msg_error("start a thread for disk '%s': %s. Raise the limit of processes (ulimit -u)",
+			  config->path, strerror(-err));
 		disk_exit(blk);
 		return err;
 	}

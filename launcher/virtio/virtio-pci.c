@@ -2,8 +2,8 @@
 /*
  * virtio-pci.c - virtio 1.x over PCI
  *
- * Virtual I/O Device (VIRTIO) Version 1.2, "Virtio Over PCI Bus". Modern only: no I/O BAR, device ids from 0x1040.
- * BAR 4 holds all register structures, a page each; BAR 1 the MSI-X table.
+ * Virtual I/O Device (VIRTIO) Version 1.2, "Virtio Over PCI Bus". Modern only: no I/O BAR, device ids from
+ * 0x1040. BAR 4 holds all register structures, a page each; BAR 1 the MSI-X table.
  */
 #include <endian.h>
 #include <errno.h>
@@ -37,14 +37,15 @@ _Static_assert(offsetof(struct virtio_pci_common_cfg, queue_used_hi) == 52, "com
 
 bool virtio_queue_live(const struct virtio_dev *dev, unsigned int n)
 {
-	return (dev->status & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_NEEDS_RESET)) == VIRTIO_CONFIG_S_DRIVER_OK &&
+	return (dev->status & VIRTIO_CONFIG_S_DRIVER_OK) && !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) &&
 	       dev->vq[n].enabled && !dev->vq[n].broken && pci_bus_master(&dev->pci);
 }
 
 static void interrupt(struct virtio_dev *dev, uint16_t vector, uint8_t cause)
 {
 	if (pci_msix_enabled(&dev->pci)) {
-		pci_msix_notify(&dev->pci, vector);	/* VIRTIO_MSI_NO_VECTOR is out of range: nothing is sent */
+		/* VIRTIO_MSI_NO_VECTOR is out of range: nothing is sent. */
+		pci_msix_notify(&dev->pci, vector);
 		return;
 	}
 	dev->isr |= cause;
@@ -55,8 +56,11 @@ void virtio_needs_reset(struct virtio_dev *dev, const char *why)
 {
 	if (dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		return;
-	msg_warn("%s: the guest's driver broke the protocol (%s); the device stops until it is reset", dev->ops->name,
-		 why);
+	/* Once: a guest must not be able to flood the log. */
+	if (!dev->warned)
+		msg_warn("%s: the guest's driver broke the protocol (%s); the device stops until it is reset",
+			 dev->ops->name, why);
+	dev->warned = true;
 	dev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
 	if (dev->status & VIRTIO_CONFIG_S_DRIVER_OK) {
 		dev->config_generation++;
@@ -212,14 +216,13 @@ static uint64_t common_read(struct virtio_dev *dev, unsigned int off, unsigned i
 	return len < 8 ? val & ((1ull << 8 * len) - 1) : val;
 }
 
-static void set_address(struct virtqueue *vq, uint64_t *addr, unsigned int shift, uint64_t val, unsigned int len)
+/* Addresses come in halves of 32 bits, or whole. */
+static void set_address(uint64_t *addr, unsigned int at, uint64_t val, unsigned int len)
 {
-	if (!vq || vq->enabled)
-		return;
-	if (len == 8 && !shift)
+	if (len == 8 && !at)
 		*addr = val;
 	else if (len == 4)
-		*addr = (*addr & ~(0xffffffffull << shift)) | (val & 0xffffffff) << shift;
+		*addr = (*addr & ~(0xffffffffull << 8 * at)) | (val & 0xffffffff) << 8 * at;
 }
 
 static uint16_t vector_or_none(struct virtio_dev *dev, uint16_t vector)
@@ -268,15 +271,18 @@ static void common_write(struct virtio_dev *dev, unsigned int off, uint64_t val,
 		break;
 	case VIRTIO_PCI_COMMON_Q_DESCLO:
 	case VIRTIO_PCI_COMMON_Q_DESCHI:
-		set_address(vq, &vq->desc, off == VIRTIO_PCI_COMMON_Q_DESCHI ? 32 : 0, val, len);
+		if (vq && !vq->enabled)
+			set_address(&vq->desc, off - VIRTIO_PCI_COMMON_Q_DESCLO, val, len);
 		break;
 	case VIRTIO_PCI_COMMON_Q_AVAILLO:
 	case VIRTIO_PCI_COMMON_Q_AVAILHI:
-		set_address(vq, &vq->avail, off == VIRTIO_PCI_COMMON_Q_AVAILHI ? 32 : 0, val, len);
+		if (vq && !vq->enabled)
+			set_address(&vq->avail, off - VIRTIO_PCI_COMMON_Q_AVAILLO, val, len);
 		break;
 	case VIRTIO_PCI_COMMON_Q_USEDLO:
 	case VIRTIO_PCI_COMMON_Q_USEDHI:
-		set_address(vq, &vq->used, off == VIRTIO_PCI_COMMON_Q_USEDHI ? 32 : 0, val, len);
+		if (vq && !vq->enabled)
+			set_address(&vq->used, off - VIRTIO_PCI_COMMON_Q_USEDLO, val, len);
 		break;
 	}
 }
@@ -361,8 +367,8 @@ static void reg_write(void *opaque, uint64_t off, uint64_t val, unsigned int len
 static const struct region_ops reg_ops = { .read = reg_read, .write = reg_write };
 
 /*
- * The configuration access capability is a window into BAR 4 for firmware that cannot map it: reads and writes of its
- * data field are accesses at the offset that was written before.
+ * The configuration access capability is a window into BAR 4 for firmware that cannot map it: reads and
+ * writes of its data field are accesses at the offset that was written before.
  */
 static bool window(struct virtio_dev *dev, unsigned int off, unsigned int len, uint32_t *at, uint32_t *width)
 {
@@ -372,8 +378,8 @@ static bool window(struct virtio_dev *dev, unsigned int off, unsigned int len, u
 	*at = pci_get32(cap + offsetof(struct virtio_pci_cap, offset));
 	*width = pci_get32(cap + offsetof(struct virtio_pci_cap, length));
 	return dev->pci_cfg_cap && off < data + 4 && off + len > data &&
-	       cap[offsetof(struct virtio_pci_cap, bar)] == REG_BAR && (*width == 1 || *width == 2 || *width == 4) &&
-	       !(*at & (*width - 1)) && *at < REG_BAR_SIZE;
+	       cap[offsetof(struct virtio_pci_cap, bar)] == REG_BAR &&
+	       (*width == 1 || *width == 2 || *width == 4) && !(*at & (*width - 1)) && *at < REG_BAR_SIZE;
 }
 
 static struct virtio_dev *from_pci(struct pci_dev *pci)
@@ -387,7 +393,8 @@ static void virtio_cfg_read(struct pci_dev *pci, unsigned int off, unsigned int 
 	uint32_t at, width;
 
 	if (window(dev, off, len, &at, &width))
-		pci_put32(pci->cfg + dev->pci_cfg_cap + sizeof(struct virtio_pci_cap), reg_read(dev, at, width));
+		pci_put32(pci->cfg + dev->pci_cfg_cap + sizeof(struct virtio_pci_cap),
+			  reg_read(dev, at, width));
 }
 
 static void virtio_cfg_written(struct pci_dev *pci, unsigned int off, unsigned int len)
@@ -419,7 +426,8 @@ static void virtio_pci_reset(struct pci_dev *pci)
 
 /* Capabilities */
 
-static int add_virtio_cap(struct virtio_dev *dev, uint8_t type, uint32_t offset, uint32_t length, unsigned int extra)
+static int add_virtio_cap(struct virtio_dev *dev, uint8_t type, uint32_t offset, uint32_t length,
+			  unsigned int extra)
 {
 	struct virtio_pci_notify_cap cap = {
 		.cap = {

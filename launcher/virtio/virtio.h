@@ -3,8 +3,8 @@
  * virtio.h - virtio 1.x devices: queues, the PCI transport, what a device type provides
  *
  * Locks, outermost first: vm->lock (register accesses), dev->lock (all state of one device and its queues),
- * then those of the PCI host and the back end. A device's worker takes dev->lock and never vm->lock, so that a vCPU
- * which resets the device may wait for it.
+ * then those of the PCI host and the back end. A device's worker takes dev->lock and never vm->lock, so that
+ * a vCPU which resets the device may wait for it.
  */
 #ifndef TENON_VIRTIO_H
 #define TENON_VIRTIO_H
@@ -76,10 +76,12 @@ struct virtio_ops {
 
 	void (*config_read)(struct virtio_dev *dev, void *config);	/* fill config_size bytes */
 	/* optional: the driver wrote [off, off + len) of a copy */
-	void (*config_written)(struct virtio_dev *dev, const void *config, unsigned int off, unsigned int len);
+	void (*config_written)(struct virtio_dev *dev, const void *config, unsigned int off,
+			       unsigned int len);
 	void (*start)(struct virtio_dev *dev);				/* optional: the driver is ready */
 	void (*notify)(struct virtio_dev *dev, unsigned int queue);
-	void (*quiesce)(struct virtio_dev *dev);	/* return when no worker is using a queue; may wait on dev->lock */
+	/* return when no worker is using a queue; may wait on dev->lock */
+	void (*quiesce)(struct virtio_dev *dev);
 };
 
 struct virtio_dev {
@@ -94,6 +96,7 @@ struct virtio_dev {
 	uint32_t offered_select, features_select;
 	uint16_t queue_select;
 	struct virtqueue *vq;
+	bool warned;
 	uint8_t pci_cfg_cap;		/* offset of the configuration access capability */
 
 	struct pci_dev pci;

@@ -2,9 +2,9 @@
 /*
  * virtqueue.c - split virtqueues
  *
- * Virtual I/O Device (VIRTIO) Version 1.2, "Split Virtqueues". Everything in the rings is the guest's and may change
- * at any moment: each field is read once, into a copy that is checked and then used. Every access goes through the
- * back end's DMA interface.
+ * Virtual I/O Device (VIRTIO) Version 1.2, "Split Virtqueues". Everything in the rings is the guest's and may
+ * change at any moment: each field is read once, into a copy that is checked and then used. Every access goes
+ * through the back end's DMA interface.
  */
 #include <endian.h>
 #include <errno.h>

@@ -44,8 +44,9 @@ static void end_uop(struct uop *u, unsigned int off)
 static void check_feature(struct x86_cpu *cpu, struct x86_insn *insn)
 {
 	const struct x86_row *row = &x86_rows[insn->row];
+	enum x86_feat feat = row->flags & X86_RF_L1_AVX2 && insn->flags & X86_IF_L ? X86_FEAT_AVX2 : row->feat;
 
-	if (insn->op == X86_OP_INVALID || x86_has(cpu, row->feat))
+	if (insn->op == X86_OP_INVALID || x86_has(cpu, feat))
 		return;
 	switch (insn->op) {
 	case X86_OP_TZCNT:
@@ -87,8 +88,7 @@ static bool ends_block(const struct uop *u)
 {
 	if (u->insn.op == X86_OP_JCC)	/* not taken, it goes on in line */
 		return false;
-	return u->fn == uop_ud || u->fn == uop_gp || x86_rows[u->insn.row].flags & X86_RF_BRANCH ||
-	       x86_op_class[u->insn.op] == X86_CLASS_SYS;
+	return u->fn == uop_ud || u->fn == uop_gp || x86_rows[u->insn.row].flags & X86_RF_BRANCH;
 }
 
 /* --- instructions that cross a page --- */

@@ -5,8 +5,8 @@
 #include "system.h"
 
 /*
- * On the way of every change of privilege: no loops, few branches. The CPL is kept as SS.DPL (in a null SS too), as SDM
- * vol. 3 "Privilege Levels" and the AMD APM's VMCB both have it.
+ * On the way of every change of privilege: no loops, few branches. The CPL is kept as SS.DPL (in a null SS
+ * too), as SDM vol. 3 "Privilege Levels" and the AMD APM's VMCB both have it.
  */
 void x86_mode_changed(struct x86_cpu *cpu)
 {
@@ -43,8 +43,9 @@ void x86_mode_changed(struct x86_cpu *cpu)
 
 /* --- CR0 --- */
 
-#define CR0_DEFINED	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | \
-			 X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
+#define CR0_DEFINED                                                                                 \
+	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | \
+	 X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
 
 /* PAE paging is in use with these values, and not IA-32e paging. */
 static bool pae_paging(u64 cr0, u64 cr4, u64 efer)
@@ -52,7 +53,10 @@ static bool pae_paging(u64 cr0, u64 cr4, u64 efer)
 	return (cr0 & X86_CR0_PG) && (cr4 & X86_CR4_PAE) && !(efer & X86_EFER_LME);
 }
 
-/* SDM vol. 3 "Control Registers", vol. 2 "MOV - Move to/from Control Registers", and "Initializing IA-32e Mode" */
+/*
+ * SDM vol. 3 "Control Registers", vol. 2 "MOV - Move to/from Control Registers", and "Initializing IA-32e
+ * Mode"
+ */
 int x86_set_cr0(struct x86_cpu *cpu, u64 val)
 {
 	struct x86_state *s = &cpu->s;
@@ -111,7 +115,8 @@ int x86_set_cr3(struct x86_cpu *cpu, u64 val)
 	return X86_LEAVE;
 }
 
-#define CR4_PAGING	(X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE)
+#define CR4_PAGING \
+	(X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE)
 
 int x86_set_cr4(struct x86_cpu *cpu, u64 val)
 {
@@ -123,8 +128,8 @@ int x86_set_cr4(struct x86_cpu *cpu, u64 val)
 	if (cpu->long_mode && !(val & X86_CR4_PAE))
 		return x86_gp0(cpu);
 	/* SDM vol. 3 "PDPTE Registers": what reloads them. */
-	if ((changed & (X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PGE | X86_CR4_SMEP)) && pae_paging(s->cr0, val, s->efer) &&
-	    !x86_load_pdptes(cpu, s->cr3))
+	if ((changed & (X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PGE | X86_CR4_SMEP)) &&
+	    pae_paging(s->cr0, val, s->efer) && !x86_load_pdptes(cpu, s->cr3))
 		return X86_FAULT;
 	s->cr4 = val;
 	if (changed & CR4_PAGING)

@@ -256,7 +256,7 @@ bool x86_load_slow##bits(struct x86_cpu *cpu, u64 lin, u##bits *val, bool rmw);	
 bool x86_store_slow##bits(struct x86_cpu *cpu, u64 lin, u##bits val);					\
 static __always_inline bool x86_load##bits(struct x86_cpu *cpu, u64 lin, u##bits *val)			\
 {													\
-	const struct emul_tlb_entry *e = &cpu->tlb->e[(lin >> EMUL_PAGE_SHIFT) % EMUL_TLB_SIZE];	\
+	const struct emul_tlb_entry *e = &cpu->tlb->e[emul_tlb_index(lin)];	\
 													\
 	if (unlikely(e->rtag != X86_TLB_TAG(lin, bits)))						\
 		return x86_load_slow##bits(cpu, lin, val, false);					\
@@ -265,7 +265,7 @@ static __always_inline bool x86_load##bits(struct x86_cpu *cpu, u64 lin, u##bits
 }													\
 static __always_inline bool x86_load_rmw##bits(struct x86_cpu *cpu, u64 lin, u##bits *val)		\
 {													\
-	const struct emul_tlb_entry *e = &cpu->tlb->e[(lin >> EMUL_PAGE_SHIFT) % EMUL_TLB_SIZE];	\
+	const struct emul_tlb_entry *e = &cpu->tlb->e[emul_tlb_index(lin)];	\
 													\
 	if (unlikely(e->wtag != X86_TLB_TAG(lin, bits)))						\
 		return x86_load_slow##bits(cpu, lin, val, true);					\
@@ -274,7 +274,7 @@ static __always_inline bool x86_load_rmw##bits(struct x86_cpu *cpu, u64 lin, u##
 }													\
 static __always_inline bool x86_store##bits(struct x86_cpu *cpu, u64 lin, u##bits val)			\
 {													\
-	const struct emul_tlb_entry *e = &cpu->tlb->e[(lin >> EMUL_PAGE_SHIFT) % EMUL_TLB_SIZE];	\
+	const struct emul_tlb_entry *e = &cpu->tlb->e[emul_tlb_index(lin)];	\
 													\
 	if (unlikely(e->wtag != X86_TLB_TAG(lin, bits)))						\
 		return x86_store_slow##bits(cpu, lin, val);						\

@@ -2,12 +2,12 @@
 /*
  * cpuid.c - CPU models: which features the guest is offered, and the leaves that say so
  *
- * One table names every feature bit that may be offered: what isn't in it doesn't exist. A model is a list of names of
- * the table; "max" is all of it. What the host's own instructions have to compute (SSE, AVX, ...) is offered only if
- * the host has it.
+ * One table names every feature bit that may be offered: what isn't in it doesn't exist. A model is a list of
+ * names of the table; "max" is all of it. What the host's own instructions have to compute (SSE, AVX, ...) is
+ * offered only if the host has it.
  *
- * The software CPU doesn't speculate. The Intel models say so in IA32_ARCH_CAPABILITIES, and "max" in its model
- * number as well (an in-order Atom): operating systems then leave out their costly defences.
+ * The software CPU doesn't speculate. The Intel models say so in IA32_ARCH_CAPABILITIES, and "max" in its
+ * model number as well (an in-order Atom): operating systems then leave out their costly defences.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,16 +104,17 @@ static const struct feature features[] = {
 #define NR_FEATURES	ARRAY_SIZE(features)
 
 /* What the host's instructions compute behind the seam: offered if the host has it. */
-#define HOST_FEATS									\
-	(BIT_ULL(X86_FEAT_MMX) | BIT_ULL(X86_FEAT_SSE) | BIT_ULL(X86_FEAT_SSE2) | BIT_ULL(X86_FEAT_SSE3) |		\
-	 BIT_ULL(X86_FEAT_SSSE3) | BIT_ULL(X86_FEAT_SSE41) | BIT_ULL(X86_FEAT_SSE42) | BIT_ULL(X86_FEAT_AES) |		\
-	 BIT_ULL(X86_FEAT_PCLMUL) | BIT_ULL(X86_FEAT_SHA) | BIT_ULL(X86_FEAT_AVX) | BIT_ULL(X86_FEAT_AVX2) |		\
-	 BIT_ULL(X86_FEAT_FMA) | BIT_ULL(X86_FEAT_F16C))
+#define HOST_FEATS                                                                                          \
+	(BIT_ULL(X86_FEAT_MMX) | BIT_ULL(X86_FEAT_SSE) | BIT_ULL(X86_FEAT_SSE2) | BIT_ULL(X86_FEAT_SSE3) |  \
+	 BIT_ULL(X86_FEAT_SSSE3) | BIT_ULL(X86_FEAT_SSE41) | BIT_ULL(X86_FEAT_SSE42) |                      \
+	 BIT_ULL(X86_FEAT_AES) | BIT_ULL(X86_FEAT_PCLMUL) | BIT_ULL(X86_FEAT_SHA) | BIT_ULL(X86_FEAT_AVX) | \
+	 BIT_ULL(X86_FEAT_AVX2) | BIT_ULL(X86_FEAT_FMA) | BIT_ULL(X86_FEAT_F16C))
 
 /* --- models --- */
 
-#define FEATS_64	"fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 " \
-			"syscall nx lm hypervisor "
+#define FEATS_64                                                                                         \
+	"fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 " \
+	"syscall nx lm hypervisor "
 #define FEATS_V2	FEATS_64 "sse3 ssse3 sse4_1 sse4_2 popcnt cx16 lahf_lm "
 #define FEATS_V3	FEATS_V2 "xsave avx avx2 bmi1 bmi2 f16c fma lzcnt movbe "
 #define FEATS_VM	"x2apic tsc_deadline tsc_adjust arat invtsc spec_ctrl arch_capabilities "
@@ -132,8 +133,8 @@ static const struct model models[] = {
 	{ "max", NULL, true, SIG_BONNELL, 46 },
 	{ "qemu64", FEATS_64 "sse3 cx16 lahf_lm x2apic arat invtsc ", false, 0x00060fb1, 40 },
 	{ "Nehalem", FEATS_V2 FEATS_VM "rdtscp ", true, 0x000106a5, 40 },
-	{ "Haswell", FEATS_V3 FEATS_VM "rdtscp aes pclmulqdq rdrand fsgsbase smep erms xsaveopt pdpe1gb ", true, 0x000306c3,
-	  40 },
+	{ "Haswell", FEATS_V3 FEATS_VM "rdtscp aes pclmulqdq rdrand fsgsbase smep erms xsaveopt pdpe1gb ",
+	  true, 0x000306c3, 40 },
 	{ "x86-64-v2", FEATS_V2 FEATS_VM, true, SIG_BONNELL, 40 },
 	{ "x86-64-v3", FEATS_V3 FEATS_VM, true, SIG_BONNELL, 40 },
 };
@@ -152,8 +153,12 @@ static bool same_name(const char *name, const char *s, size_t len)
 
 static int find_feature(const char *s, size_t len)
 {
-	static const struct { const char *alias, *name; } aliases[] = {
-		{ "abm", "lzcnt" }, { "pclmul", "pclmulqdq" }, { "sha_ni", "sha" }, { "constant_tsc", "invtsc" },
+	static const struct { const char *alias, *name;
+	} aliases[] = {
+		{ "abm", "lzcnt" },
+		{ "pclmul", "pclmulqdq" },
+		{ "sha_ni", "sha" },
+		{ "constant_tsc", "invtsc" },
 	};
 
 	for (unsigned int i = 0; i < NR_FEATURES; i++)
@@ -217,11 +222,13 @@ static bool parse_changes(const char *s, bool *on, u64 host, char *err, size_t e
 		}
 		i = find_feature(s + 1, len - 1);
 		if (i < 0) {
-			snprintf(err, errlen, "CPU feature '%.*s' is unknown, or not implemented", (int)len - 1, s + 1);
+			snprintf(err, errlen, "CPU feature '%.*s' is unknown, or not implemented",
+				 (int)len - 1, s + 1);
 			return false;
 		}
 		if (*s == '+' && host_lacks(&features[i], host)) {
-			snprintf(err, errlen, "CPU feature '%s': this computer's processor does not have it", features[i].name);
+			snprintf(err, errlen, "CPU feature '%s': this computer's processor does not have it",
+				 features[i].name);
 			return false;
 		}
 		on[i] = asked[i] = *s == '+';
@@ -230,8 +237,9 @@ static bool parse_changes(const char *s, bool *on, u64 host, char *err, size_t e
 	drop_dependants(on);
 	for (unsigned int i = 0; i < NR_FEATURES; i++)
 		if (asked[i] && !on[i]) {
-			snprintf(err, errlen, "CPU feature '%s' needs others that this model lacks: %s%s%s", features[i].name,
-				 features[i].needs[0] ? features[i].needs[0] : "", features[i].needs[1] ? ", " : "",
+			snprintf(err, errlen, "CPU feature '%s' needs others that this model lacks: %s%s%s",
+				 features[i].name, features[i].needs[0] ? features[i].needs[0] : "",
+				 features[i].needs[1] ? ", " : "",
 				 features[i].needs[1] ? features[i].needs[1] : "");
 			return false;
 		}
@@ -239,8 +247,8 @@ static bool parse_changes(const char *s, bool *on, u64 host, char *err, size_t e
 }
 
 /*
- * The ratio of CPUID.15H for a TSC of @hz: the nearest with a numerator small enough that kHz of the crystal times it
- * fits 32 bits, in which operating systems compute.
+ * The ratio of CPUID.15H for a TSC of @hz: the nearest with a numerator small enough that kHz of the crystal
+ * times it fits 32 bits, in which operating systems compute.
  */
 static void tsc_ratio(struct x86_cpuid_table *t, u64 hz)
 {
@@ -250,7 +258,8 @@ static void tsc_ratio(struct x86_cpuid_table *t, u64 hz)
 	if (!hz || hz > X86_CRYSTAL_HZ * max_num)
 		return;
 	for (u64 den = 1; den <= 65536; den++) {
-		u64 num = (hz * den + X86_CRYSTAL_HZ / 2) / X86_CRYSTAL_HZ, a = num * X86_CRYSTAL_HZ, b = hz * den;
+		u64 num = (hz * den + X86_CRYSTAL_HZ / 2) / X86_CRYSTAL_HZ, a = num * X86_CRYSTAL_HZ,
+		    b = hz * den;
 		u64 off = a > b ? a - b : b - a;
 
 		if (num > max_num)
@@ -321,7 +330,9 @@ const struct x86_cpuid_table *x86_cpuid_new(const char *model, u64 tsc_hz, char 
 		if (strlen(models[i].name) == len && !strncmp(models[i].name, model, len))
 			m = &models[i];
 	if (!m) {
-		snprintf(err, errlen, "CPU model '%.*s' is unknown: try max, x86-64-v3, x86-64-v2, Haswell, Nehalem or qemu64",
+		snprintf(err, errlen,
+			 "CPU model '%.*s' is unknown: try max, x86-64-v3, x86-64-v2, Haswell, Nehalem or "
+			 "qemu64",
 			 (int)len, model);
 		return NULL;
 	}
@@ -498,7 +509,8 @@ static void leaf_1(struct x86_cpu *cpu, unsigned int vcpus, struct x86_cpuid_lea
 	if (cpu->s.cr4 & X86_CR4_OSXSAVE)
 		l->ecx |= BIT(27);
 	/* The bit goes away with IA32_APIC_BASE.EN, SDM vol. 3 "Presence of the Local APIC". */
-	if (t->apic && vm->ops->msr_read(vm->opaque, &cpu->core, MSR_APIC_BASE, &apic_base) && !(apic_base & BIT(11)))
+	if (t->apic && vm->ops->msr_read(vm->opaque, &cpu->core, MSR_APIC_BASE, &apic_base) &&
+	    !(apic_base & BIT(11)))
 		l->edx &= ~(u32)BIT(9);
 }
 
@@ -511,7 +523,8 @@ static void leaf_ext(const struct x86_cpu *cpu, u32 leaf, unsigned int vcpus, st
 	case 0x80000000:
 		l->eax = t->max_ext;
 		if (!t->intel)
-			*l = (struct x86_cpuid_leaf) { t->max_ext, chars4("Auth"), chars4("cAMD"), chars4("enti") };
+			*l = (struct x86_cpuid_leaf){ t->max_ext, chars4("Auth"), chars4("cAMD"),
+						      chars4("enti") };
 		return;
 	case 0x80000001:
 		l->eax = t->intel ? 0 : t->signature;
@@ -563,9 +576,13 @@ void x86_cpuid(struct x86_cpu *cpu, u32 leaf, u32 subleaf, struct x86_cpuid_leaf
 		max_leaf = 3;
 	if (leaf >= 0x40000000 && leaf <= 0x400000ff && (t->word[CPUID_1_ECX] & BIT(31))) {
 		if (leaf == 0x40000000) {
-			*l = (struct x86_cpuid_leaf) { 0x40000010, chars4("Teno"), chars4("nTen"), chars4("onTe") };
+			*l = (struct x86_cpuid_leaf){ 0x40000010, chars4("Teno"), chars4("nTen"),
+						      chars4("onTe") };
 		} else if (leaf == 0x40000010) {
-			/* kHz of the TSC and of the local APIC's timer, the convention that several hypervisors share */
+			/*
+			 * kHz of the TSC and of the local APIC's timer, the convention that several
+			 * hypervisors share
+			 */
 			l->eax = (u32)(t->tsc_hz / 1000);
 			l->ebx = X86_CRYSTAL_HZ / 1000;
 		}
@@ -584,9 +601,11 @@ void x86_cpuid(struct x86_cpu *cpu, u32 leaf, u32 subleaf, struct x86_cpuid_leaf
 	switch (leaf) {
 	case 0:
 		if (t->intel)
-			*l = (struct x86_cpuid_leaf) { max_leaf, chars4("Genu"), chars4("ntel"), chars4("ineI") };
+			*l = (struct x86_cpuid_leaf){ max_leaf, chars4("Genu"), chars4("ntel"),
+						      chars4("ineI") };
 		else
-			*l = (struct x86_cpuid_leaf) { max_leaf, chars4("Auth"), chars4("cAMD"), chars4("enti") };
+			*l = (struct x86_cpuid_leaf){ max_leaf, chars4("Auth"), chars4("cAMD"),
+						      chars4("enti") };
 		break;
 	case 1:
 		leaf_1(cpu, vcpus, l);
@@ -603,7 +622,8 @@ void x86_cpuid(struct x86_cpu *cpu, u32 leaf, u32 subleaf, struct x86_cpuid_leaf
 		break;
 	case 7:
 		if (subleaf == 0)
-			*l = (struct x86_cpuid_leaf) { 0, t->word[CPUID_7_EBX], t->word[CPUID_7_ECX], t->word[CPUID_7_EDX] };
+			*l = (struct x86_cpuid_leaf){ 0, t->word[CPUID_7_EBX], t->word[CPUID_7_ECX],
+						      t->word[CPUID_7_EDX] };
 		break;
 	case 0xb:
 		leaf_b(subleaf, vcpus, cpu->core.id, l);

@@ -4,7 +4,10 @@
  */
 #include "system.h"
 
-/* SDM vol. 3 "Debug Status Register": B0..B3 are cleared by nobody but software, so new conditions replace old ones only there. */
+/*
+ * SDM vol. 3 "Debug Status Register": B0..B3 are cleared by nobody but software, so new conditions replace
+ * old ones only there.
+ */
 int x86_raise_db(struct x86_cpu *cpu, u64 dr6)
 {
 	u64 *reg = &cpu->s.dr[6];
@@ -78,9 +81,13 @@ u64 x86_data_breakpoints(const struct x86_cpu *cpu, u64 addr, unsigned int len, 
 
 bool x86_code_breakpoint(struct x86_cpu *cpu)
 {
-	u64 rip = cpu->s.rip, hit = x86_code_breakpoints(cpu, cpu->code64 ? rip : (u32)(cpu->s.seg[X86_CS].base + rip));
+	u64 rip = cpu->s.rip,
+	    hit = x86_code_breakpoints(cpu, cpu->code64 ? rip : (u32)(cpu->s.seg[X86_CS].base + rip));
 
-	/* RF has served its purpose once the instruction is let through; a fault of its sets RF in the image anyway. */
+	/*
+	 * RF has served its purpose once the instruction is let through; a fault of its sets RF in the image
+	 * anyway.
+	 */
 	if (cpu->s.rflags & X86_RF) {
 		cpu->s.rflags &= ~(u64)X86_RF;
 		x86_mode_changed(cpu);
@@ -92,8 +99,9 @@ bool x86_code_breakpoint(struct x86_cpu *cpu)
 }
 
 /*
- * SDM vol. 3 "Single-Step Exception Condition": TF as it was before the instruction counts, but what goes through a
- * gate, or through SYSCALL with TF in its mask, clears TF and takes no trap; after a load of SS the trap waits.
+ * SDM vol. 3 "Single-Step Exception Condition": TF as it was before the instruction counts, but what goes
+ * through a gate, or through SYSCALL with TF in its mask, clears TF and takes no trap; after a load of SS the
+ * trap waits.
  */
 bool x86_single_step(struct x86_cpu *cpu)
 {

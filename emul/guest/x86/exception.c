@@ -2,13 +2,14 @@
 /*
  * exception.c - exceptions and interrupts: raising them, and their way through the IDT
  *
- * A handler that finds a fault records it in cpu->exc and says X86_FAULT. Delivery reads and checks everything it will
- * use, pushes the frame (all of it or nothing) and only then changes registers, so that a fault on the way finds the
- * state of the interrupted instruction and can be delivered in its turn.
+ * A handler that finds a fault records it in cpu->exc and says X86_FAULT. Delivery reads and checks
+ * everything it will use, pushes the frame (all of it or nothing) and only then changes registers, so that a
+ * fault on the way finds the state of the interrupted instruction and can be delivered in its turn.
  *
- * Example: #PF at CPL 3 in 64-bit mode. The gate is 16 bytes at IDTR.base + 14 * 16; its code segment has DPL 0, so the
- * stack is RSP0 of the TSS, aligned to 16. SS, RSP, RFLAGS, CS, RIP and the error code are pushed with the rights of
- * CPL 0. Should the stack be unmapped, the second #PF makes it a double fault, whose gate has an IST stack.
+ * Example: #PF at CPL 3 in 64-bit mode. The gate is 16 bytes at IDTR.base + 14 * 16; its code segment has DPL
+ * 0, so the stack is RSP0 of the TSS, aligned to 16. SS, RSP, RFLAGS, CS, RIP and the error code are pushed
+ * with the rights of CPL 0. Should the stack be unmapped, the second #PF makes it a double fault, whose gate
+ * has an IST stack.
  */
 #include <stdio.h>
 
@@ -26,7 +27,10 @@ int x86_raise_err(struct x86_cpu *cpu, enum x86_vector vec, u32 error)
 	return X86_FAULT;
 }
 
-/* RF of the pushed image is set for faults, #DB excepted, SDM vol. 3 "Instruction-Breakpoint Exception Condition". */
+/*
+ * RF of the pushed image is set for faults, #DB excepted, SDM vol. 3 "Instruction-Breakpoint Exception
+ * Condition".
+ */
 static bool is_fault(const struct x86_exc *e)
 {
 	if (e->soft || e->ext)
@@ -112,10 +116,16 @@ gp:
 	return false;
 }
 
-static enum x86_transfer deliver_task(struct x86_cpu *cpu, const struct x86_exc *e, const struct gate *g, u64 rip)
+static enum x86_transfer deliver_task(struct x86_cpu *cpu, const struct x86_exc *e, const struct gate *g,
+				      u64 rip)
 {
 	struct x86_task_switch sw = {
-		.sel = g->sel, .rip = rip, .why = TASK_INT, .has_error = e->has_error, .error = e->error, .ext = !e->soft,
+		.sel = g->sel,
+		.rip = rip,
+		.why = TASK_INT,
+		.has_error = e->has_error,
+		.error = e->error,
+		.ext = !e->soft,
 	};
 
 	if (!x86_task_find(cpu, g->sel, false, sw.ext, &sw.desc))
@@ -124,7 +134,8 @@ static enum x86_transfer deliver_task(struct x86_cpu *cpu, const struct x86_exc 
 }
 
 /* RSP for a 64-bit frame: an IST entry, RSP0..2, or the present one; always aligned. */
-static bool stack64(struct x86_cpu *cpu, unsigned int ist, bool inner, unsigned int cpl, u32 ext, struct x86_stack *st)
+static bool stack64(struct x86_cpu *cpu, unsigned int ist, bool inner, unsigned int cpl, u32 ext,
+		    struct x86_stack *st)
 {
 	u64 off = ist ? ist * 8 + 28 : cpl * 8 + 4;
 
@@ -267,7 +278,10 @@ enum x86_transfer x86_deliver_event(struct x86_cpu *cpu, const struct x86_exc *e
 	cpu->s.intr_shadow = 0;
 	cpu->s.halted = 0;
 	cpu->mwait_armed = 0;
-	/* SDM vol. 3 "Debug Control Register": GD is cleared on entry, so that the handler can use the registers. */
+	/*
+	 * SDM vol. 3 "Debug Control Register": GD is cleared on entry, so that the handler can use the
+	 * registers.
+	 */
 	if (e->vector == X86_EXC_DB && !e->soft && !e->ext)
 		cpu->s.dr[7] &= ~(u64)X86_DR7_GD;
 	x86_mode_changed(cpu);
@@ -342,26 +356,28 @@ bool x86_deliver_interrupt(struct x86_cpu *cpu, u8 vector, bool nmi)
 const char *x86_shutdown_message(struct x86_cpu *cpu)
 {
 	static const char *const names[] = {
-		[X86_EXC_DE] = "#DE", [X86_EXC_DB] = "#DB", [X86_EXC_DF] = "#DF", [X86_EXC_TS] = "#TS", [X86_EXC_NP] = "#NP",
-		[X86_EXC_SS] = "#SS", [X86_EXC_GP] = "#GP", [X86_EXC_PF] = "#PF",
+		[X86_EXC_DE] = "#DE", [X86_EXC_DB] = "#DB", [X86_EXC_DF] = "#DF", [X86_EXC_TS] = "#TS",
+		[X86_EXC_NP] = "#NP", [X86_EXC_SS] = "#SS", [X86_EXC_GP] = "#GP", [X86_EXC_PF] = "#PF",
 	};
 	const struct x86_state *s = &cpu->s;
 	u8 vec = cpu->exc.vector;
 
 	snprintf(cpu->core.msg, sizeof(cpu->core.msg),
-		 "triple fault: %s (error code %#x) on the way to the double-fault handler; CS:RIP %04x:%llx, CR0 %llx, CR2 %llx, "
+		 "triple fault: %s (error code %#x) on the way to the double-fault handler; CS:RIP "
+		 "%04x:%llx, CR0 %llx, CR2 %llx, "
 		 "CR3 %llx, IDT %llx limit %x",
-		 vec < ARRAY_SIZE(names) && names[vec] ? names[vec] : "exception", cpu->exc.error, s->seg[X86_CS].sel,
-		 (unsigned long long)s->rip, (unsigned long long)s->cr0, (unsigned long long)s->cr2,
-		 (unsigned long long)s->cr3, (unsigned long long)s->idtr.base, s->idtr.limit);
+		 vec < ARRAY_SIZE(names) && names[vec] ? names[vec] : "exception", cpu->exc.error,
+		 s->seg[X86_CS].sel, (unsigned long long)s->rip, (unsigned long long)s->cr0,
+		 (unsigned long long)s->cr2, (unsigned long long)s->cr3, (unsigned long long)s->idtr.base,
+		 s->idtr.limit);
 	return cpu->core.msg;
 }
 
 /* --- INT n, INT3, INTO, INT1, BOUND --- */
 
 /*
- * A software interrupt that can't be delivered is a fault of the instruction: the loop delivers it like any other, with
- * the rip of the instruction itself.
+ * A software interrupt that can't be delivered is a fault of the instruction: the loop delivers it like any
+ * other, with the rip of the instruction itself.
  */
 static int soft_interrupt(struct x86_cpu *cpu, const struct uop *u, u8 vector, bool soft)
 {

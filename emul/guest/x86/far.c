@@ -2,8 +2,8 @@
 /*
  * far.c - far jumps, calls and returns: code segments, call gates, privilege levels, IRET
  *
- * Transfers look first and change afterwards: descriptors, stacks and targets are checked in the manual's order, with
- * the state untouched, before anything is committed.
+ * Transfers look first and change afterwards: descriptors, stacks and targets are checked in the manual's
+ * order, with the state untouched, before anything is committed.
  */
 #include "system.h"
 
@@ -92,7 +92,8 @@ static u64 stack_lin(const struct x86_stack *st, u64 off)
 	return st->flat ? off : (u32)(st->ss.base + off);
 }
 
-bool x86_stack_push(struct x86_cpu *cpu, struct x86_stack *st, const u64 *val, unsigned int n, unsigned int size)
+bool x86_stack_push(struct x86_cpu *cpu, struct x86_stack *st, const u64 *val, unsigned int n,
+		    unsigned int size)
 {
 	u64 sp = st->sp & st->mask, low = (sp - n * size) & st->mask;
 	bool whole = low < sp || (sp == 0 && st->mask != ~0ULL);
@@ -199,7 +200,10 @@ static void code_commit(struct x86_cpu *cpu, const struct target *t)
 	cpu->s.rip = t->rip;
 }
 
-/* Stack pointers that come out of memory: all of RSP by 64-bit code, else the part that the stack segment counts. */
+/*
+ * Stack pointers that come out of memory: all of RSP by 64-bit code, else the part that the stack segment
+ * counts.
+ */
 static void set_rsp(struct x86_cpu *cpu, u64 val, u64 mask)
 {
 	cpu->s.gpr[X86_RSP] = (mask == 0xffff ? cpu->s.gpr[X86_RSP] & ~0xffffULL : 0) | (val & mask);
@@ -269,8 +273,8 @@ static int far_task(struct x86_cpu *cpu, const struct uop *u, u16 sel, bool call
 }
 
 /* Through a call gate to more privilege: a stack from the TSS, parameters copied from the old one. */
-static int call_inner(struct x86_cpu *cpu, const struct uop *u, u16 csel, u64 cd, u64 off, unsigned int params,
-		      unsigned int size)
+static int call_inner(struct x86_cpu *cpu, const struct uop *u, u16 csel, u64 cd, u64 off,
+		      unsigned int params, unsigned int size)
 {
 	unsigned int cpl = attr_dpl(desc_attr(cd)), n = 0;
 	struct x86_stack st;
@@ -300,7 +304,8 @@ static int call_inner(struct x86_cpu *cpu, const struct uop *u, u16 csel, u64 cd
 static int far_gate(struct x86_cpu *cpu, const struct uop *u, u16 gsel, u64 g, u64 high, bool call)
 {
 	u16 gattr = desc_attr(g), csel = (u16)(g >> 16), cattr;
-	unsigned int params = g >> 32 & 31, size = cpu->long_mode ? 8 : attr_type(gattr) == SYS_CALL16 ? 2 : 4;
+	unsigned int params = g >> 32 & 31;
+	unsigned int size = cpu->long_mode ? 8 : attr_type(gattr) == SYS_CALL16 ? 2 : 4;
 	u64 off = (g & 0xffff) | (g >> 32 & 0xffff0000) | high << 32, cd, frame[2];
 	struct x86_stack st;
 	struct target t;
@@ -418,8 +423,8 @@ static int callf(struct x86_cpu *cpu, const struct uop *u) { return far_transfer
 /* --- RET and IRET --- */
 
 /*
- * The SS of a return to less privilege (or of any IRET by 64-bit code), SDM vol. 2 "RET" and "IRET". @cs: where to,
- * checked already; its RPL is the new CPL.
+ * The SS of a return to less privilege (or of any IRET by 64-bit code), SDM vol. 2 "RET" and "IRET". @cs:
+ * where to, checked already; its RPL is the new CPL.
  */
 static bool outer_ss(struct x86_cpu *cpu, u16 sel, const struct target *t, struct x86_segreg *ss)
 {
@@ -498,7 +503,8 @@ static int retf(struct x86_cpu *cpu, const struct uop *u)
 		x86_mode_changed(cpu);
 		return X86_JUMP;
 	}
-	if (!x86_stack_peek(cpu, 2 * size + extra, size, &rsp) || !x86_stack_peek(cpu, 3 * size + extra, size, &sel))
+	if (!x86_stack_peek(cpu, 2 * size + extra, size, &rsp) ||
+	    !x86_stack_peek(cpu, 3 * size + extra, size, &sel))
 		return X86_FAULT;
 	if (!outer_ss(cpu, (u16)sel, &t, &ss))
 		return X86_FAULT;
@@ -533,7 +539,10 @@ static u64 iret_flags(const struct x86_cpu *cpu, unsigned int size)
 static void set_flags(struct x86_cpu *cpu, u64 flags, u64 mask)
 {
 	flags = (x86_get_rflags(&cpu->s) & ~mask) | (flags & mask);
-	/* RF matters to code breakpoints alone and is over after one instruction: don't carry it about without any. */
+	/*
+	 * RF matters to code breakpoints alone and is over after one instruction: don't carry it about
+	 * without any.
+	 */
 	if (!(cpu->s.dr[7] & X86_DR7_ENABLED))
 		flags &= ~(u64)X86_RF;
 	x86_set_rflags(&cpu->s, flags);

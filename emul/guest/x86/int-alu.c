@@ -2,20 +2,21 @@
 /*
  * int-alu.c - addition, subtraction and logic
  *
- * Each operation is a pure function of its operands and CF (NAME_calc) and a note of the result (NAME_flags), apart
- * because the locked forms compute the one several times and the other once.
+ * Each operation is a pure function of its operands and CF (NAME_calc) and a note of the result (NAME_flags),
+ * apart because the locked forms compute the one several times and the other once.
  */
 #include "int-common.h"
 
 #define CALC(name, expr)									\
-static __always_inline u64 name##_calc(const struct x86_state *s __maybe_unused, u64 a __maybe_unused,	\
+static __always_inline u64 name##_calc(const struct x86_state *s __maybe_unused, u64 a __maybe_unused, \
 				       u64 b __maybe_unused)					\
 {												\
 	return expr;										\
 }
 #define FLAGS(name, stmt)									\
-static __always_inline void name##_flags(struct x86_state *s __maybe_unused, u64 a __maybe_unused,	\
-					 u64 b __maybe_unused, u64 r __maybe_unused, unsigned int bits __maybe_unused) \
+static __always_inline void name##_flags(struct x86_state *s __maybe_unused, u64 a __maybe_unused, \
+					 u64 b __maybe_unused, u64 r __maybe_unused,		\
+						unsigned int bits __maybe_unused)		\
 {												\
 	stmt;											\
 }
@@ -36,7 +37,9 @@ CALC(test, a & b)		FLAGS(test, cc_logic(s, r, bits))
 CALC(neg, 0 - a)		FLAGS(neg, FLAGS_SUB(0, a, r))
 CALC(not, ~a)			FLAGS(not, )
 
-/* INC and DEC keep CF: the carries of an addition of 1, with bit 63 put back and bit 62 (CF ^ OF) corrected. */
+/*
+ * INC and DEC keep CF: the carries of an addition of 1, with bit 63 put back and bit 62 (CF ^ OF) corrected.
+ */
 static __always_inline void keep_cf(struct x86_state *s, u64 old_aux)
 {
 	u64 diff = (old_aux ^ s->cc_aux) & CC_CF;
@@ -61,23 +64,34 @@ HANDLER(name##_##form##bits)									\
 	return X86_NEXT;									\
 }
 #define ALU_RM(name, write, bits)								\
-HANDLER(name##_rm##bits)									\
+static __always_inline int name##_rm_do##bits(struct x86_cpu *cpu, const struct uop *u, u##bits b) \
 {												\
-	u##bits a, b;										\
-	u64 lin, r;										\
+	u##bits a = get##bits(cpu, u->d);							\
+	u64 r = name##_calc(&cpu->s, a, b);							\
 												\
-	if (!x86_operand(cpu, u, (bits) / 8, ACC_READ, &lin) || !x86_load##bits(cpu, lin, &b))	\
-		return X86_FAULT;								\
-	a = get##bits(cpu, u->d);								\
-	r = name##_calc(&cpu->s, a, b);								\
 	if (write)										\
 		put##bits(cpu, u->d, r);							\
 	name##_flags(&cpu->s, a, b, r, bits);							\
 	return X86_NEXT;									\
+}												\
+SLOW(name##_rm##bits)										\
+{												\
+	u##bits b;										\
+	u64 lin;										\
+												\
+	if (!x86_operand(cpu, u, (bits) / 8, ACC_READ, &lin) || !x86_load##bits(cpu, lin, &b))	\
+		return X86_FAULT;								\
+	return name##_rm_do##bits(cpu, u, b);							\
+}												\
+HANDLER(name##_rm##bits)									\
+{												\
+	const void *p = fast_operand(cpu, u, bits, false);					\
+												\
+	return likely(p) ? name##_rm_do##bits(cpu, u, emul_read##bits(p)) : name##_rm##bits##_slow(cpu, u); \
 }
 /* Memory read, computed with @rhs and written back; or only read */
 #define ALU_MEM_RMW(name, form, rhs, bits)							\
-HANDLER(name##_##form##bits)									\
+SLOW(name##_##form##bits)									\
 {												\
 	u##bits a, b = rhs;									\
 	u64 lin, r;										\
@@ -87,18 +101,45 @@ HANDLER(name##_##form##bits)									\
 	RMW(bits, lin, a, r, name##_calc(&cpu->s, a, b));					\
 	name##_flags(&cpu->s, a, b, r, bits);							\
 	return X86_NEXT;									\
-}
-#define ALU_MEM_RD(name, form, rhs, bits)							\
+}												\
 HANDLER(name##_##form##bits)									\
 {												\
+	void *p = fast_operand(cpu, u, bits, true);						\
 	u##bits a, b;										\
+	u64 r;											\
+												\
+	if (unlikely(!p))									\
+		return name##_##form##bits##_slow(cpu, u);					\
+	a = emul_read##bits(p);									\
+	b = rhs;										\
+	r = name##_calc(&cpu->s, a, b);								\
+	emul_write##bits(p, r);									\
+	name##_flags(&cpu->s, a, b, r, bits);							\
+	return X86_NEXT;									\
+}
+#define ALU_MEM_RD(name, form, rhs, bits)							\
+static __always_inline int name##_##form##_do##bits(struct x86_cpu *cpu, const struct uop *u, u##bits a) \
+{												\
+	u##bits b = rhs;									\
+												\
+	name##_flags(&cpu->s, a, b, name##_calc(&cpu->s, a, b), bits);				\
+	return X86_NEXT;									\
+}												\
+SLOW(name##_##form##bits)									\
+{												\
+	u##bits a;										\
 	u64 lin;										\
 												\
 	if (!x86_operand(cpu, u, (bits) / 8, ACC_READ, &lin) || !x86_load##bits(cpu, lin, &a))	\
 		return X86_FAULT;								\
-	b = rhs;										\
-	name##_flags(&cpu->s, a, b, name##_calc(&cpu->s, a, b), bits);				\
-	return X86_NEXT;									\
+	return name##_##form##_do##bits(cpu, u, a);						\
+}												\
+HANDLER(name##_##form##bits)									\
+{												\
+	const void *p = fast_operand(cpu, u, bits, false);					\
+												\
+	return likely(p) ? name##_##form##_do##bits(cpu, u, emul_read##bits(p)) :		\
+			   name##_##form##bits##_slow(cpu, u);					\
 }
 #define ALU_LOCK(name, form, rhs, bits)								\
 HANDLER(name##_##form##bits)									\
@@ -145,20 +186,20 @@ HANDLER(name##_##form##bits)									\
 #define BINARY(NAME, name)									\
 ALL_SIZES(DEF_BINARY, name)									\
 const struct interp_op interp_##NAME = { .fn = {						\
-	[FORM_RR] = BY_SIZE(name##_rr), [FORM_RI] = BY_SIZE(name##_ri), [FORM_RM] = BY_SIZE(name##_rm),	\
+	[FORM_RR] = BY_SIZE(name##_rr), [FORM_RI] = BY_SIZE(name##_ri), [FORM_RM] = BY_SIZE(name##_rm), \
 	[FORM_MR] = BY_SIZE(name##_mr), [FORM_MI] = BY_SIZE(name##_mi),				\
 	[FORM_LMR] = BY_SIZE(name##_lmr), [FORM_LMI] = BY_SIZE(name##_lmi),			\
 } };
 #define COMPARE(NAME, name)									\
 ALL_SIZES(DEF_COMPARE, name)									\
 const struct interp_op interp_##NAME = { .fn = {						\
-	[FORM_RR] = BY_SIZE(name##_rr), [FORM_RI] = BY_SIZE(name##_ri), [FORM_RM] = BY_SIZE(name##_rm),	\
+	[FORM_RR] = BY_SIZE(name##_rr), [FORM_RI] = BY_SIZE(name##_ri), [FORM_RM] = BY_SIZE(name##_rm), \
 	[FORM_MR] = BY_SIZE(name##_mr), [FORM_MI] = BY_SIZE(name##_mi),				\
 } };
 #define UNARY(NAME, name)									\
 ALL_SIZES(DEF_UNARY, name)									\
 const struct interp_op interp_##NAME = { .fn = {						\
-	[FORM_RR] = BY_SIZE(name##_rr), [FORM_MR] = BY_SIZE(name##_mr), [FORM_LMR] = BY_SIZE(name##_lmr),	\
+	[FORM_RR] = BY_SIZE(name##_rr), [FORM_MR] = BY_SIZE(name##_mr), [FORM_LMR] = BY_SIZE(name##_lmr), \
 } };
 
 BINARY(ADD, add)

@@ -17,15 +17,17 @@ BIT_OP(btr, a & ~m)
 BIT_OP(btc, a ^ m)
 
 /*
- * Address of the operand-sized word that holds the bit: a register offset is signed and reaches beyond the operand,
- * SDM vol. 1 "Bit(BitBase, BitOffset)".
+ * Address of the operand-sized word that holds the bit: a register offset is signed and reaches beyond the
+ * operand, SDM vol. 1 "Bit(BitBase, BitOffset)".
  */
 #define BIT_ADDR(bits)										\
-static __always_inline bool bit_addr##bits(struct x86_cpu *cpu, const struct uop *u, enum x86_access acc, u64 *lin)	\
+static __always_inline bool bit_addr##bits(struct x86_cpu *cpu, const struct uop *u, enum x86_access acc, \
+					   u64 *lin)						\
 {												\
 	s64 word = (s##bits)get##bits(cpu, u->s) >> ((bits) == 64 ? 6 : (bits) == 32 ? 5 : 4);	\
 												\
-	return x86_linear(cpu, u->insn.seg, (x86_ea(cpu, u) + (u64)word * ((bits) / 8)) & u->ea_mask, (bits) / 8,	\
+	return x86_linear(cpu, u->insn.seg, (x86_ea(cpu, u) + (u64)word * ((bits) / 8)) & u->ea_mask, \
+			  (bits) / 8,								\
 			  acc, lin);								\
 }
 BIT_ADDR(16)
@@ -157,7 +159,10 @@ const struct interp_op interp_##NAME = { .fn = {						\
 	[FORM_RR] = BY_SIZE_V(name##_rr), [FORM_RM] = BY_SIZE_V(name##_rm),			\
 } };
 
-/* Of a zero source BSF and BSR leave the destination alone: AMD APM vol. 3 says so, and Intel's processors do it. */
+/*
+ * Of a zero source BSF and BSR leave the destination alone: AMD APM vol. 3 says so, and Intel's processors do
+ * it.
+ */
 SCAN(BSF, bsf, __builtin_ctzll(a), false, cc_result(&cpu->s, a, false, false, bits))
 SCAN(BSR, bsr, 63 - __builtin_clzll(a), false, cc_result(&cpu->s, a, false, false, bits))
 SCAN(TZCNT, tzcnt, __builtin_ctzll(a), true, cc_result(&cpu->s, r, !a, false, bits))
@@ -171,7 +176,7 @@ static __always_inline unsigned int popcount(u64 v)
 	return v * 0x0101010101010101ULL >> 56;
 }
 #define DEF_POPCNT(name, bits)									\
-static __always_inline void name##_do##bits(struct x86_cpu *cpu, const struct uop *u, u##bits a)	\
+static __always_inline void name##_do##bits(struct x86_cpu *cpu, const struct uop *u, u##bits a) \
 {												\
 	put##bits(cpu, u->d, popcount(a));							\
 	cc_set(&cpu->s, a ? 0 : X86_ZF);							\
@@ -229,7 +234,7 @@ static __always_inline bool vex_rm(struct x86_cpu *cpu, const struct uop *u, uns
 
 /* @stmt computes r from e (r/m) and v (vvvv) and notes the flags in s; the result goes to register @dest. */
 #define BMI(NAME, dest, stmt)									\
-static __always_inline int do_##NAME(struct x86_cpu *cpu, const struct uop *u, unsigned int bits)	\
+static __always_inline int do_##NAME(struct x86_cpu *cpu, const struct uop *u, unsigned int bits) \
 {												\
 	struct x86_state *s __maybe_unused = &cpu->s;						\
 	u64 e, r, v __maybe_unused = gpr_get(cpu, u->insn.vvvv, bits / 8);			\
@@ -297,7 +302,7 @@ BMI(MULX, u->insn.reg,
 /* --- ADX: additions that carry through CF alone or OF alone --- */
 
 #define DEF_ADX(NAME, name, bits)								\
-static __always_inline void name##_do##bits(struct x86_cpu *cpu, const struct uop *u, u##bits b)	\
+static __always_inline void name##_do##bits(struct x86_cpu *cpu, const struct uop *u, u##bits b) \
 {												\
 	u##bits a = get##bits(cpu, u->d), t = a + b, r = t + (u##bits)cc_##name(&cpu->s);	\
 												\

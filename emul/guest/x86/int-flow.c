@@ -2,8 +2,8 @@
 /*
  * int-flow.c - near transfers of control
  *
- * A target that can't be gone to faults before the transfer has had any effect. In 64-bit mode near branches are of 64 bits
- * whatever the prefixes; elsewhere the target is cut to the operand size.
+ * A target that can't be gone to faults before the transfer has had any effect. In 64-bit mode near branches
+ * are of 64 bits whatever the prefixes; elsewhere the target is cut to the operand size.
  */
 #include "int-common.h"
 
@@ -127,7 +127,8 @@ HANDLER(jcc_##n)										\
 DEF_JCC(0) DEF_JCC(1) DEF_JCC(2) DEF_JCC(3) DEF_JCC(4) DEF_JCC(5) DEF_JCC(6) DEF_JCC(7)
 DEF_JCC(8) DEF_JCC(9) DEF_JCC(10) DEF_JCC(11) DEF_JCC(12) DEF_JCC(13) DEF_JCC(14) DEF_JCC(15)
 static const uop_fn jcc_by_cc[16] = {
-	jcc_0, jcc_1, jcc_2, jcc_3, jcc_4, jcc_5, jcc_6, jcc_7, jcc_8, jcc_9, jcc_10, jcc_11, jcc_12, jcc_13, jcc_14, jcc_15,
+	jcc_0, jcc_1, jcc_2, jcc_3, jcc_4, jcc_5, jcc_6, jcc_7, jcc_8, jcc_9, jcc_10, jcc_11, jcc_12, jcc_13,
+		jcc_14, jcc_15,
 };
 HANDLER(jcc)
 {

@@ -18,8 +18,8 @@ const struct interp_op interp_NOP = IOP_ALL(nop);
 const struct interp_op interp_PREFETCH = IOP_ALL(nop);
 
 /*
- * Guest code that waits for another vCPU says PAUSE. Where host processors are fewer than vCPUs, the one waited for may
- * not be running: give way now and then.
+ * Guest code that waits for another vCPU says PAUSE. Where host processors are fewer than vCPUs, the one
+ * waited for may not be running: give way now and then.
  */
 #define PAUSES_A_YIELD	64
 
@@ -35,8 +35,8 @@ HANDLER(pause)
 const struct interp_op interp_PAUSE = IOP_ALL(pause);
 
 /*
- * Loads and stores are in guest order already (emul_read, emul_write); only a store followed by a load may still be
- * seen the other way round, and only MFENCE forbids that.
+ * Loads and stores are in guest order already (emul_read, emul_write); only a store followed by a load may
+ * still be seen the other way round, and only MFENCE forbids that.
  */
 HANDLER(mfence)
 {

@@ -6,6 +6,24 @@
 
 /* --- MOV --- */
 
+#define MOV_STORE(name, form, rhs, bits)							\
+SLOW(name##_##form##bits)									\
+{												\
+	u64 lin;										\
+												\
+	if (!x86_operand(cpu, u, (bits) / 8, ACC_WRITE, &lin) || !x86_store##bits(cpu, lin, rhs)) \
+		return X86_FAULT;								\
+	return X86_NEXT;									\
+}												\
+HANDLER(name##_##form##bits)									\
+{												\
+	void *p = fast_operand(cpu, u, bits, true);						\
+												\
+	if (unlikely(!p))									\
+		return name##_##form##bits##_slow(cpu, u);					\
+	emul_write##bits(p, rhs);								\
+	return X86_NEXT;									\
+}
 #define DEF_MOV(name, bits)									\
 HANDLER(name##_rr##bits)									\
 {												\
@@ -17,7 +35,7 @@ HANDLER(name##_ri##bits)									\
 	put##bits(cpu, u->d, (u##bits)u->insn.imm);						\
 	return X86_NEXT;									\
 }												\
-HANDLER(name##_rm##bits)									\
+SLOW(name##_rm##bits)										\
 {												\
 	u##bits v;										\
 	u64 lin;										\
@@ -27,24 +45,17 @@ HANDLER(name##_rm##bits)									\
 	put##bits(cpu, u->d, v);								\
 	return X86_NEXT;									\
 }												\
-HANDLER(name##_mr##bits)									\
+HANDLER(name##_rm##bits)									\
 {												\
-	u64 lin;										\
+	const void *p = fast_operand(cpu, u, bits, false);					\
 												\
-	if (!x86_operand(cpu, u, (bits) / 8, ACC_WRITE, &lin) ||				\
-	    !x86_store##bits(cpu, lin, get##bits(cpu, u->s)))					\
-		return X86_FAULT;								\
+	if (unlikely(!p))									\
+		return name##_rm##bits##_slow(cpu, u);						\
+	put##bits(cpu, u->d, emul_read##bits(p));						\
 	return X86_NEXT;									\
 }												\
-HANDLER(name##_mi##bits)									\
-{												\
-	u64 lin;										\
-												\
-	if (!x86_operand(cpu, u, (bits) / 8, ACC_WRITE, &lin) ||				\
-	    !x86_store##bits(cpu, lin, (u##bits)u->insn.imm))					\
-		return X86_FAULT;								\
-	return X86_NEXT;									\
-}
+MOV_STORE(name, mr, get##bits(cpu, u->s), bits)							\
+MOV_STORE(name, mi, (u##bits)u->insn.imm, bits)
 ALL_SIZES(DEF_MOV, mov)
 const struct interp_op interp_MOV = { .fn = {
 	[FORM_RR] = BY_SIZE(mov_rr), [FORM_RI] = BY_SIZE(mov_ri), [FORM_RM] = BY_SIZE(mov_rm),
@@ -60,7 +71,7 @@ HANDLER(name##_rr##bits)									\
 	put##bits(cpu, u->d, (u##bits)(sign##src)get##src(cpu, u->s));				\
 	return X86_NEXT;									\
 }												\
-HANDLER(name##_rm##bits)									\
+SLOW(name##_rm##bits)										\
 {												\
 	u##src v;										\
 	u64 lin;										\
@@ -68,6 +79,15 @@ HANDLER(name##_rm##bits)									\
 	if (!x86_operand(cpu, u, (src) / 8, ACC_READ, &lin) || !x86_load##src(cpu, lin, &v))	\
 		return X86_FAULT;								\
 	put##bits(cpu, u->d, (u##bits)(sign##src)v);						\
+	return X86_NEXT;									\
+}												\
+HANDLER(name##_rm##bits)									\
+{												\
+	const void *p = fast_operand(cpu, u, src, false);					\
+												\
+	if (unlikely(!p))									\
+		return name##_rm##bits##_slow(cpu, u);						\
+	put##bits(cpu, u->d, (u##bits)(sign##src)emul_read##src(p));				\
 	return X86_NEXT;									\
 }
 #define EXTEND(NAME, name, sign, src)								\
@@ -144,7 +164,7 @@ HANDLER(cbw##bits)										\
 HANDLER(cwd##bits)										\
 {												\
 	(void)u;										\
-	put##bits(cpu, X86_RDX * 8, (u##bits)((s##bits)get##bits(cpu, X86_RAX * 8) >> ((bits) - 1)));	\
+	put##bits(cpu, X86_RDX * 8, (u##bits)((s##bits)get##bits(cpu, X86_RAX * 8) >> ((bits) - 1))); \
 	return X86_NEXT;									\
 }
 DEF_WIDEN(8, 16)
@@ -239,8 +259,8 @@ const struct interp_op interp_XADD = { .fn = {
 } };
 
 /*
- * CMPXCHG: a failed comparison writes the destination back to memory as it was. Of registers, only the one that
- * receives something new is written: no upper half is cleared in the other.
+ * CMPXCHG: a failed comparison writes the destination back to memory as it was. Of registers, only the one
+ * that receives something new is written: no upper half is cleared in the other.
  */
 #define DEF_CMPXCHG(name, bits)									\
 static __always_inline void name##_done##bits(struct x86_cpu *cpu, u##bits acc, u##bits old)	\
@@ -362,7 +382,9 @@ HANDLER(cmpxchg16b)
 	return cmpxchg16b_done(cpu, equal, old);
 }
 
-/* Compare and exchange the 16 aligned bytes at @p; false, with what is there in @old, if they are not @old. */
+/*
+ * Compare and exchange the 16 aligned bytes at @p; false, with what is there in @old, if they are not @old.
+ */
 static bool cas16(void *p, u64 old[2], u64 lo, u64 hi)
 {
 	bool equal;
@@ -375,7 +397,8 @@ static bool cas16(void *p, u64 old[2], u64 lo, u64 hi)
 #else
 	unsigned __int128 seen = (unsigned __int128)old[1] << 64 | old[0];
 
-	equal = __atomic_compare_exchange_n((unsigned __int128 *)p, &seen, (unsigned __int128)hi << 64 | lo, false,
+	equal = __atomic_compare_exchange_n((unsigned __int128 *)p, &seen, (unsigned __int128)hi << 64 | lo,
+					    false,
 					    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	old[0] = (u64)seen;
 	old[1] = (u64)(seen >> 64);
@@ -405,9 +428,10 @@ const struct interp_op interp_CMPXCHG16B = { .fn = {
 
 /* --- by condition --- */
 
-#define ALL_CC(DEF)	DEF(0) DEF(1) DEF(2) DEF(3) DEF(4) DEF(5) DEF(6) DEF(7) DEF(8) DEF(9) DEF(10) DEF(11) DEF(12) DEF(13) \
-			DEF(14) DEF(15)
-#define CC_TABLE(p)	{ p##0, p##1, p##2, p##3, p##4, p##5, p##6, p##7, p##8, p##9, p##10, p##11, p##12, p##13, p##14, p##15 }
+#define ALL_CC(DEF)	DEF(0) DEF(1) DEF(2) DEF(3) DEF(4) DEF(5) DEF(6) DEF(7) DEF(8) DEF(9) DEF(10) DEF(11) \
+			DEF(12) DEF(13) DEF(14) DEF(15)
+#define CC_TABLE(p)	{ p##0, p##1, p##2, p##3, p##4, p##5, p##6, p##7, p##8, p##9, p##10, p##11, p##12, \
+			  p##13, p##14, p##15 }
 
 #define DEF_SETCC(n)										\
 HANDLER(setcc_##n)										\
@@ -427,7 +451,8 @@ HANDLER(setcc_mr)
 {
 	u64 lin;
 
-	if (!x86_operand(cpu, u, 1, ACC_WRITE, &lin) || !x86_store8(cpu, lin, cc_test(&cpu->s, u->insn.opcode)))
+	if (!x86_operand(cpu, u, 1, ACC_WRITE, &lin) ||
+	    !x86_store8(cpu, lin, cc_test(&cpu->s, u->insn.opcode)))
 		return X86_FAULT;
 	return X86_NEXT;
 }

@@ -96,9 +96,9 @@ static __always_inline int idiv_do8(struct x86_cpu *cpu, u8 b)
 	return X86_NEXT;
 }
 /*
- * The high half of the dividend is less than the divisor exactly if the quotient fits. A dividend of which the narrow type
- * holds all is the common case and spares the wide division. The most negative wide dividend over -1 would overflow in
- * the host: its quotient can't fit anyway.
+ * The high half of the dividend is less than the divisor exactly if the quotient fits. A dividend of which
+ * the narrow type holds all is the common case and spares the wide division. The most negative wide dividend
+ * over -1 would overflow in the host: its quotient can't fit anyway.
  */
 #define DIV(bits, wide, swide)									\
 static __always_inline int div_do##bits(struct x86_cpu *cpu, u##bits b)				\
@@ -122,7 +122,7 @@ static __always_inline int div_do##bits(struct x86_cpu *cpu, u##bits b)				\
 }												\
 static __always_inline int idiv_do##bits(struct x86_cpu *cpu, u##bits ub)			\
 {												\
-	swide a = (swide)((wide)get##bits(cpu, RDX_OFF) << bits | get##bits(cpu, RAX_OFF)), q, r;	\
+	swide a = (swide)((wide)get##bits(cpu, RDX_OFF) << bits | get##bits(cpu, RAX_OFF)), q, r; \
 	s##bits b = (s##bits)ub;								\
 												\
 	if (unlikely(!b || (b == -1 && a == (swide)((wide)1 << (2 * (bits) - 1)))))		\
@@ -148,7 +148,7 @@ ONE_OPERAND_OP(IDIV, idiv)
 
 /* Two and three operands: the destination is as wide as the factors. */
 #define IMUL(bits, swide)									\
-static __always_inline int imul_put##bits(struct x86_cpu *cpu, const struct uop *u, u##bits a, u##bits b)	\
+static __always_inline int imul_put##bits(struct x86_cpu *cpu, const struct uop *u, u##bits a, u##bits b) \
 {												\
 	swide p = (swide)(s##bits)a * (s##bits)b;						\
 	bool over = p != (s##bits)p;								\

@@ -2,8 +2,8 @@
 /*
  * int-shift.c - shifts and rotates
  *
- * A count of 0 (after masking) leaves the flags alone but still writes the operand. OF is defined for a count of 1;
- * for others the formula for 1 is applied to the result, which is what processors do.
+ * A count of 0 (after masking) leaves the flags alone but still writes the operand. OF is defined for a count
+ * of 1; for others the formula for 1 is applied to the result, which is what processors do.
  */
 #include "int-common.h"
 
@@ -17,10 +17,11 @@ static __always_inline bool bit_of(u64 v, unsigned int n)
 }
 
 /*
- * NAME_calc: the result for a count of 0..31 or 0..63; NAME_flags: the flags when the count is not 0, from the operand,
- * the count and the result, with CF still the old one.
+ * NAME_calc: the result for a count of 0..31 or 0..63; NAME_flags: the flags when the count is not 0, from
+ * the operand, the count and the result, with CF still the old one.
  */
-static __always_inline u64 shl_calc(const struct x86_state *s __maybe_unused, u64 a, unsigned int n, unsigned int bits)
+static __always_inline u64 shl_calc(const struct x86_state *s __maybe_unused, u64 a, unsigned int n,
+				    unsigned int bits)
 {
 	return a << n & bits_mask(bits);
 }
@@ -41,7 +42,8 @@ static __always_inline void shr_flags(struct x86_state *s, u64 a, unsigned int n
 	cc_result(s, r, bit_of(a, n - 1), bit_of(r, bits - 1) ^ bit_of(r, bits - 2), bits);
 }
 
-static __always_inline u64 sar_calc(const struct x86_state *s __maybe_unused, u64 a, unsigned int n, unsigned int bits)
+static __always_inline u64 sar_calc(const struct x86_state *s __maybe_unused, u64 a, unsigned int n,
+				    unsigned int bits)
 {
 	return (u64)((s64)cc_sext(a, bits) >> n) & bits_mask(bits);
 }
@@ -50,23 +52,27 @@ static __always_inline void sar_flags(struct x86_state *s, u64 a, unsigned int n
 	cc_result(s, r, bit_of(cc_sext(a, bits), n - 1), false, bits);
 }
 
-static __always_inline u64 rol_calc(const struct x86_state *s __maybe_unused, u64 a, unsigned int n, unsigned int bits)
+static __always_inline u64 rol_calc(const struct x86_state *s __maybe_unused, u64 a, unsigned int n,
+				    unsigned int bits)
 {
 	n &= bits - 1;
 	return n ? (a << n | a >> (bits - n)) & bits_mask(bits) : a;
 }
-static __always_inline void rol_flags(struct x86_state *s, u64 a __maybe_unused, unsigned int n __maybe_unused, u64 r,
+static __always_inline void rol_flags(struct x86_state *s, u64 a __maybe_unused,
+				      unsigned int n __maybe_unused, u64 r,
 				      unsigned int bits)
 {
 	cc_put_cf_of(s, r & 1, (r & 1) ^ bit_of(r, bits - 1));
 }
 
-static __always_inline u64 ror_calc(const struct x86_state *s __maybe_unused, u64 a, unsigned int n, unsigned int bits)
+static __always_inline u64 ror_calc(const struct x86_state *s __maybe_unused, u64 a, unsigned int n,
+				    unsigned int bits)
 {
 	n &= bits - 1;
 	return n ? (a >> n | a << (bits - n)) & bits_mask(bits) : a;
 }
-static __always_inline void ror_flags(struct x86_state *s, u64 a __maybe_unused, unsigned int n __maybe_unused, u64 r,
+static __always_inline void ror_flags(struct x86_state *s, u64 a __maybe_unused,
+				      unsigned int n __maybe_unused, u64 r,
 				      unsigned int bits)
 {
 	cc_put_cf_of(s, bit_of(r, bits - 1), bit_of(r, bits - 1) ^ bit_of(r, bits - 2));
@@ -155,8 +161,8 @@ SHIFT(RCL, rcl)
 SHIFT(RCR, rcr)
 
 /*
- * Double shifts. With 16-bit operands counts over 16 are undefined; processors go on shifting the destination in, as if
- * it stood on both sides of the source.
+ * Double shifts. With 16-bit operands counts over 16 are undefined; processors go on shifting the destination
+ * in, as if it stood on both sides of the source.
  */
 static __always_inline u64 shld_calc(u64 a, u64 b, unsigned int n, unsigned int bits)
 {
@@ -164,7 +170,8 @@ static __always_inline u64 shld_calc(u64 a, u64 b, unsigned int n, unsigned int 
 		return (a << 32 | b << 16 | a) << n >> 32 & 0xffff;
 	return n ? (a << n | b >> (bits - n)) & bits_mask(bits) : a;
 }
-static __always_inline void shld_flags(struct x86_state *s, u64 a, u64 b, unsigned int n, u64 r, unsigned int bits)
+static __always_inline void shld_flags(struct x86_state *s, u64 a, u64 b, unsigned int n, u64 r,
+				       unsigned int bits)
 {
 	bool cf = bits == 16 ? bit_of(a << 32 | b << 16 | a, 48 - n) : bit_of(a, bits - n);
 
@@ -177,14 +184,16 @@ static __always_inline u64 shrd_calc(u64 a, u64 b, unsigned int n, unsigned int 
 		return (a << 32 | b << 16 | a) >> n & 0xffff;
 	return n ? (a >> n | b << (bits - n)) & bits_mask(bits) : a;
 }
-static __always_inline void shrd_flags(struct x86_state *s, u64 a, u64 b, unsigned int n, u64 r, unsigned int bits)
+static __always_inline void shrd_flags(struct x86_state *s, u64 a, u64 b, unsigned int n, u64 r,
+				       unsigned int bits)
 {
 	bool cf = bits == 16 ? bit_of(a << 32 | b << 16 | a, n - 1) : bit_of(a, n - 1);
 
 	cc_result(s, r, cf, bit_of(r, bits - 1) ^ bit_of(r, bits - 2), bits);
 }
 
-static __always_inline unsigned int double_count(const struct x86_cpu *cpu, const struct uop *u, unsigned int bits)
+static __always_inline unsigned int double_count(const struct x86_cpu *cpu, const struct uop *u,
+						 unsigned int bits)
 {
 	u64 n = u->insn.immsize ? u->insn.imm : cpu->s.gpr[X86_RCX];
 
@@ -195,7 +204,7 @@ static __always_inline unsigned int double_count(const struct x86_cpu *cpu, cons
 HANDLER(name##_rr##bits)									\
 {												\
 	unsigned int n = double_count(cpu, u, bits);						\
-	u##bits a = get##bits(cpu, u->d), b = get##bits(cpu, u->s), r = name##_calc(a, b, n, bits);	\
+	u##bits a = get##bits(cpu, u->d), b = get##bits(cpu, u->s), r = name##_calc(a, b, n, bits); \
 												\
 	put##bits(cpu, u->d, r);								\
 	if (n)											\

@@ -64,15 +64,25 @@ static bool poke(struct x86_cpu *cpu, u64 sp, unsigned int size, u64 val)
 	}
 }
 
+#define PUSH_REG(name, form, rhs, bits)								\
+SLOW(name##_##form##bits)									\
+{												\
+	return push##bits(cpu, rhs) ? X86_NEXT : X86_FAULT;					\
+}												\
+HANDLER(name##_##form##bits)									\
+{												\
+	u64 sp = cpu->s.gpr[X86_RSP] - (bits) / 8;						\
+	void *p = fast_ptr(cpu, sp, bits, true);						\
+												\
+	if (unlikely(!p))									\
+		return name##_##form##bits##_slow(cpu, u);					\
+	emul_write##bits(p, rhs);								\
+	cpu->s.gpr[X86_RSP] = sp;								\
+	return X86_NEXT;									\
+}
 #define DEF_PUSH(name, bits)									\
-HANDLER(name##_rr##bits)									\
-{												\
-	return push##bits(cpu, get##bits(cpu, u->d)) ? X86_NEXT : X86_FAULT;			\
-}												\
-HANDLER(name##_ri##bits)									\
-{												\
-	return push##bits(cpu, (u##bits)u->insn.imm) ? X86_NEXT : X86_FAULT;			\
-}												\
+PUSH_REG(name, rr, get##bits(cpu, u->d), bits)							\
+PUSH_REG(name, ri, (u##bits)u->insn.imm, bits)							\
 HANDLER(name##_mr##bits)									\
 {												\
 	u##bits v;										\
@@ -88,17 +98,29 @@ const struct interp_op interp_PUSH = { .fn = {
 } };
 
 /*
- * A POP into rSP leaves the value popped there. The address of a memory destination is computed with rSP already
- * incremented, SDM vol. 2 "POP"; a fault takes the increment back.
+ * A POP into rSP leaves the value popped there. The address of a memory destination is computed with rSP
+ * already incremented, SDM vol. 2 "POP"; a fault takes the increment back.
  */
 #define DEF_POP(name, bits)									\
-HANDLER(name##_rr##bits)									\
+SLOW(name##_rr##bits)										\
 {												\
 	u##bits v;										\
 												\
 	if (!peek##bits(cpu, cpu->s.gpr[X86_RSP], &v))						\
 		return X86_FAULT;								\
 	x86_rsp_add(cpu, (bits) / 8);								\
+	put##bits(cpu, u->d, v);								\
+	return X86_NEXT;									\
+}												\
+HANDLER(name##_rr##bits)									\
+{												\
+	const void *p = fast_ptr(cpu, cpu->s.gpr[X86_RSP], bits, false);			\
+	u##bits v;										\
+												\
+	if (unlikely(!p))									\
+		return name##_rr##bits##_slow(cpu, u);						\
+	v = emul_read##bits(p);									\
+	cpu->s.gpr[X86_RSP] += (bits) / 8;							\
 	put##bits(cpu, u->d, v);								\
 	return X86_NEXT;									\
 }												\
@@ -110,7 +132,7 @@ HANDLER(name##_mr##bits)									\
 	if (!peek##bits(cpu, rsp, &v))								\
 		return X86_FAULT;								\
 	x86_rsp_add(cpu, (bits) / 8);								\
-	if (!x86_operand(cpu, u, (bits) / 8, ACC_WRITE, &lin) || !x86_store##bits(cpu, lin, v)) {	\
+	if (!x86_operand(cpu, u, (bits) / 8, ACC_WRITE, &lin) || !x86_store##bits(cpu, lin, v)) { \
 		cpu->s.gpr[X86_RSP] = rsp;							\
 		return X86_FAULT;								\
 	}											\
@@ -121,7 +143,10 @@ const struct interp_op interp_POP = { .fn = {
 	[FORM_RR] = BY_SIZE_V(pop_rr), [FORM_MR] = BY_SIZE_V(pop_mr),
 } };
 
-/* A fault part of the way leaves what was stored below the stack pointer, which has not moved: it is done again. */
+/*
+ * A fault part of the way leaves what was stored below the stack pointer, which has not moved: it is done
+ * again.
+ */
 HANDLER(pusha)
 {
 	unsigned int size = u->insn.opsize, reg;
@@ -160,7 +185,8 @@ HANDLER(pushf)
 {
 	if (flags_sensitive(cpu))
 		return x86_gp0(cpu);
-	return x86_push(cpu, u->insn.opsize, x86_get_rflags(&cpu->s) & ~(u64)(X86_VM | X86_RF)) ? X86_NEXT : X86_FAULT;
+	return x86_push(cpu, u->insn.opsize, x86_get_rflags(&cpu->s) & ~(u64)(X86_VM | X86_RF)) ? X86_NEXT :
+	       X86_FAULT;
 }
 
 /* Which flags change is in SDM vol. 2 "POPF", table "Effect of POPF/POPFD on the EFLAGS Register". */
@@ -187,8 +213,9 @@ const struct interp_op interp_PUSHF = IOP_ALL(pushf);
 const struct interp_op interp_POPF = IOP_ALL(popf);
 
 /*
- * ENTER: rBP is pushed, then level - 1 frame pointers of the enclosing frames are copied, then the new frame's own. All
- * on copies of the registers: a fault leaves them alone. The new top of the stack must be writable.
+ * ENTER: rBP is pushed, then level - 1 frame pointers of the enclosing frames are copied, then the new
+ * frame's own. All on copies of the registers: a fault leaves them alone. The new top of the stack must be
+ * writable.
  */
 HANDLER(enter)
 {
@@ -209,7 +236,8 @@ HANDLER(enter)
 			return X86_FAULT;
 	}
 	sp -= (u16)u->insn.imm;
-	if (!x86_linear(cpu, X86_SS, sp & cpu->stack_mask, size, ACC_WRITE, &lin) || !x86_probe(cpu, lin, size, ACC_WRITE))
+	if (!x86_linear(cpu, X86_SS, sp & cpu->stack_mask, size, ACC_WRITE, &lin) ||
+	    !x86_probe(cpu, lin, size, ACC_WRITE))
 		return X86_FAULT;
 	frame = (cpu->s.gpr[X86_RSP] & ~cpu->stack_mask) | (frame & cpu->stack_mask);
 	gpr_set(cpu, X86_RBP, size, frame);

@@ -2,14 +2,15 @@
 /*
  * int-string.c - string instructions
  *
- * One iteration is a step: it checks, moves, and only then updates the registers. A repeated instruction runs in rounds
- * that end with precise registers, so a fault or a request finds the state between two iterations: a round does what
- * two pages hold directly in host memory if it can, else a few steps one by one (device memory, elements that cross
- * pages, pages with decoded code, segment limits near).
+ * One iteration is a step: it checks, moves, and only then updates the registers. A repeated instruction runs
+ * in rounds that end with precise registers, so a fault or a request finds the state between two iterations:
+ * a round does what two pages hold directly in host memory if it can, else a few steps one by one (device
+ * memory, elements that cross pages, pages with decoded code, segment limits near).
  *
- * Worked example: REP MOVSB with RCX = 100, RSI = 0x1ff0, RDI = 0x5000. The first round may take 16 bytes (the rest of the
- * source's page), the second 84. Had the page at 0x2000 been missing, the second round would have found no host
- * memory, its first step would have faulted, and the fault would have shown RCX = 84, RSI = 0x2000, RDI = 0x5010.
+ * Worked example: REP MOVSB with RCX = 100, RSI = 0x1ff0, RDI = 0x5000. The first round may take 16 bytes
+ * (the rest of the source's page), the second 84. Had the page at 0x2000 been missing, the second round would
+ * have found no host memory, its first step would have faulted, and the fault would have shown RCX = 84, RSI
+ * = 0x2000, RDI = 0x5010.
  */
 #include "int-common.h"
 
@@ -93,6 +94,10 @@ static __always_inline void cc_compare(struct x86_state *s, u64 a, u64 b, unsign
 
 /* --- one step --- */
 
+static __always_inline bool compares(enum str_op op)
+{
+	return op == STR_CMPS || op == STR_SCAS;
+}
 static __always_inline s64 str_delta(const struct x86_cpu *cpu, unsigned int size)
 {
 	return cpu->s.rflags & X86_DF ? -(s64)size : (s64)size;
@@ -105,7 +110,8 @@ static __always_inline bool src_linear(struct x86_cpu *cpu, const struct uop *u,
 {
 	return x86_linear(cpu, u->insn.seg, cpu->s.gpr[X86_RSI] & addr_mask(u), size, ACC_READ, lin);
 }
-static __always_inline bool dst_linear(struct x86_cpu *cpu, const struct uop *u, unsigned int size, enum x86_access acc,
+static __always_inline bool dst_linear(struct x86_cpu *cpu, const struct uop *u, unsigned int size,
+				       enum x86_access acc,
 				       u64 *lin)
 {
 	return x86_linear(cpu, X86_ES, cpu->s.gpr[X86_RDI] & addr_mask(u), size, acc, lin);
@@ -130,7 +136,8 @@ static void port_write(struct x86_cpu *cpu, const struct uop *u, u16 port, unsig
 }
 
 /* False: exception raised, nothing changed. */
-static __always_inline bool str_step(struct x86_cpu *cpu, const struct uop *u, enum str_op op, unsigned int size)
+static __always_inline bool str_step(struct x86_cpu *cpu, const struct uop *u, enum str_op op,
+				     unsigned int size)
 {
 	s64 delta = str_delta(cpu, size);
 	u64 src, dst, val, other;
@@ -149,7 +156,8 @@ static __always_inline bool str_step(struct x86_cpu *cpu, const struct uop *u, e
 		cc_compare(&cpu->s, val, other, size);
 		break;
 	case STR_STOS:
-		if (!dst_linear(cpu, u, size, ACC_WRITE, &dst) || !store_elem(cpu, dst, size, cpu->s.gpr[X86_RAX]))
+		if (!dst_linear(cpu, u, size, ACC_WRITE, &dst) ||
+		    !store_elem(cpu, dst, size, cpu->s.gpr[X86_RAX]))
 			return false;
 		break;
 	case STR_LODS:
@@ -188,10 +196,11 @@ static __always_inline bool str_step(struct x86_cpu *cpu, const struct uop *u, e
 /* --- many steps in host memory --- */
 
 /*
- * Where the next elements at @reg are in host memory: the address of the one to start with, and *n cut to how many of
- * them lie in its page, in its segment, and do not wrap round the address size. NULL: none.
+ * Where the next elements at @reg are in host memory: the address of the one to start with, and *n cut to how
+ * many of them lie in its page, in its segment, and do not wrap round the address size. NULL: none.
  */
-static u8 *str_span(struct x86_cpu *cpu, const struct uop *u, enum x86_seg seg, unsigned int reg, unsigned int size,
+static u8 *str_span(struct x86_cpu *cpu, const struct uop *u, enum x86_seg seg, unsigned int reg,
+		    unsigned int size,
 		    enum x86_access acc, u64 *n)
 {
 	u64 mask = addr_mask(u), ea = cpu->s.gpr[reg] & mask, lin, room, first;
@@ -219,8 +228,8 @@ static u8 *str_span(struct x86_cpu *cpu, const struct uop *u, enum x86_seg seg, 
 }
 
 /*
- * Copy @n elements as so many single moves would: where the destination overlaps the source in the direction of
- * travel, elements just written are read again.
+ * Copy @n elements as so many single moves would: where the destination overlaps the source in the direction
+ * of travel, elements just written are read again.
  */
 static __always_inline void move_elems(u8 *dst, const u8 *src, u64 n, unsigned int size, bool down)
 {
@@ -254,10 +263,11 @@ static __always_inline void fill_elems(u8 *dst, u64 val, u64 n, unsigned int siz
 }
 
 /*
- * A round in host memory, of up to *n iterations; *n becomes how many there were. *stop is set when a comparison ends the
- * repetition. False: not possible, nothing was done.
+ * A round in host memory, of up to *n iterations; *n becomes how many there were. *stop is set when a
+ * comparison ends the repetition. False: not possible, nothing was done.
  */
-static __always_inline bool str_round(struct x86_cpu *cpu, const struct uop *u, enum str_op op, unsigned int size, u64 *n,
+static __always_inline bool str_round(struct x86_cpu *cpu, const struct uop *u, enum str_op op,
+				      unsigned int size, u64 *n,
 				      bool *stop)
 {
 	bool down = cpu->s.rflags & X86_DF, until = u->insn.flags & X86_IF_REPNE;
@@ -274,7 +284,7 @@ static __always_inline bool str_round(struct x86_cpu *cpu, const struct uop *u, 
 			return false;
 	}
 	if (op != STR_LODS) {
-		dst = str_span(cpu, u, X86_ES, X86_RDI, size, op == STR_CMPS || op == STR_SCAS ? ACC_READ : ACC_WRITE, n);
+		dst = str_span(cpu, u, X86_ES, X86_RDI, size, compares(op) ? ACC_READ : ACC_WRITE, n);
 		if (!dst)
 			return false;
 	}
@@ -310,10 +320,6 @@ static __always_inline bool str_round(struct x86_cpu *cpu, const struct uop *u, 
 
 /* --- the whole instruction --- */
 
-static __always_inline bool compares(enum str_op op)
-{
-	return op == STR_CMPS || op == STR_SCAS;
-}
 static __always_inline bool str_stops(const struct x86_cpu *cpu, const struct uop *u, enum str_op op)
 {
 	return compares(op) && cc_zf(&cpu->s) == !!(u->insn.flags & X86_IF_REPNE);
@@ -327,7 +333,8 @@ static __always_inline int str_done(const struct x86_cpu *cpu, enum str_op op)
 	return (op == STR_INS || op == STR_OUTS) && str_pending(cpu) ? X86_LEAVE : X86_NEXT;
 }
 
-static __always_inline int str_repeat(struct x86_cpu *cpu, const struct uop *u, enum str_op op, unsigned int size)
+static __always_inline int str_repeat(struct x86_cpu *cpu, const struct uop *u, enum str_op op,
+				      unsigned int size)
 {
 	u64 count = cpu->s.gpr[X86_RCX] & addr_mask(u), n, i;
 	bool stop = false;

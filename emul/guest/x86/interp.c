@@ -211,37 +211,9 @@ static int run_alone(struct x86_cpu *cpu, const struct x86_block *b, const struc
 	return next == X86_NEXT ? X86_LEAVE : next;
 }
 
-/* Run from @b on until something comes up; with @one a single instruction. False: triple fault. */
-static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b, bool one)
+/* The straight line ended at @u of @b with @next: leave rip where it says. False: triple fault. */
+static bool finish(struct x86_cpu *cpu, struct x86_block *b, const struct uop *u, int next)
 {
-	bool step = cpu->s.rflags & X86_TF;
-	const struct uop *u = b->uop;
-	int next;
-
-	cpu->block = &b->b;
-	for (;;) {
-		cpu->u = u;
-		next = u->fn(cpu, u);
-		if (likely(next == X86_NEXT)) {
-			u++;
-			if (likely(!atomic_load_explicit(&cpu->core.request, memory_order_relaxed)) && likely(!one))
-				continue;
-			cpu->s.rip = x86_this_rip(cpu, u);
-			break;
-		}
-		if (likely(next == X86_JUMP) && likely(!one)) {
-			struct x86_block *to = next_block(cpu);
-
-			if (likely(to)) {
-				cpu->core.stats.insns += (u64)(u - b->uop) + (u->fn != x86_uop_end);
-				b = to;
-				u = b->uop;
-				cpu->block = &b->b;
-				continue;
-			}
-		}
-		break;
-	}
 	cpu->core.stats.insns += (u64)(u - b->uop);
 	if (next == X86_ALONE) {
 		cpu->s.rip = x86_this_rip(cpu, u);	/* while waiting, @u may go away */
@@ -256,20 +228,66 @@ static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b, bool one)
 	case X86_LEAVE:
 		cpu->s.rip = x86_next_rip(cpu, u);
 		cpu->core.stats.insns++;
-		break;
+		return true;
 	case X86_JUMP:
 		cpu->core.stats.insns += u->fn != x86_uop_end;
-		break;
-	case X86_AGAIN:
-		cpu->s.rip = x86_this_rip(cpu, u);
 		return true;
 	case X86_FAULT:
 		cpu->s.rip = x86_this_rip(cpu, u);
 		return x86_deliver_exception(cpu);
-	default:
-		break;
+	default:	/* X86_AGAIN; X86_NEXT: a request came before @u */
+		cpu->s.rip = x86_this_rip(cpu, u);
+		return true;
 	}
-	return likely(!step) || x86_single_step(cpu);
+}
+
+/* A single instruction. */
+static bool run_one(struct x86_cpu *cpu, struct x86_block *b)
+{
+	bool step = cpu->s.rflags & X86_TF;
+	const struct uop *u = b->uop;
+	int next;
+
+	cpu->block = &b->b;
+	cpu->u = u;
+	next = u->fn(cpu, u);
+	if (next == X86_NEXT)
+		next = X86_LEAVE;
+	if (!finish(cpu, b, u, next))
+		return false;
+	/* A repeated string instruction traps after each iteration (X86_AGAIN). */
+	return !step || next == X86_FAULT || x86_single_step(cpu);
+}
+
+/* From @b on until something comes up. */
+static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b)
+{
+	const struct uop *u = b->uop;
+	int next;
+
+	cpu->block = &b->b;
+	for (;;) {
+		struct x86_block *to;
+
+		do {
+			cpu->u = u;
+			next = u->fn(cpu, u);
+			if (unlikely(next != X86_NEXT))
+				break;
+			u++;
+		} while (likely(!atomic_load_explicit(&cpu->core.request, memory_order_relaxed)));
+
+		if (next != X86_JUMP)
+			break;
+		to = next_block(cpu);
+		if (unlikely(!to))
+			break;
+		cpu->core.stats.insns += (u64)(u - b->uop) + (u->fn != x86_uop_end);
+		b = to;
+		u = b->uop;
+		cpu->block = &b->b;
+	}
+	return finish(cpu, b, u, next);
 }
 
 static void run(struct x86_cpu *cpu, struct emul_exit *exit, bool one)
@@ -289,7 +307,7 @@ static void run(struct x86_cpu *cpu, struct emul_exit *exit, bool one)
 			bool single = shadow || cpu->slow || one;
 			struct x86_block *b = x86_block_get(cpu, single);
 
-			alive = b ? run_blocks(cpu, b, single) : x86_deliver_exception(cpu);
+			alive = !b ? x86_deliver_exception(cpu) : single ? run_one(cpu, b) : run_blocks(cpu, b);
 		}
 		if (unlikely(!alive)) {
 			exit->reason = EMUL_EXIT_SHUTDOWN;

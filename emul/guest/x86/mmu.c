@@ -288,7 +288,7 @@ static bool fault_page(struct x86_cpu *cpu, u64 lin, u32 error)
 
 static struct emul_tlb_entry *tlb_slot(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin)
 {
-	return &cpu->tlbs[mode].e[(lin >> EMUL_PAGE_SHIFT) % EMUL_TLB_SIZE];
+	return &cpu->tlbs[mode].e[emul_tlb_index(lin)];
 }
 
 static enum x86_tlb_mode tlb_mode(const struct x86_cpu *cpu)

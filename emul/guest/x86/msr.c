@@ -2,18 +2,19 @@
 /*
  * msr.c - model-specific registers: one table, sorted by number
  *
- * A row says where a register lives (a field of the state, a constant, functions of its own), which bits a write may
- * not set, and who has it. A number that no row covers is #GP. The local APIC's registers belong to the embedder.
+ * A row says where a register lives (a field of the state, a constant, functions of its own), which bits a
+ * write may not set, and who has it. A number that no row covers is #GP. The local APIC's registers belong to
+ * the embedder.
  */
 #include "cpuid.h"
 #include "msr.h"
 #include "system.h"
 
 enum msr_kind {
-	MSR_FIELD,		/* u64 in struct x86_state */
-	MSR_CANONICAL,		/* ... that must be a canonical address */
-	MSR_CONST,		/* reads @value; writes are #GP */
-	MSR_IGNORE,		/* reads @value; writes of anything but @reserved bits are accepted and have no effect */
+	MSR_FIELD,     /* u64 in struct x86_state */
+	MSR_CANONICAL, /* ... that must be a canonical address */
+	MSR_CONST,     /* reads @value; writes are #GP */
+	MSR_IGNORE, /* reads @value; writes of anything but @reserved bits are accepted and have no effect */
 	MSR_FUNC,
 };
 
@@ -207,7 +208,8 @@ static bool platform_info_read(struct x86_cpu *cpu, u32 msr, u64 *val)
 
 	(void)msr;
 	ratio = ratio ? min(ratio, (u64)0xff) : 1;
-	*val = ratio << 8 | ratio << 40;	/* maximum non-turbo and maximum efficiency ratio, in units of 100 MHz */
+	*val = ratio << 8 |
+	       ratio << 40; /* maximum non-turbo and maximum efficiency ratio, in units of 100 MHz */
 	return true;
 }
 
@@ -224,49 +226,64 @@ static const struct msr_row msrs[] = {
 	{ MSR_PLATFORM_ID, MSR_PLATFORM_ID, .kind = MSR_CONST, .who = MSR_ON_INTEL },
 	{ MSR_EBL_CR_POWERON, MSR_EBL_CR_POWERON, .kind = MSR_IGNORE, .who = MSR_ON_INTEL },
 	{ MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, .kind = MSR_CONST, .who = MSR_ON_INTEL, .value = 1 },
-	{ MSR_TSC_ADJUST, MSR_TSC_ADJUST, .kind = MSR_FIELD, .who = MSR_ON_TSC_ADJUST, .offset = FIELD(tsc_adjust),
-	  .write = tsc_adjust_write },
-	{ MSR_SPEC_CTRL, MSR_SPEC_CTRL, .kind = MSR_FIELD, .who = MSR_ON_SPEC, .offset = FIELD(spec_ctrl), .reserved = ~7ULL },
-	{ MSR_PRED_CMD, MSR_PRED_CMD, .kind = MSR_IGNORE, .who = MSR_ON_SPEC, .reserved = ~1ULL, .read = write_only_read },
-	{ MSR_BIOS_UPDT_TRIG, MSR_BIOS_UPDT_TRIG, .kind = MSR_IGNORE, .who = MSR_ON_INTEL, .read = write_only_read },
+	{ MSR_TSC_ADJUST, MSR_TSC_ADJUST, .kind = MSR_FIELD, .who = MSR_ON_TSC_ADJUST,
+	  .offset = FIELD(tsc_adjust), .write = tsc_adjust_write },
+	{ MSR_SPEC_CTRL, MSR_SPEC_CTRL, .kind = MSR_FIELD, .who = MSR_ON_SPEC, .offset = FIELD(spec_ctrl),
+	  .reserved = ~7ULL },
+	{ MSR_PRED_CMD, MSR_PRED_CMD, .kind = MSR_IGNORE, .who = MSR_ON_SPEC, .reserved = ~1ULL,
+	  .read = write_only_read },
+	{ MSR_BIOS_UPDT_TRIG, MSR_BIOS_UPDT_TRIG, .kind = MSR_IGNORE, .who = MSR_ON_INTEL,
+	  .read = write_only_read },
 	/* The revision is in the upper half; the lower is written before it is read. */
 	{ MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, .kind = MSR_IGNORE, .value = 0x0100000000ULL },
 	{ MSR_FSB_FREQ, MSR_FSB_FREQ, .kind = MSR_CONST, .who = MSR_ON_INTEL, .value = 0x5 /* 100 MHz */ },
-	{ MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, .kind = MSR_CONST, .who = MSR_ON_INTEL, .read = platform_info_read },
+	{ MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, .kind = MSR_CONST, .who = MSR_ON_INTEL,
+	  .read = platform_info_read },
 	/* fixed ranges, write-combining */
 	{ MSR_MTRR_CAP, MSR_MTRR_CAP, .kind = MSR_CONST, .value = BIT(10) | BIT(8) | X86_MTRR_VAR },
-	{ MSR_ARCH_CAPABILITIES, MSR_ARCH_CAPABILITIES, .kind = MSR_CONST, .who = MSR_ON_SPEC, .value = ARCH_CAP },
+	{ MSR_ARCH_CAPABILITIES, MSR_ARCH_CAPABILITIES, .kind = MSR_CONST, .who = MSR_ON_SPEC,
+	  .value = ARCH_CAP },
 	{ MSR_BBL_CR_CTL3, MSR_BBL_CR_CTL3, .kind = MSR_IGNORE, .who = MSR_ON_INTEL, .value = 0xbe702111 },
-	{ MSR_SYSENTER_CS, MSR_SYSENTER_CS, .kind = MSR_FIELD, .who = MSR_ON_SEP, .offset = FIELD(sysenter_cs),
-	  .reserved = 0xffffffff00000000ULL },
-	{ MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, .kind = MSR_CANONICAL, .who = MSR_ON_SEP, .offset = FIELD(sysenter_esp) },
-	{ MSR_MCG_CAP, MSR_MCG_CAP, .kind = MSR_CONST },		/* no banks */
+	{ MSR_SYSENTER_CS, MSR_SYSENTER_CS, .kind = MSR_FIELD, .who = MSR_ON_SEP,
+	  .offset = FIELD(sysenter_cs), .reserved = 0xffffffff00000000ULL },
+	{ MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, .kind = MSR_CANONICAL, .who = MSR_ON_SEP,
+	  .offset = FIELD(sysenter_esp) },
+	{ MSR_MCG_CAP, MSR_MCG_CAP, .kind = MSR_CONST }, /* no banks */
 	{ MSR_MCG_STATUS, MSR_MCG_STATUS, .kind = MSR_FIELD, .offset = FIELD(mcg_status), .reserved = ~7ULL },
-	{ MSR_MISC_ENABLE, MSR_MISC_ENABLE, .kind = MSR_FIELD, .who = MSR_ON_INTEL, .offset = FIELD(misc_enable),
-	  .write = misc_enable_write },
-	{ MSR_DEBUGCTL, MSR_DEBUGCTL, .kind = MSR_IGNORE, .reserved = ~0ULL },	/* no branch records, no BTF */
+	{ MSR_MISC_ENABLE, MSR_MISC_ENABLE, .kind = MSR_FIELD, .who = MSR_ON_INTEL,
+	  .offset = FIELD(misc_enable), .write = misc_enable_write },
+	{ MSR_DEBUGCTL, MSR_DEBUGCTL, .kind = MSR_IGNORE, .reserved = ~0ULL }, /* no branch records, no BTF */
 	{ MSR_LASTBRANCHFROMIP, MSR_LASTINTTOIP, .kind = MSR_CONST },
-	{ MSR_MTRR_PHYS_BASE0, MSR_MTRR_PHYS_BASE0 + 2 * X86_MTRR_VAR - 1, .kind = MSR_FUNC, .read = mtrr_var_read,
-	  .write = mtrr_var_write },
-	{ MSR_MTRR_FIX64K, MSR_MTRR_FIX64K, .kind = MSR_FUNC, .read = mtrr_fixed_read, .write = mtrr_fixed_write },
-	{ MSR_MTRR_FIX16K, MSR_MTRR_FIX16K + 1, .kind = MSR_FUNC, .read = mtrr_fixed_read, .write = mtrr_fixed_write },
-	{ MSR_MTRR_FIX4K, MSR_MTRR_FIX4K + 7, .kind = MSR_FUNC, .read = mtrr_fixed_read, .write = mtrr_fixed_write },
+	{ MSR_MTRR_PHYS_BASE0, MSR_MTRR_PHYS_BASE0 + 2 * X86_MTRR_VAR - 1, .kind = MSR_FUNC,
+	  .read = mtrr_var_read, .write = mtrr_var_write },
+	{ MSR_MTRR_FIX64K, MSR_MTRR_FIX64K, .kind = MSR_FUNC, .read = mtrr_fixed_read,
+	  .write = mtrr_fixed_write },
+	{ MSR_MTRR_FIX16K, MSR_MTRR_FIX16K + 1, .kind = MSR_FUNC, .read = mtrr_fixed_read,
+	  .write = mtrr_fixed_write },
+	{ MSR_MTRR_FIX4K, MSR_MTRR_FIX4K + 7, .kind = MSR_FUNC, .read = mtrr_fixed_read,
+	  .write = mtrr_fixed_write },
 	{ MSR_PAT, MSR_PAT, .kind = MSR_FIELD, .offset = FIELD(pat), .write = pat_write },
-	{ MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, .kind = MSR_FIELD, .offset = FIELD(mtrr_def_type), .write = mtrr_def_write },
-	{ MSR_XSS, MSR_XSS, .kind = MSR_FIELD, .who = MSR_ON_XSAVES, .offset = FIELD(xss), .reserved = ~0ULL },
-	{ MSR_EFER, MSR_EFER, .kind = MSR_FIELD, .who = MSR_ON_SYSCALL, .offset = FIELD(efer), .write = efer_write },
+	{ MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, .kind = MSR_FIELD, .offset = FIELD(mtrr_def_type),
+	  .write = mtrr_def_write },
+	{ MSR_XSS, MSR_XSS, .kind = MSR_FIELD, .who = MSR_ON_XSAVES, .offset = FIELD(xss),
+	  .reserved = ~0ULL },
+	{ MSR_EFER, MSR_EFER, .kind = MSR_FIELD, .who = MSR_ON_SYSCALL, .offset = FIELD(efer),
+	  .write = efer_write },
 	{ MSR_STAR, MSR_STAR, .kind = MSR_FIELD, .who = MSR_ON_SYSCALL, .offset = FIELD(star) },
 	{ MSR_LSTAR, MSR_CSTAR, .kind = MSR_CANONICAL, .who = MSR_ON_LM, .offset = FIELD(lstar) },
 	{ MSR_SFMASK, MSR_SFMASK, .kind = MSR_FIELD, .who = MSR_ON_LM, .offset = FIELD(sfmask),
 	  .reserved = 0xffffffff00000000ULL },
-	{ MSR_FS_BASE, MSR_GS_BASE, .kind = MSR_FUNC, .who = MSR_ON_LM, .read = seg_base_read, .write = seg_base_write },
-	{ MSR_KERNEL_GS_BASE, MSR_KERNEL_GS_BASE, .kind = MSR_CANONICAL, .who = MSR_ON_LM, .offset = FIELD(kernel_gs_base) },
+	{ MSR_FS_BASE, MSR_GS_BASE, .kind = MSR_FUNC, .who = MSR_ON_LM, .read = seg_base_read,
+	  .write = seg_base_write },
+	{ MSR_KERNEL_GS_BASE, MSR_KERNEL_GS_BASE, .kind = MSR_CANONICAL, .who = MSR_ON_LM,
+	  .offset = FIELD(kernel_gs_base) },
 	{ MSR_TSC_AUX, MSR_TSC_AUX, .kind = MSR_FIELD, .who = MSR_ON_TSC_AUX, .offset = FIELD(tsc_aux),
 	  .reserved = 0xffffffff00000000ULL },
 	/* The four old performance counters stand still. */
 	{ MSR_K7_EVNTSEL0, MSR_K7_PERFCTR0 + 3, .kind = MSR_IGNORE, .who = MSR_ON_AMD },
 	{ MSR_K8_SYSCFG, MSR_K8_SYSCFG, .kind = MSR_IGNORE, .who = MSR_ON_AMD },
-	{ MSR_K7_HWCR, MSR_K7_HWCR, .kind = MSR_IGNORE, .who = MSR_ON_AMD, .value = BIT(24) /* TSC runs at P0 frequency */ },
+	{ MSR_K7_HWCR, MSR_K7_HWCR, .kind = MSR_IGNORE, .who = MSR_ON_AMD,
+	  .value = BIT(24) /* TSC runs at P0 frequency */ },
 	{ MSR_K8_IORR_BASE0, MSR_K8_TOP_MEM1, .kind = MSR_IGNORE, .who = MSR_ON_AMD },
 	{ MSR_K8_TOP_MEM2, MSR_K8_TOP_MEM2, .kind = MSR_IGNORE, .who = MSR_ON_AMD },
 	{ MSR_K8_NB_CFG, MSR_K8_PATCH_LOADER, .kind = MSR_IGNORE, .who = MSR_ON_AMD },
@@ -279,7 +296,8 @@ static const struct msr_row msrs[] = {
 };
 
 /* LSTAR and CSTAR, ESP and EIP are rows of two: their fields must follow each other. */
-static_assert(FIELD(cstar) == FIELD(lstar) + 8 && FIELD(sysenter_eip) == FIELD(sysenter_esp) + 8, "MSR rows of two");
+static_assert(FIELD(cstar) == FIELD(lstar) + 8 && FIELD(sysenter_eip) == FIELD(sysenter_esp) + 8,
+	      "MSR rows of two");
 
 static bool msr_present(const struct x86_cpu *cpu, const struct msr_row *r)
 {
@@ -332,7 +350,8 @@ static u64 *msr_field(struct x86_cpu *cpu, const struct msr_row *r, u32 msr)
 /* The local APIC's, by far the busiest */
 static bool is_apic_msr(u32 msr)
 {
-	return (msr >= MSR_X2APIC && msr <= MSR_X2APIC_END) || msr == MSR_TSC_DEADLINE || msr == MSR_APIC_BASE;
+	return (msr >= MSR_X2APIC && msr <= MSR_X2APIC_END) || msr == MSR_TSC_DEADLINE ||
+	       msr == MSR_APIC_BASE;
 }
 
 bool x86_msr_read(struct x86_cpu *cpu, u32 msr, u64 *val)

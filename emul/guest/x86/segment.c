@@ -82,8 +82,8 @@ void x86_seg_null(struct x86_segreg *r, u16 sel, unsigned int dpl)
 }
 
 /*
- * Real mode changes the base alone: limit and size stay what protected mode left there ("unreal" mode counts on it).
- * Virtual-8086 mode sets everything, SDM vol. 3 "Virtual-8086 Mode: Segment Registers".
+ * Real mode changes the base alone: limit and size stay what protected mode left there ("unreal" mode counts
+ * on it). Virtual-8086 mode sets everything, SDM vol. 3 "Virtual-8086 Mode: Segment Registers".
  */
 void x86_seg_real(struct x86_cpu *cpu, enum x86_seg seg, u16 sel)
 {
@@ -190,7 +190,10 @@ static int mov_from_seg(struct x86_cpu *cpu, const struct uop *u)
 	return x86_write_ew(cpu, u, cpu->s.seg[u->insn.reg].sel);
 }
 
-/* Loads of SS hold interrupts and debug traps off for one instruction, SDM vol. 3 "Masking Exceptions and Interrupts". */
+/*
+ * Loads of SS hold interrupts and debug traps off for one instruction, SDM vol. 3 "Masking Exceptions and
+ * Interrupts".
+ */
 static int loaded(struct x86_cpu *cpu, enum x86_seg seg)
 {
 	if (seg != X86_SS)
@@ -221,7 +224,10 @@ static int pop_seg(struct x86_cpu *cpu, const struct uop *u)
 
 	if (!x86_pop(cpu, u->insn.opsize, &val))
 		return X86_FAULT;
-	/* The segment is loaded with RSP as before, so that a fault finds it so; POP SS also counts by the old stack size. */
+	/*
+	 * The segment is loaded with RSP as before, so that a fault finds it so; POP SS also counts by the
+	 * old stack size.
+	 */
 	after = cpu->s.gpr[X86_RSP];
 	cpu->s.gpr[X86_RSP] = rsp;
 	if (x86_load_seg(cpu, u->insn.reg, (u16)val) == X86_FAULT)
@@ -331,7 +337,8 @@ invalid:
 	return X86_LEAVE;
 }
 
-#define LSL_TYPES	(BIT(SYS_TSS16) | BIT(SYS_LDT) | BIT(SYS_TSS16_BUSY) | BIT(SYS_TSS32) | BIT(SYS_TSS32_BUSY))
+#define LSL_TYPES \
+	(BIT(SYS_TSS16) | BIT(SYS_LDT) | BIT(SYS_TSS16_BUSY) | BIT(SYS_TSS32) | BIT(SYS_TSS32_BUSY))
 #define LAR_TYPES	(LSL_TYPES | BIT(SYS_CALL16) | BIT(SYS_TASK_GATE) | BIT(SYS_CALL32))
 #define LSL_TYPES_LONG	(BIT(SYS_LDT) | BIT(SYS_TSS32) | BIT(SYS_TSS32_BUSY))
 #define LAR_TYPES_LONG	(LSL_TYPES_LONG | BIT(SYS_CALL32))
@@ -344,7 +351,8 @@ static int lar(struct x86_cpu *cpu, const struct uop *u)
 	if (next == X86_FAULT)
 		return next;
 	if (next == X86_NEXT)
-		gpr_set(cpu, u->insn.reg, u->insn.opsize, d >> 32 & (u->insn.opsize == 2 ? 0xff00 : 0xffff00));
+		gpr_set(cpu, u->insn.reg, u->insn.opsize,
+			d >> 32 & (u->insn.opsize == 2 ? 0xff00 : 0xffff00));
 	return X86_NEXT;
 }
 
@@ -377,7 +385,8 @@ static int verify(struct x86_cpu *cpu, const struct uop *u, bool write)
 			return X86_FAULT;
 		if (found == DESC_OK) {
 			attr = desc_attr(d);
-			ok = (write ? attr_is_wdata(attr) : attr_is_readable(attr)) && visible(cpu, sel, attr);
+			ok = (write ? attr_is_wdata(attr) : attr_is_readable(attr)) &&
+			     visible(cpu, sel, attr);
 		}
 	}
 	x86_set_zf(cpu, ok);

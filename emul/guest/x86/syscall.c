@@ -2,16 +2,16 @@
 /*
  * syscall.c - fast system calls: SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS, and the bases of FS and GS
  *
- * Where Intel and AMD disagree the guest's CPUID vendor decides: on Intel SYSCALL and SYSRET exist in 64-bit mode only,
- * SYSRET checks RCX before it leaves CPL 0 and sets SS completely; on AMD SYSENTER and SYSEXIT exist in legacy mode
- * only, and SYSRET changes no more of SS than the selector and the privilege level.
+ * Where Intel and AMD disagree the guest's CPUID vendor decides: on Intel SYSCALL and SYSRET exist in 64-bit
+ * mode only, SYSRET checks RCX before it leaves CPL 0 and sets SS completely; on AMD SYSENTER and SYSEXIT
+ * exist in legacy mode only, and SYSRET changes no more of SS than the selector and the privilege level.
  */
 #include "cpuid.h"
 #include "system.h"
 
 static void set_flat(struct x86_segreg *r, u16 sel, u16 attr, unsigned int dpl)
 {
-	*r = (struct x86_segreg) { .sel = sel, .attr = attr | dpl << X86_ATTR_DPL_SHIFT, .limit = 0xffffffff };
+	*r = (struct x86_segreg){ .sel = sel, .attr = attr | dpl << X86_ATTR_DPL_SHIFT, .limit = 0xffffffff };
 }
 
 /* SDM vol. 2 "SYSCALL", AMD APM vol. 3 "SYSCALL" */
@@ -121,7 +121,8 @@ static int insn_sysexit(struct x86_cpu *cpu, const struct uop *u)
 		return x86_gp0(cpu);
 	if (to64 && (!x86_canonical(rip) || !x86_canonical(rsp)))
 		return x86_gp0(cpu);
-	set_flat(&s->seg[X86_CS], (u16)(cs + (to64 ? 32 : 16)) | 3, to64 ? X86_ATTR_CODE64 : X86_ATTR_CODE32, 3);
+	set_flat(&s->seg[X86_CS], (u16)(cs + (to64 ? 32 : 16)) | 3, to64 ? X86_ATTR_CODE64 : X86_ATTR_CODE32,
+		 3);
 	set_flat(&s->seg[X86_SS], (u16)(cs + (to64 ? 40 : 24)) | 3, X86_ATTR_DATA32, 3);
 	s->rip = to64 ? rip : (u32)rip;
 	s->gpr[X86_RSP] = to64 ? rsp : (u32)rsp;

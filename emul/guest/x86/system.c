@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * system.c - system instructions without a larger subject: interrupt flag, halt, caches, counters, undefined opcodes
+ * system.c - system instructions without a larger subject: interrupt flag, halt, caches, counters, undefined
+ * opcodes
  */
 #include "system.h"
 
@@ -49,7 +50,9 @@ static int hlt(struct x86_cpu *cpu, const struct uop *u)
 	return X86_LEAVE;
 }
 
-/* MONITOR and MWAIT wait at most until the next interrupt; a program must be ready for a return at any time. */
+/*
+ * MONITOR and MWAIT wait at most until the next interrupt; a program must be ready for a return at any time.
+ */
 static int monitor(struct x86_cpu *cpu, const struct uop *u)
 {
 	u64 lin;
@@ -109,7 +112,8 @@ u64 x86_tsc(struct x86_cpu *cpu)
 {
 	const struct emul_vm *vm = cpu->core.vm;
 
-	return emul_nondet(&cpu->core, EMUL_INPUT_TSC, vm->ops->tsc(vm->opaque, &cpu->core)) + cpu->s.tsc_offset;
+	return emul_nondet(&cpu->core, EMUL_INPUT_TSC, vm->ops->tsc(vm->opaque, &cpu->core)) +
+	       cpu->s.tsc_offset;
 }
 
 static int rdtsc(struct x86_cpu *cpu, const struct uop *u)

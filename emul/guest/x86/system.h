@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * system.h - what the system half of the interpreter shares: descriptors, stack frames, transfers, debug registers
+ * system.h - what the system half of the interpreter shares: descriptors, stack frames, transfers, debug
+ * registers
  */
 #ifndef TENON_X86_SYSTEM_H
 #define TENON_X86_SYSTEM_H
@@ -36,7 +37,8 @@ static inline u16 desc_attr(u64 d)
 }
 
 /* Fields of struct x86_segreg.attr */
-static inline unsigned int attr_type(u16 attr)	/* with the S bit: 0x10..0x17 data, 0x18..0x1f code, below system */
+static inline unsigned int attr_type(
+	u16 attr) /* with the S bit: 0x10..0x17 data, 0x18..0x1f code, below system */
 {
 	return attr & (X86_ATTR_S | X86_ATTR_TYPE);
 }
@@ -63,8 +65,18 @@ static inline bool attr_is_readable(u16 attr)	/* data, or readable code */
 
 /* System descriptor types, SDM vol. 3 "System Descriptor Types" */
 enum x86_systype {
-	SYS_TSS16 = 1, SYS_LDT = 2, SYS_TSS16_BUSY = 3, SYS_CALL16 = 4, SYS_TASK_GATE = 5, SYS_INT16 = 6, SYS_TRAP16 = 7,
-	SYS_TSS32 = 9, SYS_TSS32_BUSY = 11, SYS_CALL32 = 12, SYS_INT32 = 14, SYS_TRAP32 = 15,
+	SYS_TSS16 = 1,
+	SYS_LDT = 2,
+	SYS_TSS16_BUSY = 3,
+	SYS_CALL16 = 4,
+	SYS_TASK_GATE = 5,
+	SYS_INT16 = 6,
+	SYS_TRAP16 = 7,
+	SYS_TSS32 = 9,
+	SYS_TSS32_BUSY = 11,
+	SYS_CALL32 = 12,
+	SYS_INT32 = 14,
+	SYS_TRAP32 = 15,
 	SYS_TSS_BUSY_BIT = 2,
 };
 
@@ -94,7 +106,10 @@ static inline u64 x86_table_lin(const struct x86_cpu *cpu, u64 base, u64 off)
 	return cpu->long_mode ? base + off : (u32)(base + off);
 }
 enum x86_desc_found { DESC_OK, DESC_OUTSIDE, DESC_FAULT };
-/* Find the descriptor of @sel; @high (16-byte system descriptors of IA-32e mode) may be NULL. Nothing raised on OUTSIDE. */
+/*
+ * Find the descriptor of @sel; @high (16-byte system descriptors of IA-32e mode) may be NULL. Nothing raised
+ * on OUTSIDE.
+ */
 enum x86_desc_found x86_desc_find(struct x86_cpu *cpu, u16 sel, u64 *d, u64 *high);
 /* The same, raising @vec with the selector and @ext as its error code when outside the table. */
 bool x86_desc_read(struct x86_cpu *cpu, u16 sel, enum x86_vector vec, u32 ext, u64 *d, u64 *high);
@@ -123,7 +138,10 @@ static inline int x86_raise_sel(struct x86_cpu *cpu, enum x86_vector vec, u16 se
 
 /* --- stacks (far.c) --- */
 
-/* A stack that a transfer is about to push its frame on; nothing of the vCPU changes until the transfer is certain. */
+/*
+ * A stack that a transfer is about to push its frame on; nothing of the vCPU changes until the transfer is
+ * certain.
+ */
 struct x86_stack {
 	struct x86_segreg ss;
 	u64 sp, mask;
@@ -137,7 +155,8 @@ void x86_stack_current(const struct x86_cpu *cpu, struct x86_stack *st, u32 ext)
 /* The stack that the TSS holds for privilege level @cpl, checked as for an inter-privilege transfer. */
 bool x86_stack_of_tss(struct x86_cpu *cpu, unsigned int cpl, u32 ext, struct x86_stack *st);
 /* Push @n values of @size bytes, val[0] first, after checking that all of them can be. */
-bool x86_stack_push(struct x86_cpu *cpu, struct x86_stack *st, const u64 *val, unsigned int n, unsigned int size);
+bool x86_stack_push(struct x86_cpu *cpu, struct x86_stack *st, const u64 *val, unsigned int n,
+		    unsigned int size);
 /* Make it the stack in use: SS (if @ss) and RSP. */
 void x86_stack_commit(struct x86_cpu *cpu, const struct x86_stack *st, bool ss);
 /* Value of @size bytes at @off above the top of the stack in use. */
@@ -146,9 +165,10 @@ bool x86_stack_peek(struct x86_cpu *cpu, u64 off, unsigned int size, u64 *val);
 /* --- transfers --- */
 
 enum x86_transfer {
-	XFER_FAULT,		/* a fault is in cpu->exc and nothing has changed */
+	XFER_FAULT, /* a fault is in cpu->exc and nothing has changed */
 	XFER_DONE,
-	XFER_FAULT_AFTER,	/* a task was switched to and its context faults: in cpu->exc, with state.rip the address to push */
+	XFER_FAULT_AFTER, /* a task was switched to and its context faults: in cpu->exc, with state.rip the
+			     address to push */
 };
 /* What a handler returns for it: a fault after the switch is delivered in the new task (exception.c). */
 int x86_transfer_next(struct x86_cpu *cpu, enum x86_transfer x);
@@ -166,7 +186,10 @@ struct x86_task_switch {
 	u32 ext;
 };
 enum x86_transfer x86_task_switch(struct x86_cpu *cpu, const struct x86_task_switch *sw);	/* task.c */
-/* Find the TSS that a task gate or a transfer names; false: exception raised. @iret: it must be busy, else available. */
+/*
+ * Find the TSS that a task gate or a transfer names; false: exception raised. @iret: it must be busy, else
+ * available.
+ */
 bool x86_task_find(struct x86_cpu *cpu, u16 sel, bool iret, u32 ext, u64 *d);
 
 /* --- privilege, flags --- */
@@ -179,7 +202,9 @@ static inline void x86_set_zf(struct x86_cpu *cpu, bool zf)
 static inline void x86_ac_changed(struct x86_cpu *cpu)
 {
 	if (cpu->cpl != 3)
-		cpu->tlb = &cpu->tlbs[(cpu->s.cr4 & X86_CR4_SMAP) && !(cpu->s.rflags & X86_AC) ? TLB_KERNEL : TLB_KERNEL_AC];
+		cpu->tlb =
+			&cpu->tlbs[(cpu->s.cr4 & X86_CR4_SMAP) && !(cpu->s.rflags & X86_AC) ? TLB_KERNEL :
+											      TLB_KERNEL_AC];
 }
 /* Operand E of 16 bits: register or memory. */
 static inline bool x86_read_ew(struct x86_cpu *cpu, const struct uop *u, u16 *val)
@@ -208,9 +233,15 @@ static inline int x86_write_ew(struct x86_cpu *cpu, const struct uop *u, u64 val
 
 /* --- debug (debugreg.c) --- */
 
-/* #DB for the conditions @dr6 (B0..B3, BD, BS, BT); returns X86_FAULT. For a trap, rip is the next instruction's. */
+/*
+ * #DB for the conditions @dr6 (B0..B3, BD, BS, BT); returns X86_FAULT. For a trap, rip is the next
+ * instruction's.
+ */
 int x86_raise_db(struct x86_cpu *cpu, u64 dr6);
-/* Code breakpoints on the instruction at linear address @lin: bits B0..B3 of those enabled, 0 if none or RF is set. */
+/*
+ * Code breakpoints on the instruction at linear address @lin: bits B0..B3 of those enabled, 0 if none or RF
+ * is set.
+ */
 u64 x86_code_breakpoints(const struct x86_cpu *cpu, u64 lin);
 /* Data breakpoints hit by an access; @io: a port. */
 u64 x86_data_breakpoints(const struct x86_cpu *cpu, u64 addr, unsigned int len, bool write, bool io);

@@ -2,9 +2,9 @@
 /*
  * task.c - hardware task switching, SDM vol. 3 "Task Switching"
  *
- * Up to the point where TR changes, a fault belongs to the outgoing task and nothing of it has changed. From there on
- * it belongs to the incoming one: its registers are loaded first, as far as the TSS gives them, then its segment registers
- * are checked one by one, and the first fault is reported with the new task's CS:EIP.
+ * Up to the point where TR changes, a fault belongs to the outgoing task and nothing of it has changed. From
+ * there on it belongs to the incoming one: its registers are loaded first, as far as the TSS gives them, then
+ * its segment registers are checked one by one, and the first fault is reported with the new task's CS:EIP.
  */
 #include "system.h"
 
@@ -14,10 +14,25 @@ struct tss_layout {
 	u8 nr_seg;
 };
 static const struct tss_layout tss32 = {
-	.size = 4, .bytes = 0x68, .cr3 = 0x1c, .eip = 0x20, .eflags = 0x24, .gpr = 0x28, .seg = 0x48, .ldt = 0x60, .nr_seg = 6,
+	.size = 4,
+	.bytes = 0x68,
+	.cr3 = 0x1c,
+	.eip = 0x20,
+	.eflags = 0x24,
+	.gpr = 0x28,
+	.seg = 0x48,
+	.ldt = 0x60,
+	.nr_seg = 6,
 };
 static const struct tss_layout tss16 = {
-	.size = 2, .bytes = 0x2c, .eip = 0x0e, .eflags = 0x10, .gpr = 0x12, .seg = 0x22, .ldt = 0x2a, .nr_seg = 4,
+	.size = 2,
+	.bytes = 0x2c,
+	.eip = 0x0e,
+	.eflags = 0x10,
+	.gpr = 0x12,
+	.seg = 0x22,
+	.ldt = 0x2a,
+	.nr_seg = 4,
 };
 #define TSS32_TRAP	0x64
 
@@ -153,7 +168,8 @@ ts:
 }
 
 /* The incoming task's context, the part that can fault. */
-static bool task_enter(struct x86_cpu *cpu, const struct tss *t, const struct x86_task_switch *sw, unsigned int size)
+static bool task_enter(struct x86_cpu *cpu, const struct tss *t, const struct x86_task_switch *sw,
+		       unsigned int size)
 {
 	static const u8 order[] = { X86_SS, X86_DS, X86_ES, X86_FS, X86_GS };
 	unsigned int cpl = sel_rpl((u16)t->seg[X86_CS]);
@@ -248,8 +264,8 @@ enum x86_transfer x86_task_switch(struct x86_cpu *cpu, const struct x86_task_swi
 		t.eflags |= X86_NT;
 	if (to->size == 2)
 		t.eflags &= 0xffff;
-	x86_set_rflags(s, t.eflags & (X86_ARITH | X86_TF | X86_IF | X86_DF | X86_IOPL | X86_NT | X86_RF | X86_VM | X86_AC |
-				      X86_ID));
+	x86_set_rflags(s, t.eflags & (X86_ARITH | X86_TF | X86_IF | X86_DF | X86_IOPL | X86_NT | X86_RF |
+				      X86_VM | X86_AC | X86_ID));
 	/* A 16-bit TSS leaves the upper halves of the registers as they are (undefined by the manual). */
 	for (unsigned int i = 0; i < 8; i++)
 		s->gpr[i] = to->size == 4 ? t.gpr[i] : (s->gpr[i] & ~0xffffULL) | t.gpr[i];
@@ -259,5 +275,8 @@ enum x86_transfer x86_task_switch(struct x86_cpu *cpu, const struct x86_task_swi
 	s->intr_shadow = 0;
 	s->halted = 0;
 	x86_mode_changed(cpu);
-	return task_enter(cpu, &t, sw, to->size) ? XFER_DONE : XFER_FAULT_AFTER;
+	if (task_enter(cpu, &t, sw, to->size))
+		return XFER_DONE;
+	x86_mode_changed(cpu);		/* by the segments that could be loaded */
+	return XFER_FAULT_AFTER;
 }

@@ -2,12 +2,14 @@
 /*
  * vec.c - x87, MMX, SSE and AVX instructions: the guest's side of the host seam
  *
- * Each distinct instruction (operation, registers, immediate; not address) has one struct vec_insn in a table that the
- * whole process shares and that only grows. A uop remembers the entry's number in insn.imm2, which no instruction of
- * these classes uses, so that repeated execution looks nothing up: check CR0 and CR4, find the memory operand, call.
+ * Each distinct instruction (operation, registers, immediate; not address) has one struct vec_insn in a table
+ * that the whole process shares and that only grows. A uop remembers the entry's number in insn.imm2, which
+ * no instruction of these classes uses, so that repeated execution looks nothing up: check CR0 and CR4, find
+ * the memory operand, call.
  *
- * A memory operand in one RAM page is used in place. Any other (page crossing, device, page with code) goes through the
- * bounce buffer: read before, or written after the instruction has succeeded, having been probed before.
+ * A memory operand in one RAM page is used in place. Any other (page crossing, device, page with code) goes
+ * through the bounce buffer: read before, or written after the instruction has succeeded, having been probed
+ * before.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -82,9 +84,10 @@ static bool vec_allowed(const struct x86_cpu *cpu, const struct vec_insn *vi)
 }
 
 /*
- * An x87 instruction met a pending unmasked exception. With CR0.NE clear a PC routes it to IRQ 13 through FERR#; that
- * line isn't modelled: the machine behaves like one that holds IGNNE# active, whose x87 instructions execute
- * regardless, the exception staying in the status word. SDM vol. 1 "Software Exception Handling".
+ * An x87 instruction met a pending unmasked exception. With CR0.NE clear a PC routes it to IRQ 13 through
+ * FERR#; that line isn't modelled: the machine behaves like one that holds IGNNE# active, whose x87
+ * instructions execute regardless, the exception staying in the status word. SDM vol. 1 "Software Exception
+ * Handling".
  */
 static noinline int vec_x87_pending(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn *vi)
 {
@@ -105,14 +108,15 @@ static noinline int vec_x87_pending(struct x86_cpu *cpu, const struct uop *u, co
 	return ret;
 }
 
-static noinline int vec_exception(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn *vi, u32 vector)
+static noinline int vec_exception(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn *vi,
+				  u32 vector)
 {
 	if (vector == X86_EXC_MF)
 		return vec_x87_pending(cpu, u, vi);
 	return x86_raise(cpu, cpu->s.cr4 & X86_CR4_OSXMMEXCPT ? X86_EXC_XM : X86_EXC_UD);
 }
 
-/* The operand's address faulted: a pending x87 exception, which is older, comes first. Undoes what the fault left. */
+/* The operand's address faulted: a pending x87 exception is older. Undo what the fault left. */
 static noinline int vec_mem_fault(struct x86_cpu *cpu, const struct vec_insn *vi, u64 cr2)
 {
 	u16 fsw = cpu->fpu_live->live & HOST_X87 ? host_x87_status() : cpu->s.fpu.fx.fsw;
@@ -124,8 +128,8 @@ static noinline int vec_mem_fault(struct x86_cpu *cpu, const struct vec_insn *vi
 }
 
 /*
- * An x87 store with an unmasked exception other than precision stores nothing: SDM vol. 1 "Pre-Computation and
- * Post-Computation Exceptions". Only the host knows; the bounce buffer must not be written back then.
+ * An x87 store with an unmasked exception other than precision stores nothing: SDM vol. 1 "Pre-Computation
+ * and Post-Computation Exceptions". Only the host knows; the bounce buffer must not be written back then.
  */
 static bool x87_stored(void)
 {
@@ -152,9 +156,10 @@ enum { MEM_NONE, MEM_READ, MEM_WRITE };
 enum { FLAGS_NONE, FLAGS_READ, FLAGS_WRITE };
 
 /* Host address of an operand that lies in one page that the TLB knows. */
-static __always_inline void *vec_direct(const struct x86_cpu *cpu, u64 lin, unsigned int size, enum x86_access acc)
+static __always_inline void *vec_direct(const struct x86_cpu *cpu, u64 lin, unsigned int size,
+					enum x86_access acc)
 {
-	const struct emul_tlb_entry *e = &cpu->tlb->e[(lin >> EMUL_PAGE_SHIFT) % EMUL_TLB_SIZE];
+	const struct emul_tlb_entry *e = &cpu->tlb->e[emul_tlb_index(lin)];
 	u64 tag = (lin + size - 1) & EMUL_PAGE_MASK;
 
 	return likely((acc == ACC_WRITE ? e->wtag : e->rtag) == tag) ? (void *)(lin + e->addend) : NULL;
@@ -181,7 +186,7 @@ static __always_inline int vec_body(struct x86_cpu *cpu, const struct uop *u, co
 		}
 		p = vec_direct(cpu, lin, vi->mem, acc);
 		if (unlikely(!p)) {
-			/* what the probe puts into the TLB is used at once: an aligned access stays one access */
+			/* use what the probe puts into the TLB: an aligned access stays one access */
 			if (!x86_probe(cpu, lin, vi->mem, acc))
 				return vec_mem_fault(cpu, vi, cr2);
 			p = vec_direct(cpu, lin, vi->mem, acc);
@@ -344,8 +349,8 @@ static bool elem_load(struct x86_cpu *cpu, const struct uop *u, u64 ea, bool wid
 }
 
 /*
- * VGATHERxxx, VPGATHERxx: opcodes 90..93, odd ones with 64-bit indices, data by W. Each element that arrives is
- * recorded in the destination and its mask bit dropped, so that a fault in the middle loses nothing.
+ * VGATHERxxx, VPGATHERxx: opcodes 90..93, odd ones with 64-bit indices, data by W. Each element that arrives
+ * is recorded in the destination and its mask bit dropped, so that a fault in the middle loses nothing.
  */
 static int run_gather(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn *vi)
 {
@@ -410,7 +415,8 @@ static int run_vmaskmov(struct x86_cpu *cpu, const struct uop *u, const struct v
 			if (!elem_load(cpu, u, ea + i * size, wide, &val))
 				return X86_FAULT;
 			elem_set(&out, i, wide, val);
-		} else if (!x86_linear(cpu, insn->seg, (ea + i * size) & u->ea_mask, size, ACC_WRITE, &lin[i]) ||
+		} else if (!x86_linear(cpu, insn->seg, (ea + i * size) & u->ea_mask, size, ACC_WRITE,
+				       &lin[i]) ||
 			   !x86_probe(cpu, lin[i], size, ACC_WRITE)) {
 			return X86_FAULT;
 		}
@@ -453,7 +459,7 @@ static unsigned int operand_bytes(const struct x86_insn *insn, unsigned int size
 	}
 }
 
-/* x87 instructions that leave the pointers alone: SDM vol. 1 "x87 FPU Instruction and Data (Operand) Pointers" */
+/* Some leave the pointers alone: SDM vol. 1 "x87 FPU Instruction and Data (Operand) Pointers". */
 static vec_fn x87_run(const struct x86_insn *insn, bool mem, bool write, u32 flags)
 {
 	unsigned int reg = insn->modrm >> 3 & 7;
@@ -463,7 +469,7 @@ static vec_fn x87_run(const struct x86_insn *insn, bool mem, bool write, u32 fla
 	if (mem) {
 		if (insn->opcode == 0xd9 && reg == 5)		/* FLDCW */
 			return run_x87_control_load;
-		if ((insn->opcode == 0xd9 && reg == 7) || (insn->opcode == 0xdd && reg == 7))	/* FNSTCW, FNSTSW */
+		if ((insn->opcode == 0xd9 || insn->opcode == 0xdd) && reg == 7)	/* FNSTCW, FNSTSW */
 			return run_x87_control_store;
 		return write ? run_x87_store : run_x87_load;
 	}
@@ -515,7 +521,7 @@ static void vec_describe(struct vec_insn *vi, const struct x86_insn *insn)
 			xmm = true;
 			continue;
 		case X86_OK_Q:
-			/* in memory too: the unit turns to MMX operation, but for this one, SDM vol. 2 "CVTPI2PD" */
+			/* the unit turns to MMX operation for memory too, but here: SDM vol. 2 "CVTPI2PD" */
 			mmx |= !mem || row->op != X86_OP_CVTPI2PD;
 			break;
 		case X86_OK_W:
@@ -580,8 +586,8 @@ static u64 vec_key(const struct x86_insn *insn, bool code64)
 
 	return (u64)insn->row << 48 | (u64)insn->opcode << 40 | (u64)modrm << 32 | (u64)(u8)insn->imm << 24 |
 	       (u32)(insn->reg & 15) << 20 | (insn->rm & 15) << 16 | (insn->vvvv & 15) << 12 |
-	       !!(insn->flags & X86_IF_MEM) << 7 | !!(insn->flags & X86_IF_W) << 6 | !!(insn->flags & X86_IF_L) << 5 |
-	       (insn->opsize & 15) << 1 | code64;
+	       !!(insn->flags & X86_IF_MEM) << 7 | !!(insn->flags & X86_IF_W) << 6 |
+	       !!(insn->flags & X86_IF_L) << 5 | (insn->opsize & 15) << 1 | code64;
 }
 
 static u32 vec_find(u64 key, u32 bucket)
@@ -593,7 +599,7 @@ static u32 vec_find(u64 key, u32 bucket)
 	return id;
 }
 
-/* Number of the instruction's entry; 0: the table or the host's code space is full, or it is none of the host's. */
+/* Number of the instruction's entry. 0: table or code space is full, or it is none of the host's. */
 static u32 vec_lookup(const struct x86_insn *insn, bool code64)
 {
 	u64 key = vec_key(insn, code64);
@@ -690,7 +696,7 @@ void x86_fpu_free(struct x86_cpu *cpu)
 	cpu->fpu_live = NULL;
 }
 
-/* SDM vol. 3 "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT": INIT leaves all of it alone. */
+/* INIT leaves all of it alone: SDM vol. 3 "Processor States Following Power-up, Reset, or INIT". */
 void x86_fpu_reset(struct x86_cpu *cpu, bool init)
 {
 	struct x86_fpu *fpu = &cpu->s.fpu;

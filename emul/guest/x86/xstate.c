@@ -3,11 +3,11 @@
  * xstate.c - instructions that save, restore or scatter extended state
  *
  * Images are built here from struct x86_fpu, which is brought home first, so that they never show the host's
- * instruction pointers or layout. After SDM vol. 1 "x87 FPU State", "FXSAVE and FXRSTOR", "Managing State Using the
- * XSAVE Feature Set".
+ * instruction pointers or layout. After SDM vol. 1 "x87 FPU State", "FXSAVE and FXRSTOR", "Managing State
+ * Using the XSAVE Feature Set".
  *
- * x86_fxsave.st[] is relative to the top of the stack, ftw and MMX registers are not: whoever moves the top without
- * reloading the registers rotates st[] (x87_set_top()).
+ * x86_fxsave.st[] is relative to the top of the stack, ftw and MMX registers are not: whoever moves the top
+ * without reloading the registers rotates st[] (x87_set_top()).
  */
 #include "../../host/host.h"
 #include "interp.h"
@@ -147,7 +147,7 @@ static bool env16(const struct uop *u)
 	return u->insn.opsize == 2;
 }
 
-/* Size of the environment in @img. SDM vol. 1 "Protected Mode x87 FPU State Image in Memory" and the figures after it */
+/* Returns the size. SDM vol. 1 "Protected Mode x87 FPU State Image in Memory" and the figures after it */
 static unsigned int env_build(const struct x86_cpu *cpu, const struct uop *u, u8 *img)
 {
 	const struct x86_fpu *fpu = &cpu->s.fpu;
@@ -211,8 +211,11 @@ static void env_load(struct x86_cpu *cpu, const struct uop *u, const u8 *img, bo
 		fpu->fcs = emul_read16(img + 4 * w);
 		fpu->fds = emul_read16(img + 6 * w);
 	} else {
-		fpu->fip |= w == 4 ? (emul_read32(img + 16) & 0x0ffff000) << 4 : (emul_read16(img + 8) & 0xf000U) << 4;
-		fpu->fdp |= w == 4 ? (emul_read32(img + 24) & 0x0ffff000) << 4 : (emul_read16(img + 12) & 0xf000U) << 4;
+		u32 ip = w == 4 ? emul_read32(img + 16) & 0x0ffff000 : emul_read16(img + 8) & 0xf000;
+		u32 dp = w == 4 ? emul_read32(img + 24) & 0x0ffff000 : emul_read16(img + 12) & 0xf000;
+
+		fpu->fip |= (u64)ip << 4;
+		fpu->fdp |= (u64)dp << 4;
 		fpu->fop = emul_read16(img + 4 * w) & 0x7ff;
 		fpu->fcs = fpu->fds = 0;
 	}
@@ -240,7 +243,8 @@ static int do_fldenv(struct x86_cpu *cpu, const struct uop *u)
 	u8 img[28];
 	u64 lin;
 
-	if (x87_check(cpu, u) || !x86_operand(cpu, u, len, ACC_READ, &lin) || !x86_load_bytes(cpu, lin, img, len))
+	if (x87_check(cpu, u) || !x86_operand(cpu, u, len, ACC_READ, &lin) ||
+	    !x86_load_bytes(cpu, lin, img, len))
 		return X86_FAULT;
 	env_load(cpu, u, img, true);
 	return X86_NEXT;
@@ -381,12 +385,11 @@ static int do_fxrstor(struct x86_cpu *cpu, const struct uop *u)
 #define XF_ALL		(XF_X87 | XF_SSE | XF_AVX | XF_PKRU)
 #define XCOMP_COMPACT	BIT_ULL(63)
 
-/* Standard offsets, as CPUID leaf 0DH tells them. AVX: 256 bytes at 576; PKRU: 8 bytes at 832; the area ends at 840. */
+/* Standard offsets, as CPUID leaf 0DH must tell them. AVX: 256 bytes, PKRU: 8. The area ends at 840. */
 #define XSAVE_HEADER	512
 #define XSAVE_EXT	576
 #define XSAVE_AVX	XSAVE_EXT
 #define XSAVE_PKRU	832
-#define XSAVE_END	840
 
 struct xsave_header {
 	u64 xstate_bv;
@@ -415,14 +418,14 @@ static bool all_zero(const void *p, unsigned int len)
 	return true;
 }
 
-/* State components that are not in their initial configuration, SDM vol. 1 "Processor Tracking of XSAVE-Managed State" */
+/* XINUSE: what is not in its initial state. SDM vol. 1 "Processor Tracking of XSAVE-Managed State" */
 static u64 xsave_in_use(const struct x86_cpu *cpu)
 {
 	const struct x86_fpu *fpu = &cpu->s.fpu;
 	u64 in_use = 0;
 
-	if (fpu->fx.fcw != FCW_INIT || fpu->fx.fsw || fpu->fx.ftw || fpu->fip || fpu->fdp || fpu->fcs || fpu->fds ||
-	    fpu->fop || !all_zero(fpu->fx.st, sizeof(fpu->fx.st)))
+	if (fpu->fx.fcw != FCW_INIT || fpu->fx.fsw || fpu->fx.ftw || fpu->fip || fpu->fdp || fpu->fcs ||
+	    fpu->fds || fpu->fop || !all_zero(fpu->fx.st, sizeof(fpu->fx.st)))
 		in_use |= XF_X87;
 	if (!all_zero(fpu->fx.xmm, sizeof(fpu->fx.xmm)))
 		in_use |= XF_SSE;
@@ -434,7 +437,8 @@ static u64 xsave_in_use(const struct x86_cpu *cpu)
 }
 
 /* Store the components @parts of an area at @lin. All pages have been probed. */
-static bool xsave_parts(struct x86_cpu *cpu, const struct uop *u, u64 lin, u64 parts, bool mxcsr, unsigned int pkru)
+static bool xsave_parts(struct x86_cpu *cpu, const struct uop *u, u64 lin, u64 parts, bool mxcsr,
+			unsigned int pkru)
 {
 	struct x86_fxsave img;
 	unsigned int n = vector_regs(cpu);
@@ -522,7 +526,8 @@ static int do_xsaves(struct x86_cpu *cpu, const struct uop *u)
 }
 
 /* The header's own rules; SDM vol. 2 "XRSTOR", "XRSTORS" exceptions. */
-static bool header_valid(const struct x86_cpu *cpu, const struct xsave_header *h, u64 enabled, bool supervisor)
+static bool header_valid(const struct x86_cpu *cpu, const struct xsave_header *h, u64 enabled,
+			 bool supervisor)
 {
 	bool compact = h->xcomp_bv & XCOMP_COMPACT;
 
@@ -558,7 +563,7 @@ static int restore(struct x86_cpu *cpu, const struct uop *u, u64 enabled, bool s
 	rfbm = enabled & edx_eax(cpu) & XF_ALL;
 	parts = rfbm & img.h.xstate_bv;
 
-	/* the standard form always takes MXCSR from memory, the compacted one has it as part of the SSE component */
+	/* the standard form always takes MXCSR from memory, to the compacted it is part of SSE */
 	if (compact ? parts & XF_SSE : rfbm & (XF_SSE | XF_AVX)) {
 		if (img.fx.mxcsr & ~host_mxcsr_mask())
 			return x86_gp0(cpu);
@@ -574,7 +579,8 @@ static int restore(struct x86_cpu *cpu, const struct uop *u, u64 enabled, bool s
 	if (parts & XF_PKRU) {
 		unsigned int off = pkru_offset(compact, img.h.xcomp_bv);
 
-		if (!x86_operand(cpu, u, off + 8, ACC_READ, &lin) || !x86_load_bytes(cpu, lin + off, &pkru, 8))
+		if (!x86_operand(cpu, u, off + 8, ACC_READ, &lin) ||
+		    !x86_load_bytes(cpu, lin + off, &pkru, 8))
 			return X86_FAULT;
 		if (pkru >> 32)
 			return x86_gp0(cpu);
@@ -677,7 +683,7 @@ static int do_maskmov(struct x86_cpu *cpu, const struct uop *u)
 		mask = fx->xmm[u->insn.rm];
 	}
 
-	/* Faults of bytes that are not selected are the implementation's choice, SDM vol. 2 "MASKMOVDQU": all count. */
+	/* SDM vol. 2 "MASKMOVDQU" leaves open if bytes that are not selected fault: here they do */
 	if (!x86_probe(cpu, lin, size, ACC_WRITE))
 		return X86_FAULT;
 	for (unsigned int i = 0; i < size; i++)

@@ -2,12 +2,11 @@
 /*
  * fpu.c - guest floating-point state in the registers of an x86-64 host
  *
- * While a vCPU runs, MXCSR and the x87 registers of its thread may be the guest's, unmasked exceptions included. C code
- * is compiled for general registers only and libc's memory functions compute nothing, so both stay intact between two
- * guest instructions. An unmasked exception surfaces as SIGFPE inside a stub; the handler makes the stub return the
- * exception's vector.
+ * While a vCPU runs, MXCSR and the x87 registers of its thread may be the guest's, unmasked exceptions
+ * included. C code is compiled for general registers only and libc's memory functions compute nothing, so
+ * both stay intact between two guest instructions. An unmasked exception surfaces as SIGFPE inside a stub;
+ * the handler makes the stub return the exception's vector.
  */
-#define _GNU_SOURCE
 #include <cpuid.h>
 #include <pthread.h>
 #include <signal.h>
@@ -93,7 +92,7 @@ static void not_ours(int sig, siginfo_t *info, void *context)
 	if (old->sa_flags & SA_SIGINFO) {
 		old->sa_sigaction(sig, info, context);
 	} else if (old->sa_handler == SIG_DFL || (old->sa_handler == SIG_IGN && info->si_code > 0)) {
-		/* The faulting instruction runs again and takes the process down; a signal that was sent is sent again. */
+		/* The faulting instruction runs again and ends the process; a sent signal is repeated. */
 		signal(sig, SIG_DFL);
 		if (info->si_code <= 0)
 			raise(sig);

@@ -2,9 +2,9 @@
 /*
  * stub.c - guest vector and x87 instructions as small functions of host code
  *
- * A stub loads the XMM/YMM registers that the instruction names from struct x86_fpu into the same registers of the
- * host, executes the guest's instruction with its memory operand replaced by [rdi] and its general register by rax,
- * and stores back what was written. Worked example, PINSRW xmm9, ecx, 3:
+ * A stub loads the XMM/YMM registers that the instruction names from struct x86_fpu into the same registers
+ * of the host, executes the guest's instruction with its memory operand replaced by [rdi] and its general
+ * register by rax, and stores back what was written. Worked example, PINSRW xmm9, ecx, 3:
  *
  *	mov	r8, rdx			; state.gpr
  *	mov	r9, rcx			; flags
@@ -19,7 +19,6 @@
  *
  * The cache is one memfd mapped twice: written through one view, executed through the other, never both.
  */
-#define _GNU_SOURCE
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -192,7 +191,7 @@ static void put_store(struct emit *e, unsigned int reg, const struct x86_insn *i
 		put_rsi(e, reg, ymmh_off(reg));
 		put(e, 1);
 	} else if (insn->flags & X86_IF_VEX) {
-		/* MOV QWORD [rsi + disp32], 0: a 128-bit VEX instruction clears the upper half of its destination */
+		/* MOV QWORD [rsi + disp32], 0: VEX.128 clears the upper half of the destination */
 		PUT(e, "\x48\xc7");
 		put_rsi(e, 0, ymmh_off(reg));
 		put32(e, 0);
@@ -212,8 +211,8 @@ static void put_gpr(struct emit *e, unsigned int host, unsigned int guest, bool 
 }
 
 /*
- * Non-temporal stores become plain ones: they would pass later stores, and the guest's SFENCE, which puts them in
- * order again, is not executed on the host.
+ * Non-temporal stores become plain ones: they would pass later stores, and the guest's SFENCE, which puts
+ * them in order again, is not executed on the host.
  */
 static void plain_store(const struct x86_insn *insn, u8 *opcode)
 {
@@ -237,7 +236,8 @@ static bool put_insn(struct emit *e, const struct x86_insn *insn, bool code64)
 	const struct x86_row *row = &x86_rows[insn->row];
 	bool mem = insn->flags & X86_IF_MEM, w = insn->flags & X86_IF_W;
 	u8 opcode = insn->opcode, modrm = insn->modrm;
-	u8 reg = modrm >> 3 & 7, rm = modrm & 7;	/* opcode extensions and MMX registers have no fourth bit */
+	/* opcode extensions and MMX registers have no fourth bit */
+	u8 reg = modrm >> 3 & 7, rm = modrm & 7;
 	bool gpr = row->flags & X86_RF_IMP_LEN, has_imm = insn->immsize == 1;
 
 	if (insn->map == X86_MAP_1) {
@@ -434,8 +434,8 @@ host_fn host_compile(const struct x86_insn *insn, bool code64)
 }
 
 /*
- * Code modified through another linear address needs a serialising instruction before it is executed, SDM vol. 3
- * "Self-Modifying Code". IRET to the next instruction is the one that no hypervisor intercepts.
+ * Code modified through another linear address needs a serialising instruction before it is executed, SDM
+ * vol. 3 "Self-Modifying Code". IRET to the next instruction is the one that no hypervisor intercepts.
  */
 static void serialize(void)
 {

@@ -61,7 +61,8 @@ enum emul_input {
  * @tsc:	the guest's time-stamp counter, before the vCPU's own offset
  * @input:	optional: sees (and may replace) every non-deterministic value; NULL: values pass unchanged
  *
- * All members but @input are required; emul_vm_create() checks.
+ * All members but @input are required; emul_vm_create() checks. All but @access run with the guest's floating-point
+ * environment in the host's registers: they must not compute in floating point.
  */
 struct emul_ops {
 	void (*access)(void *opaque, struct emul_vcpu *vcpu, enum emul_space space, uint64_t addr, void *data,

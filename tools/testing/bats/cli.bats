@@ -71,8 +71,11 @@ refused()
 	grep -q /dev/kvm "$console" || fail "does not name /dev/kvm"
 }
 
-@test "cli: no command: status 2" {
-	refused 2 usage --
+@test "cli: no command: usage on standard error, status 2" {
+	try_run
+	expect "exit status" "$status" -eq 2
+	[ ! -s "$console" ] || fail "something on standard output"
+	grep -q "tenon run" <<<"$errors" || fail "no usage"
 }
 
 @test "cli: an unknown command: status 2" {
@@ -134,7 +137,8 @@ refused()
 }
 
 @test "cli: too little memory for the kernel" {
-	refused 1 memory -- run --kernel "$guests/cloud/vmlinuz" --memory 8M
+	refused 2 memory 8M -- run --kernel "$guests/cloud/vmlinuz" --memory 8M
+	refused 1 memory -- run --kernel "$guests/cloud/vmlinuz" --memory 32M
 }
 
 @test "cli: more memory than there is" {

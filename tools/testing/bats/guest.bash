@@ -61,7 +61,13 @@ echo "T>sum=$(seq 1 20000 | md5sum | cut -c1-32)"
 dmesg | grep -E "BUG:|Oops|WARNING:|Call Trace|soft lockup|rcu.*stall|clocksource.*unstable|Marking clocksource" | sed "s/^/T>bad=/"
 '
 
-# boot NAME SECONDS INPUT ARGUMENT...: runs a guest with INPUT typed; leaves $console, $status and stamps.
+typed()
+{
+	printf '%s\n' "$1"
+}
+
+# boot NAME SECONDS INPUT ARGUMENT...: runs a guest with INPUT typed; leaves $console, $status and stamps. What a guest
+# has not read when it resets is lost with it: ${GUEST_FEED}, a function, can type later instead.
 # Every line of $console.times is "SECONDS LINE", by the host's clock.
 boot()
 {
@@ -71,7 +77,8 @@ boot()
 	console=$BATS_FILE_TMPDIR/$name
 	echo "$tenon run $*" >"$console.command"
 	set +o pipefail
-	printf '%s\n' "$input" | limit "$seconds" "$tenon" run "$@" 2>"$console.errors" |
+	: >"$console.times"
+	${GUEST_FEED:-typed} "$input" | limit "$seconds" "$tenon" run "$@" 2>"$console.errors" |
 		while IFS= read -r line; do
 			printf '%s %s\n' "$EPOCHREALTIME" "${line%$'\r'}"
 		done >"$console.times"

@@ -2,14 +2,17 @@
 /*
  * interp-int.c - integer instructions of the interpreter against the host's own processor
  *
- * Oracle: the processor that runs the test. Random encodings of every integer operation are executed twice with the
- * same registers, flags and memory: natively, in a page of code with a prologue that loads all registers and an epilogue
- * that stores them, and by the interpreter's handler. Registers, flags, memory, the next instruction and faults must
- * agree. What the manuals leave undefined is masked, by undefined_flags() and result_undefined().
+ * Oracle: the processor that runs the test. Random encodings of every integer operation are executed twice
+ * with the same registers, flags and memory: natively, in a page of code with a prologue that loads all
+ * registers and an epilogue that stores them, and by the interpreter's handler. Registers, flags, memory, the
+ * next instruction and faults must agree. What the manuals leave undefined is masked, by undefined_flags()
+ * and result_undefined().
  *
- * Host and guest addresses are the same: the guest's page tables map the scratch pages where the host has them.
+ * Host and guest addresses are the same: the guest's page tables map the scratch pages where the host has
+ * them.
  *
- * Usage: interp-int [instances per operation [operation [-u]]]; TEST_SEED=n repeats a run; -u compares undefined flags too.
+ * Usage: interp-int [instances per operation [operation [-u]]]; TEST_SEED=n repeats a run; -u compares
+ * undefined flags too.
  */
 #include <time.h>
 
@@ -130,8 +133,10 @@ static enum outcome run_interp(const struct x86_insn *insn, u64 rip, struct regs
 			return FELL_THROUGH;
 		return cpu->s.rip == rip + insn->len + TAKEN ? BRANCHED : STRANGE;
 	case X86_FAULT:
-		return cpu->exc.vector == X86_EXC_DE ? DIVIDE_ERROR : cpu->exc.vector == X86_EXC_UD ? UNDEFINED :
-		       cpu->exc.vector == X86_EXC_GP || cpu->exc.vector == X86_EXC_PF || cpu->exc.vector == X86_EXC_SS ?
+		return cpu->exc.vector == X86_EXC_DE ? DIVIDE_ERROR : cpu->exc.vector == X86_EXC_UD ?
+		       UNDEFINED :
+		       cpu->exc.vector == X86_EXC_GP || cpu->exc.vector == X86_EXC_PF ||
+			cpu->exc.vector == X86_EXC_SS ?
 		       PROTECTION : STRANGE;
 	default:
 		return STRANGE;
@@ -160,7 +165,8 @@ static u64 undefined_flags(const struct x86_insn *i, const struct regs *in)
 	case X86_OP_SHL: case X86_OP_SHR: case X86_OP_SAR:
 		n = shift_count(i, in);
 		/* a count of 0 changes no flag; one beyond the size leaves CF undefined, but for SAR */
-		return !n ? 0 : X86_AF | (n > 1 ? X86_OF : 0) | (n >= bits && i->op != X86_OP_SAR ? X86_CF : 0);
+		return !n ? 0 : X86_AF | (n > 1 ? X86_OF : 0) |
+		       (n >= bits && i->op != X86_OP_SAR ? X86_CF : 0);
 	case X86_OP_ROL: case X86_OP_ROR: case X86_OP_RCL: case X86_OP_RCR:
 		return shift_count(i, in) > 1 ? X86_OF : 0;
 	case X86_OP_SHLD: case X86_OP_SHRD:
@@ -307,7 +313,8 @@ struct instance {
 
 static bool reaches_memory(const struct x86_insn *i)
 {
-	return i->flags & X86_IF_MEM && i->op != X86_OP_LEA && i->op != X86_OP_NOP && i->op != X86_OP_PREFETCH;
+	return i->flags & X86_IF_MEM && i->op != X86_OP_LEA && i->op != X86_OP_NOP &&
+	       i->op != X86_OP_PREFETCH;
 }
 /* BT and its kin with the bit offset in a register */
 static bool bit_string(const struct x86_insn *i)
@@ -316,12 +323,13 @@ static bool bit_string(const struct x86_insn *i)
 }
 
 /*
- * Offset in the data segment: anywhere in the scratch pages, page boundaries preferred, mostly with room on both sides,
- * sometimes at the very ends, beyond which accesses fault.
+ * Offset in the data segment: anywhere in the scratch pages, page boundaries preferred, mostly with room on
+ * both sides, sometimes at the very ends, beyond which accesses fault.
  */
 static u64 rnd_place(void)
 {
-	u64 off = chance(3) ? (chance(50) ? below(20) : SCRATCH_SIZE - below(20)) : chance(20) ? (1 + below(SCRATCH_PAGES - 1)) * 4096 - below(20) : 1400 + below(SCRATCH_SIZE - 2800);
+	u64 off = chance(3) ? (chance(50) ? below(20) : SCRATCH_SIZE - below(20)) : chance(20) ?
+		(1 + below(SCRATCH_PAGES - 1)) * 4096 - below(20) : 1400 + below(SCRATCH_SIZE - 2800);
 
 	return (u64)scratch - data_base + (chance(50) ? off : off & ~15UL);
 }
@@ -418,7 +426,10 @@ static bool aim_moffs(struct instance *t)
 }
 
 
-/* Near branches cut to 16 bits can't stay in a flat segment; 66 in 64-bit mode is for Intel and AMD to disagree on. */
+/*
+ * Near branches cut to 16 bits can't stay in a flat segment; 66 in 64-bit mode is for Intel and AMD to
+ * disagree on.
+ */
 static bool odd_branch(const struct x86_insn *i)
 {
 	return mode == X86_MODE_16 ? false : i->flags & X86_IF_OPSZ;
@@ -451,7 +462,8 @@ static bool furnish(struct instance *t)
 		return true;
 	case X86_OP_CMPXCHG8B: case X86_OP_CMPXCHG16B:
 		size = i->op == X86_OP_CMPXCHG8B ? 4 : 8;
-		if (chance(50) || i->base == X86_RAX || i->base == X86_RDX || i->index == X86_RAX || i->index == X86_RDX)
+		if (chance(50) || i->base == X86_RAX || i->base == X86_RDX || i->index == X86_RAX ||
+		    i->index == X86_RDX)
 			return true;
 		r[X86_RAX] = peek(t->target, (unsigned int)size);
 		r[X86_RDX] = peek(t->target + size, (unsigned int)size);
@@ -498,7 +510,10 @@ static bool furnish(struct instance *t)
 		return true;
 	case X86_OP_JMP: case X86_OP_CALL: case X86_OP_JCC:
 	case X86_OP_LOOP: case X86_OP_LOOPE: case X86_OP_LOOPNE: case X86_OP_JCXZ:
-		/* AMD and Intel differ on 66 in 64-bit mode; F2 and F3 are reserved, and AMD lets them invert LOOPcc */
+		/*
+		 * AMD and Intel differ on 66 in 64-bit mode; F2 and F3 are reserved, and AMD lets them invert
+		 * LOOPcc
+		 */
 		if (i->flags & (X86_IF_F2 | X86_IF_F3) || odd_branch(i))
 			return false;
 		memset(t->bytes + i->len - i->immsize, 0, i->immsize);
@@ -530,7 +545,8 @@ static bool furnish(struct instance *t)
 static bool uses_stack(u16 op)
 {
 	switch (op) {
-	case X86_OP_PUSH: case X86_OP_POP: case X86_OP_PUSHF: case X86_OP_POPF: case X86_OP_ENTER: case X86_OP_LEAVE:
+	case X86_OP_PUSH: case X86_OP_POP: case X86_OP_PUSHF: case X86_OP_POPF:
+	case X86_OP_ENTER: case X86_OP_LEAVE:
 	case X86_OP_CALL: case X86_OP_CALLI: case X86_OP_RET: case X86_OP_PUSHA: case X86_OP_POPA:
 		return true;
 	default:
@@ -589,31 +605,35 @@ static bool make_instance(struct instance *t, const struct skeleton *k)
 
 static u8 before[SCRATCH_SIZE], after[SCRATCH_SIZE];
 
-static void show(const struct instance *t, const struct regs *got, enum outcome want_out, enum outcome got_out)
+static void show(const struct instance *t, const struct regs *got, enum outcome want_out,
+		 enum outcome got_out)
 {
-	static const char *const outcomes[] = { "falls through", "branches", "#DE", "#GP/#PF", "#UD", "strange" };
+	static const char *const outcomes[] = { "falls through", "branches", "#DE", "#GP/#PF", "#UD",
+		"strange" };
 	const struct regs *want = &native->out;
 	unsigned int i;
 
 	printf("# %s:", x86_op_name(t->insn.op));
 	for (i = 0; i < t->insn.len; i++)
 		printf(" %02x", t->bytes[i]);
-	printf("  flags in %#llx  host %s, interpreter %s\n", (unsigned long long)t->in.flags, outcomes[want_out],
-	       outcomes[got_out]);
+	printf("  flags in %#llx  host %s, interpreter %s\n", (unsigned long long)t->in.flags,
+	       outcomes[want_out], outcomes[got_out]);
 	for (i = 0; i < 16; i++)
 		if (want->gpr[i] != got->gpr[i])
 			printf("#   r%-2u in %#018llx host %#018llx interpreter %#018llx\n", i,
 			       (unsigned long long)t->in.gpr[i], (unsigned long long)want->gpr[i],
 			       (unsigned long long)got->gpr[i]);
-	printf("#   rax in %#llx rcx in %#llx rdx in %#llx rsi in %#llx rdi in %#llx\n", (unsigned long long)t->in.gpr[0],
-	       (unsigned long long)t->in.gpr[1], (unsigned long long)t->in.gpr[2], (unsigned long long)t->in.gpr[6],
+	printf("#   rax in %#llx rcx in %#llx rdx in %#llx rsi in %#llx rdi in %#llx\n",
+	       (unsigned long long)t->in.gpr[0], (unsigned long long)t->in.gpr[1],
+	       (unsigned long long)t->in.gpr[2], (unsigned long long)t->in.gpr[6],
 	       (unsigned long long)t->in.gpr[7]);
-	printf("#   flags host %#llx interpreter %#llx\n", (unsigned long long)want->flags, (unsigned long long)got->flags);
+	printf("#   flags host %#llx interpreter %#llx\n", (unsigned long long)want->flags,
+	       (unsigned long long)got->flags);
 	for (i = 0; i < SCRATCH_SIZE && touches_memory(&t->insn); i++)
 		if (scratch[i] != after[i]) {
 			printf("#   memory at %#llx (operand %#llx): host %02x interpreter %02x\n",
-			       (unsigned long long)(uintptr_t)(scratch + i), (unsigned long long)t->target, after[i],
-			       scratch[i]);
+			       (unsigned long long)(uintptr_t)(scratch + i), (unsigned long long)t->target,
+			       after[i], scratch[i]);
 			break;
 		}
 }
@@ -647,20 +667,57 @@ static bool compare(const struct instance *t, bool strict)
 	/* AMD's POPA loads registers until one faults; the interpreter loads all or none */
 	if (want == PROTECTION && t->insn.op == X86_OP_POPA)
 		return want == got;
-	if (want == got && !memcmp(native->out.gpr, r.gpr, sizeof(r.gpr)) && !((native->out.flags ^ r.flags) & flags) &&
+	if (want == got && !memcmp(native->out.gpr, r.gpr, sizeof(r.gpr)) &&
+	    !((native->out.flags ^ r.flags) & flags) &&
 	    !(memory && memcmp(scratch, after, SCRATCH_SIZE)))
 		return true;
 	show(t, &r, want, got);
 	return false;
 }
 
-/* Not to be compared: what the host may not do for the test, what has no determined result, what exists elsewhere. */
+/*
+ * Not to be compared: what the host may not do for the test, what has no determined result, what exists
+ * elsewhere.
+ */
 static bool left_out(u16 op)
 {
 	switch (op) {
 	case X86_OP_IN: case X86_OP_OUT: case X86_OP_INS: case X86_OP_OUTS:
 	case X86_OP_RDRAND: case X86_OP_RDSEED:
 		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Newer instructions than x86-64's first ones. On a processor without them TZCNT and LZCNT are BSF and BSR.
+ */
+static bool host_lacks(u16 op)
+{
+	switch (op) {
+	case X86_OP_TZCNT: case X86_OP_ANDN: case X86_OP_BEXTR: case X86_OP_BLSI:
+	case X86_OP_BLSMSK: case X86_OP_BLSR:
+		return !__builtin_cpu_supports("bmi");
+	case X86_OP_BZHI: case X86_OP_PDEP: case X86_OP_PEXT: case X86_OP_MULX:
+	case X86_OP_RORX: case X86_OP_SARX: case X86_OP_SHLX: case X86_OP_SHRX:
+		return !__builtin_cpu_supports("bmi2");
+	case X86_OP_LZCNT:
+		return !__builtin_cpu_supports("lzcnt");
+	case X86_OP_POPCNT:
+		return !__builtin_cpu_supports("popcnt");
+	case X86_OP_CRC32:
+		return !__builtin_cpu_supports("sse4.2");
+	case X86_OP_ADCX: case X86_OP_ADOX:
+		return !__builtin_cpu_supports("adx");
+	case X86_OP_MOVBE:
+		return !__builtin_cpu_supports("movbe");
+	case X86_OP_CMPXCHG16B:
+		return !__builtin_cpu_supports("cmpxchg16b");
+	case X86_OP_CLFLUSHOPT:
+		return !__builtin_cpu_supports("clflushopt");
+	case X86_OP_CLWB:
+		return !__builtin_cpu_supports("clwb");
 	default:
 		return false;
 	}
@@ -687,7 +744,8 @@ static void test_op(u16 op, unsigned int count, bool strict)
 	}
 	free(mine);
 	if (n)
-		ok(!failed && done == count, "%s %s: %u instances as the host does them", modes[mode], x86_op_name(op), done);
+		ok(!failed && done == count, "%s %s: %u instances as the host does them", modes[mode],
+		   x86_op_name(op), done);
 }
 
 static void test_mode(enum x86_mode m, unsigned int count, const char *only, bool strict)
@@ -702,7 +760,8 @@ static void test_mode(enum x86_mode m, unsigned int count, const char *only, boo
 	nr_skeletons = 0;
 	skeletons_init();
 	for (op = 1; op < X86_OP_COUNT; op++)
-		if (x86_op_class[op] == X86_CLASS_INT && !left_out(op) && (!only || !strcmp(only, x86_op_name(op))))
+		if (x86_op_class[op] == X86_CLASS_INT && !left_out(op) && !host_lacks(op) &&
+		    (!only || !strcmp(only, x86_op_name(op))))
 			test_op(op, count, strict);
 }
 

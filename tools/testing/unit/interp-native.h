@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * interp-native.h - run one instruction on the host's own processor, in any of the three modes of code segments
+ * interp-native.h - run one instruction on the host's own processor, in any of the three modes of code
+ * segments
  *
- * A prologue in a page of code loads segments, flags and registers and jumps to the instruction; behind it, and where its
- * branch would go, stand jumps to an epilogue that stores the registers. Both are 64-bit code: 32-bit and 16-bit ones are
- * entered and left by far jumps. 32-bit code runs in the flat segments that Linux gives to 32-bit programs, 16-bit code in
- * segments of a local descriptor table: the code page is its code segment, the scratch pages its data and stack.
+ * A prologue in a page of code loads segments, flags and registers and jumps to the instruction; behind it,
+ * and where its branch would go, stand jumps to an epilogue that stores the registers. Both are 64-bit code:
+ * 32-bit and 16-bit ones are entered and left by far jumps. 32-bit code runs in the flat segments that Linux
+ * gives to 32-bit programs, 16-bit code in segments of a local descriptor table: the code page is its code
+ * segment, the scratch pages its data and stack.
  *
- * Linux does not make the last page of a segment special, so an access beyond the scratch pages faults in all modes: by
- * segment limit in 16-bit code, by a guard page elsewhere.
+ * Linux does not make the last page of a segment special, so an access beyond the scratch pages faults in all
+ * modes: by segment limit in 16-bit code, by a guard page elsewhere.
  */
 #ifndef TENON_TEST_INTERP_NATIVE_H
 #define TENON_TEST_INTERP_NATIVE_H
@@ -212,7 +214,8 @@ static void native_init(void)
 	if (fd < 0 || ftruncate(fd, 4096))
 		abort();
 	code_rw = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	code_rx = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	code_rx = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1,
+		       0);
 	area = mmap(NULL, SCRATCH_SIZE + 2 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	if (code_rw == MAP_FAILED || code_rx == MAP_FAILED || area == MAP_FAILED ||
 	    mmap(code_rx, 4096, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED ||

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * launcher-bus.c - regions and the splitting of accesses; the oracle is a byte array behind a recording device
+ * launcher-bus.c - regions and the splitting of accesses; the oracle is a byte array behind a recording
+ * device
  */
 #include <errno.h>
 #include <string.h>
@@ -68,7 +69,8 @@ static void test_table(void)
 
 	bus_init(&bus, false);
 	is_u64((uint64_t)-bus_add(&bus, 0x1000, 0, &mem_ops, &m, "m"), EINVAL, "an empty region is refused");
-	is_u64((uint64_t)-bus_add(&bus, UINT64_MAX, 2, &mem_ops, &m, "m"), EINVAL, "one that wraps is refused");
+	is_u64((uint64_t)-bus_add(&bus, UINT64_MAX, 2, &mem_ops, &m, "m"), EINVAL,
+	       "one that wraps is refused");
 	is_u64((uint64_t)bus_add(&bus, 0x1000, 0x10, &mem_ops, &m, "m"), 0, "a region is added");
 	is_u64((uint64_t)-bus_add(&bus, 0x100f, 1, &mem_ops, &m, "m"), EEXIST, "overlap at its end");
 	is_u64((uint64_t)-bus_add(&bus, 0xfff, 2, &mem_ops, &m, "m"), EEXIST, "overlap at its start");
@@ -94,7 +96,8 @@ static void test_table(void)
 	is_u64((uint64_t)bus_add(&bus, 0xfffc, 4, &mem_ops, &m, "m"), 0, "the last four ports");
 	nr_calls = 0;
 	bus_access(&vm, &bus, 0xfffc, &val, 8, false);
-	ok(nr_calls == 1 && calls[0].len == 4 && (uint32_t)(val >> 32) == UINT32_MAX, "beyond the last port is nothing");
+	ok(nr_calls == 1 && calls[0].len == 4 && (uint32_t)(val >> 32) == UINT32_MAX,
+	   "beyond the last port is nothing");
 	bus_exit(&bus);
 
 	/* Many regions, added in no order: every one is found. */
@@ -123,7 +126,10 @@ static void test_table(void)
 static void test_split(bool pio)
 {
 	static struct mem m[3];
-	static const struct { uint64_t base, size; } at[3] = { { 0x103, 0x1d }, { 0x120, 0x20 }, { 0x155, 0x2b } };
+
+	static const struct {
+		uint64_t base, size;
+	} at[3] = { { 0x103, 0x1d }, { 0x120, 0x20 }, { 0x155, 0x2b } };
 	uint8_t model[0x100], data[64], want[64];
 	bool reads = true, writes = true;
 	unsigned int max = 0;

@@ -2,7 +2,8 @@
 /*
  * launcher-common.h - a machine without processors, for tests of single devices
  *
- * Interrupt lines are recorded; ends and resets are, too. The functions below take the place of those in vm.c.
+ * Interrupt lines are recorded; ends and resets are, too. The functions below take the place of those in
+ * vm.c.
  */
 #ifndef TENON_LAUNCHER_COMMON_H
 #define TENON_LAUNCHER_COMMON_H

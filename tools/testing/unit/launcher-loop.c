@@ -251,7 +251,8 @@ static void test_watch(void)
 	is_u64(nr_events, b.fd == -1 ? 1 : 2, "a deleted watch is not called");
 	victim = NULL;
 	watch_del(&loop, &a);
-	is_u64((uint64_t)-watch_add(&loop, &(struct watch) { .fd = -1 }, EPOLLIN), EBADF, "no descriptor, no watch");
+	is_u64((uint64_t)-watch_add(&loop, &(struct watch){ .fd = -1 }, EPOLLIN), EBADF,
+	       "no descriptor, no watch");
 
 	stop = -1;
 	pthread_create(&thread, NULL, waking_thread, NULL);

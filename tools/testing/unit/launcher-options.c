@@ -110,7 +110,8 @@ int main(void)
 
 		snprintf(text, sizeof(text), "%s", disks[i].text);
 		ret = parse_disk(text, &disk);
-		ok(ret == disks[i].ret && !strcmp(disk.path, disks[i].path) && disk.readonly == disks[i].readonly,
+		ok(ret == disks[i].ret && !strcmp(disk.path, disks[i].path) &&
+			   disk.readonly == disks[i].readonly,
 		   "disk '%s': %d, '%s'%s", disks[i].text, ret, disk.path, disk.readonly ? " read-only" : "");
 	}
 	ok(host_memory(&ram) >= ram && ram > 0, "the host has memory");

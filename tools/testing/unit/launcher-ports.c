@@ -22,7 +22,8 @@ static void test_i8042(void)
 	outb(0x60, 0x74);
 	is_u64(command(0x20), 0x74, "the command byte is kept");
 
-	/* Linux i8042_check_aux(): the loop must not answer as the auxiliary port, then the test must fail. */
+	/* Linux i8042_check_aux(): the loop must not answer as the auxiliary port, then the test must fail.
+	 */
 	outb(0x64, 0xd3);
 	outb(0x60, 0x5a);
 	is_u64(inb(0x64) & 0x21, 0x01, "no auxiliary port: the answer is not marked so");

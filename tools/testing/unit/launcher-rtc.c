@@ -98,13 +98,15 @@ static bool near(time_t a, time_t b)
 
 static void test_time(void)
 {
-	static const time_t times[] = { 0, 951782399, 951782400, 1709251199, 2147483647, 4107542399, 1234567890 };
+	static const time_t times[] = { 0,	    951782399,	951782400, 1709251199,
+					2147483647, 4107542399, 1234567890 };
 	time_t t = time(NULL);
 	struct tm tm;
 
 	ok(near(read_time(), t), "the time is that of the host, in UTC");
 	gmtime_r(&t, &tm);
-	ok(bcd(get(6)) == (unsigned int)tm.tm_wday + 1 || bcd(get(6)) == (unsigned int)(tm.tm_wday + 1) % 7 + 1,
+	ok(bcd(get(6)) == (unsigned int)tm.tm_wday + 1 ||
+		   bcd(get(6)) == (unsigned int)(tm.tm_wday + 1) % 7 + 1,
 	   "the day of the week");
 	for (unsigned int i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
 		write_time(times[i]);
@@ -113,7 +115,8 @@ static void test_time(void)
 
 	write_time(1709251199);			/* 2024-02-29 23:59:59 */
 	run_for(600 * MS);
-	ok(read_time() == 1709251200 && get(7) == 0x01 && get(8) == 0x03, "a leap day ends half a second later");
+	ok(read_time() == 1709251200 && get(7) == 0x01 && get(8) == 0x03,
+	   "a leap day ends half a second later");
 
 	/* 12-hour and binary modes show the same time. */
 	write_time(1709244000);			/* 22:00:00 */

@@ -79,7 +79,8 @@ static inline struct vm *fake_vm(uint64_t memory)
 {
 	uint64_t low = memory < PCI_MMIO_BASE ? memory : PCI_MMIO_BASE;
 	struct vm *vm = calloc(1, sizeof(*vm));
-	char *host = mmap(NULL, memory, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *host = mmap(NULL, memory, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			  -1, 0);
 
 	if (!vm || host == MAP_FAILED)
 		abort();
@@ -150,12 +151,14 @@ static inline void cfg_set(struct vm *vm, uint8_t devfn, uint8_t reg, uint32_t v
 	out(vm, 0xcfc + (reg & 3), val, len);
 }
 
-/* Messages of expected failures would drown the results. */
+/* Messages of expected failures would drown the results (VERBOSE=1 in the environment shows them). */
 static inline void quiet(bool on)
 {
 	static int saved = -1;
 	int null;
 
+	if (getenv("VERBOSE"))
+		return;
 	fflush(stderr);
 	if (on && saved < 0) {
 		saved = dup(2);

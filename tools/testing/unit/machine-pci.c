@@ -106,7 +106,8 @@ static void test_bars(struct vm *vm)
 	cfg_set(vm, DEVFN, 0x10, other.bar[0].mapped, 4);
 	is_u64(dev.bar[0].mapped, UINT64_MAX, "BAR over another BAR: not mapped");
 	cfg_set(vm, other.devfn, PCI_COMMAND, 0, 2);
-	ok(dev.bar[0].mapped != UINT64_MAX && other.bar[0].mapped == UINT64_MAX, "mapped once the other one is off");
+	ok(dev.bar[0].mapped != UINT64_MAX && other.bar[0].mapped == UINT64_MAX, "mapped once the other one "
+										 "is off");
 	cfg_set(vm, DEVFN, PCI_COMMAND, 0, 2);
 	is_u64(dev.bar[0].mapped, UINT64_MAX, "off by the command register");
 
@@ -277,7 +278,8 @@ int main(void)
 	struct vm *vm = fake_vm(64 << 20);
 	void *pci = NULL, *pm = NULL;
 
-	ok(!pci_host_device.init(vm, &pci) && !pm_device.init(vm, &pm), "host bridge and power management are created");
+	ok(!pci_host_device.init(vm, &pci) && !pm_device.init(vm, &pm), "host bridge and power management "
+									"are created");
 	test_config(vm);
 	test_bars(vm);
 	test_bars_random(vm);

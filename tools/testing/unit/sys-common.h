@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * sys-common.h - a small x86 machine for tests of the system instructions: memory, descriptor tables, one vCPU
+ * sys-common.h - a small x86 machine for tests of the system instructions: memory, descriptor tables, one
+ * vCPU
  *
  * Layout of the 16 MiB of RAM, all addresses physical and, with paging, linear as well:
  *   0x1000 page tables (2 MiB pages, user, identity; the 2 MiB at HOLE are not present)
@@ -34,10 +35,26 @@
 #define STACK_IST	0x50000u
 
 enum {
-	SEL_CODE32 = 0x08, SEL_DATA = 0x10, SEL_CODE32_3 = 0x18, SEL_DATA_3 = 0x20, SEL_CODE64_3 = 0x28, SEL_CODE64 = 0x30,
-	SEL_CONF = 0x38, SEL_ABSENT = 0x40, SEL_RODATA = 0x48, SEL_XONLY = 0x50, SEL_GATE = 0x58, SEL_TSS = 0x68,
-	SEL_LDT = 0x78, SEL_TSS2 = 0x88, SEL_TASKGATE = 0x98, SEL_CODE16 = 0xa0, SEL_SS16 = 0xa8, SEL_SMALL = 0xb0,
-	SEL_GATE16 = 0xb8, SEL_END = 0xc8,
+	SEL_CODE32 = 0x08,
+	SEL_DATA = 0x10,
+	SEL_CODE32_3 = 0x18,
+	SEL_DATA_3 = 0x20,
+	SEL_CODE64_3 = 0x28,
+	SEL_CODE64 = 0x30,
+	SEL_CONF = 0x38,
+	SEL_ABSENT = 0x40,
+	SEL_RODATA = 0x48,
+	SEL_XONLY = 0x50,
+	SEL_GATE = 0x58,
+	SEL_TSS = 0x68,
+	SEL_LDT = 0x78,
+	SEL_TSS2 = 0x88,
+	SEL_TASKGATE = 0x98,
+	SEL_CODE16 = 0xa0,
+	SEL_SS16 = 0xa8,
+	SEL_SMALL = 0xb0,
+	SEL_GATE16 = 0xb8,
+	SEL_END = 0xc8,
 };
 
 static u8 *ram;
@@ -48,7 +65,8 @@ static struct x86_state *s;
 static u8 tpr;
 static u64 apic_base = 0xfee00900, tsc_now = 1000;
 
-static void op_access(void *o, struct emul_vcpu *v, enum emul_space space, u64 addr, void *data, unsigned int len, bool write)
+static void op_access(void *o, struct emul_vcpu *v, enum emul_space space, u64 addr, void *data,
+		      unsigned int len, bool write)
 {
 	(void)o; (void)v; (void)space; (void)addr;
 	if (!write)
@@ -57,14 +75,35 @@ static void op_access(void *o, struct emul_vcpu *v, enum emul_space space, u64 a
 static int op_ack(void *o, struct emul_vcpu *v) { (void)o; (void)v; return -1; }
 static bool op_pending(void *o, struct emul_vcpu *v) { (void)o; (void)v; return false; }
 static u8 op_tpr(void *o, struct emul_vcpu *v) { (void)o; (void)v; return tpr; }
-static void op_set_tpr(void *o, struct emul_vcpu *v, u8 t) { (void)o; (void)v; tpr = t; }
-static bool op_rdmsr(void *o, struct emul_vcpu *v, u32 m, u64 *x) { (void)o; (void)v; *x = apic_base; return m == 0x1b; }
-static bool op_wrmsr(void *o, struct emul_vcpu *v, u32 m, u64 x) { (void)o; (void)v; apic_base = x; return m == 0x1b; }
+static void op_set_tpr(void *o, struct emul_vcpu *v, u8 t) { (void)o; (void)v; tpr = t;
+}
+
+static bool op_rdmsr(void *o, struct emul_vcpu *v, u32 m, u64 *x)
+{
+	(void)o;
+	(void)v;
+	*x = apic_base;
+	return m == 0x1b;
+}
+
+static bool op_wrmsr(void *o, struct emul_vcpu *v, u32 m, u64 x)
+{
+	(void)o;
+	(void)v;
+	apic_base = x;
+	return m == 0x1b;
+}
 static u64 op_tsc(void *o, struct emul_vcpu *v) { (void)o; (void)v; return tsc_now; }
 
 static const struct emul_ops sys_ops = {
-	.access = op_access, .intr_ack = op_ack, .intr_pending = op_pending, .tpr_get = op_tpr, .tpr_set = op_set_tpr,
-	.msr_read = op_rdmsr, .msr_write = op_wrmsr, .tsc = op_tsc,
+	.access = op_access,
+	.intr_ack = op_ack,
+	.intr_pending = op_pending,
+	.tpr_get = op_tpr,
+	.tpr_set = op_set_tpr,
+	.msr_read = op_rdmsr,
+	.msr_write = op_wrmsr,
+	.tsc = op_tsc,
 };
 
 static inline void machine_init(const char *model, unsigned int vcpus)
@@ -108,8 +147,8 @@ static inline void poke(u64 addr, unsigned int size, u64 v)
 
 static inline u64 descriptor(u32 base, u32 limit, u8 access, u8 flags)
 {
-	return (u64)(limit & 0xffff) | (u64)(base & 0xffffff) << 16 | (u64)access << 40 | (u64)(limit >> 16 & 15) << 48 |
-	       (u64)flags << 52 | (u64)(base >> 24) << 56;
+	return (u64)(limit & 0xffff) | (u64)(base & 0xffffff) << 16 | (u64)access << 40 |
+	       (u64)(limit >> 16 & 15) << 48 | (u64)flags << 52 | (u64)(base >> 24) << 56;
 }
 static inline u64 gate(u16 sel, u32 off, u8 access, u8 low)
 {
@@ -224,8 +263,8 @@ static inline void real_mode(void)
 	s->cr4 = s->efer = 0;
 	for (unsigned int i = 0; i < X86_SEG_COUNT; i++)
 		s->seg[i] = (struct x86_segreg) { .attr = 0x93, .limit = 0xffff };
-	s->seg[X86_CS] = (struct x86_segreg) { .sel = CODE >> 4, .base = CODE, .attr = 0x93, .limit = 0xffff };
-	s->seg[X86_SS] = (struct x86_segreg) { .sel = 0x2000, .base = 0x20000, .attr = 0x93, .limit = 0xffff };
+	s->seg[X86_CS] = (struct x86_segreg){ .sel = CODE >> 4, .base = CODE, .attr = 0x93, .limit = 0xffff };
+	s->seg[X86_SS] = (struct x86_segreg){ .sel = 0x2000, .base = 0x20000, .attr = 0x93, .limit = 0xffff };
 	s->rip = 0;
 	s->gpr[X86_RSP] = 0x8000;
 	emul_x86_changed(vcpu);
@@ -235,7 +274,9 @@ static inline void v86_mode(unsigned int iopl)
 {
 	protected32(0);
 	for (unsigned int i = 0; i < X86_SEG_COUNT; i++)
-		s->seg[i] = (struct x86_segreg) { .attr = 0xf3, .limit = 0xffff, .sel = 0x100 + i, .base = (0x100 + i) << 4 };
+		s->seg[i] = (struct x86_segreg){
+			.attr = 0xf3, .limit = 0xffff, .sel = 0x100 + i, .base = (0x100 + i) << 4
+		};
 	s->seg[X86_CS].sel = CODE >> 4;
 	s->seg[X86_CS].base = CODE;
 	s->seg[X86_SS].sel = 0x2000;
@@ -249,7 +290,7 @@ static inline void v86_mode(unsigned int iopl)
 /* Put @n bytes at the instruction pointer and execute one instruction. */
 static inline enum emul_exit_reason step_bytes(const u8 *bytes, size_t n)
 {
-	u64 lin = cpu->code64 ? s->rip : s->seg[X86_CS].base + s->rip;
+	u64 lin = cpu->code64 ? s->rip : (u32)(s->seg[X86_CS].base + s->rip);
 	struct emul_exit exit;
 	u64 len = n;
 	u8 *p = emul_dma_map(vm, lin, &len, true);
@@ -272,17 +313,20 @@ static inline int at_handler(void)
 /* Item @i of the stack frame at the stack pointer. */
 static inline u64 frame(unsigned int i, unsigned int size)
 {
-	return peek((cpu->code64 ? 0 : s->seg[X86_SS].base) + (s->gpr[X86_RSP] & cpu->stack_mask) + i * size, size);
+	return peek((cpu->code64 ? 0 : s->seg[X86_SS].base) + (s->gpr[X86_RSP] & cpu->stack_mask) + i * size,
+		    size);
 }
 
 /* One test: the last instruction faulted with @vec and @error, and the frame points at the instruction. */
-static inline void faulted(unsigned int size, int vec, u64 error, const char *name, const char *file, int line)
+static inline void faulted(unsigned int size, int vec, u64 error, const char *name, const char *file,
+			   int line)
 {
 	int at = at_handler();
 	u64 err = frame(0, size), rip = frame(1, size);
 
 	if (!tap_result(at == vec && err == error && rip == CODE, file, line, "%s", name))
-		diag("vector %d, error %#llx, rip %#llx", at, (unsigned long long)err, (unsigned long long)rip);
+		diag("vector %d, error %#llx, rip %#llx", at, (unsigned long long)err,
+		     (unsigned long long)rip);
 }
 #define faulted32(vec, error, name)	faulted(4, vec, error, name, __FILE__, __LINE__)
 #define faulted64(vec, error, name)	faulted(8, vec, error, name, __FILE__, __LINE__)

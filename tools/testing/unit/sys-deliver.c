@@ -2,8 +2,8 @@
 /*
  * sys-deliver - exceptions and interrupts through the IVT and IDT: frames, privilege changes, nested faults
  *
- * Oracle: SDM vol. 2 "INT n" (frames and checks), vol. 3 "Interrupt and Exception Handling" and "Interrupt 8 - Double
- * Fault Exception"; the expected words are written out here.
+ * Oracle: SDM vol. 2 "INT n" (frames and checks), vol. 3 "Interrupt and Exception Handling" and "Interrupt 8
+ * - Double Fault Exception"; the expected words are written out here.
  */
 #include "sys-common.h"
 
@@ -30,7 +30,8 @@ static void test_real(void)
 	s->idtr = (struct x86_dtr) { 0, 0x7f };
 	emul_x86_changed(vcpu);
 	STEP(0xcd, 0x20);
-	ok(s->seg[X86_CS].sel == 0x2000 && peek(0x27ffa, 2) == 0, "real: vector beyond the limit: #GP with the IP of INT itself");
+	ok(s->seg[X86_CS].sel == 0x2000 && peek(0x27ffa, 2) == 0,
+	   "real: vector beyond the limit: #GP with the IP of INT itself");
 
 	real_mode();
 	s->idtr = (struct x86_dtr) { 0, 0x1f };
@@ -44,8 +45,9 @@ static void test_real(void)
 	s->gpr[X86_RSP] = 2;
 	emul_x86_changed(vcpu);
 	STEP(0x0f, 0x0b);
-	ok(s->seg[X86_CS].sel == 0x3000 && s->gpr[X86_RSP] == 0xfffc && peek(0x20000, 2) && peek(0x2fffc, 2) == 0 &&
-	   peek(0x2fffe, 2) == CODE >> 4, "real: the frame wraps round in the stack segment");
+	ok(s->seg[X86_CS].sel == 0x3000 && s->gpr[X86_RSP] == 0xfffc && peek(0x20000, 2) &&
+		   peek(0x2fffc, 2) == 0 && peek(0x2fffe, 2) == CODE >> 4,
+	   "real: the frame wraps round in the stack segment");
 }
 
 static void test_protected(void)
@@ -55,7 +57,8 @@ static void test_protected(void)
 	emul_x86_changed(vcpu);
 	STEP(0xcd, 0x40);
 	is_u64(s->gpr[X86_RSP], STACK - 12, "32-bit, same level: three dwords");
-	ok(frame(0, 4) == CODE + 2 && frame(1, 4) == SEL_CODE32 && frame(2, 4) == (X86_FLAG1 | X86_IF | X86_NT | X86_ZF),
+	ok(frame(0, 4) == CODE + 2 && frame(1, 4) == SEL_CODE32 &&
+		   frame(2, 4) == (X86_FLAG1 | X86_IF | X86_NT | X86_ZF),
 	   "32-bit, same level: EIP, CS, EFLAGS");
 	ok(!(s->rflags & (X86_IF | X86_NT | X86_TF)), "32-bit: interrupt gate clears IF, NT, TF");
 	ok(at_handler() == 0x40 && cc_zf(s), "32-bit: at the handler, ZF kept");
@@ -72,7 +75,8 @@ static void test_protected(void)
 	is_u64(s->gpr[X86_RSP], STACK0 - 20, "32-bit, to level 0: five dwords on ESP0");
 	ok(frame(0, 4) == CODE + 2 && frame(1, 4) == (SEL_CODE32_3 | 3) && frame(3, 4) == STACK &&
 	   frame(4, 4) == (SEL_DATA_3 | 3), "32-bit, to level 0: EIP, CS, ESP, SS");
-	ok(s->seg[X86_SS].sel == SEL_DATA && s->seg[X86_CS].sel == SEL_CODE32 && cpu->cpl == 0, "32-bit, to level 0: SS0, CPL 0");
+	ok(s->seg[X86_SS].sel == SEL_DATA && s->seg[X86_CS].sel == SEL_CODE32 && cpu->cpl == 0,
+	   "32-bit, to level 0: SS0, CPL 0");
 
 	protected32(3);
 	STEP(0xcd, 0x40);
@@ -94,7 +98,8 @@ static void test_protected(void)
 
 	protected32(0);
 	STEP(0x0f, 0x0b);
-	ok(at_handler() == X86_EXC_UD && frame(0, 4) == CODE && (frame(2, 4) & X86_RF), "#UD: no error code, RF in the image");
+	ok(at_handler() == X86_EXC_UD && frame(0, 4) == CODE && (frame(2, 4) & X86_RF),
+	   "#UD: no error code, RF in the image");
 	ok(!(s->rflags & X86_RF), "#UD: RF clear in the handler");
 
 	protected32(0);
@@ -130,7 +135,8 @@ static void test_protected(void)
 	protected32(0);
 	set_gate32(0x40, SEL_CODE16, 0x1234, 0x86);
 	STEP(0xcd, 0x40);
-	ok(s->rip == 0x1234 && s->gpr[X86_RSP] == STACK - 6 && peek(STACK - 6, 2) == (u16)(CODE + 2) && cpu->mode == X86_MODE_16,
+	ok(s->rip == 0x1234 && s->gpr[X86_RSP] == STACK - 6 && peek(STACK - 6, 2) == (u16)(CODE + 2) &&
+		   cpu->mode == X86_MODE_16,
 	   "16-bit gate: three words, 16-bit code");
 	is_u64(peek(GDT + SEL_CODE16 + 5, 1), 0x9b, "accessed bit set in the GDT");
 }
@@ -143,12 +149,15 @@ static void test_v86(void)
 	ok(at_handler() == 0x40 && s->gpr[X86_RSP] == STACK0 - 36, "v86: nine dwords on the level-0 stack");
 	ok(frame(0, 4) == 2 && frame(1, 4) == CODE >> 4 && (frame(2, 4) & X86_VM) && frame(3, 4) == 0x8000 &&
 	   frame(4, 4) == 0x2000, "v86: IP CS EFLAGS SP SS");
-	ok(frame(5, 4) == 0x100 && frame(6, 4) == 0x103 && frame(7, 4) == 0x104 && frame(8, 4) == 0x105, "v86: ES DS FS GS");
-	ok(!(s->rflags & X86_VM) && cpu->cpl == 0 && !s->seg[X86_DS].sel && !(s->seg[X86_DS].attr & X86_ATTR_P),
+	ok(frame(5, 4) == 0x100 && frame(6, 4) == 0x103 && frame(7, 4) == 0x104 && frame(8, 4) == 0x105,
+	   "v86: ES DS FS GS");
+	ok(!(s->rflags & X86_VM) && cpu->cpl == 0 && !s->seg[X86_DS].sel &&
+		   !(s->seg[X86_DS].attr & X86_ATTR_P),
 	   "v86: VM clear, data segments null");
 	STEP(0xcf);
-	ok((s->rflags & X86_VM) && cpu->cpl == 3 && s->rip == 2 && s->seg[X86_CS].base == CODE && s->seg[X86_GS].sel == 0x105 &&
-	   s->seg[X86_GS].base == 0x1050 && s->gpr[X86_RSP] == 0x8000, "v86: IRET goes back");
+	ok((s->rflags & X86_VM) && cpu->cpl == 3 && s->rip == 2 && s->seg[X86_CS].base == CODE &&
+		   s->seg[X86_GS].sel == 0x105 && s->seg[X86_GS].base == 0x1050 && s->gpr[X86_RSP] == 0x8000,
+	   "v86: IRET goes back");
 
 	v86_mode(0);
 	STEP(0xcd, 0x40);
@@ -167,8 +176,10 @@ static void test_long(void)
 	long64(0);
 	s->gpr[X86_RSP] = STACK + 5;
 	STEP(0xcd, 0x40);
-	ok(at_handler() == 0x40 && s->gpr[X86_RSP] == STACK - 40, "64-bit, same level: five qwords, RSP aligned to 16 first");
-	ok(frame(0, 8) == CODE + 2 && frame(1, 8) == SEL_CODE64 && frame(3, 8) == STACK + 5 && frame(4, 8) == SEL_DATA,
+	ok(at_handler() == 0x40 && s->gpr[X86_RSP] == STACK - 40,
+	   "64-bit, same level: five qwords, RSP aligned to 16 first");
+	ok(frame(0, 8) == CODE + 2 && frame(1, 8) == SEL_CODE64 && frame(3, 8) == STACK + 5 &&
+		   frame(4, 8) == SEL_DATA,
 	   "64-bit: RIP CS RSP SS");
 	is_u64(s->seg[X86_SS].sel, SEL_DATA, "64-bit, same level: SS kept");
 
@@ -178,7 +189,8 @@ static void test_long(void)
 	ok(at_handler() == 0x40 && s->gpr[X86_RSP] == STACK0 - 40 && s->seg[X86_SS].sel == 0 && cpu->cpl == 0,
 	   "64-bit, to level 0: RSP0, null SS");
 	STEP(0x48, 0xcf);
-	ok(s->rip == CODE + 2 && cpu->cpl == 3 && s->gpr[X86_RSP] == STACK && s->seg[X86_SS].sel == (SEL_DATA_3 | 3),
+	ok(s->rip == CODE + 2 && cpu->cpl == 3 && s->gpr[X86_RSP] == STACK &&
+		   s->seg[X86_SS].sel == (SEL_DATA_3 | 3),
 	   "64-bit: IRETQ goes back");
 
 	long64(0);
@@ -208,7 +220,9 @@ static void test_long(void)
 	ok(at_handler() == X86_EXC_SS, "64-bit: frame reaches beyond the canonical addresses: #SS");
 }
 
-/* SDM vol. 3 "Conditions for Generating a Double Fault". First events: #UD (benign), #GP (contributory), #PF. */
+/*
+ * SDM vol. 3 "Conditions for Generating a Double Fault". First events: #UD (benign), #GP (contributory), #PF.
+ */
 static void test_double(void)
 {
 	/* The gate of the first event is broken in a way that raises the second. */
@@ -247,7 +261,8 @@ static void test_double(void)
 	long64(0);
 	set_gate64(X86_EXC_GP, SEL_CODE64, 0, 0x0e, 0);
 	set_gate64(X86_EXC_DF, SEL_CODE64, 0, 0x0e, 0);
-	ok(STEP(0x0f, 0x22, 0xc0) == EMUL_EXIT_SHUTDOWN, "fault on the way to the double-fault handler: shutdown");
+	ok(STEP(0x0f, 0x22, 0xc0) == EMUL_EXIT_SHUTDOWN,
+	   "fault on the way to the double-fault handler: shutdown");
 
 	long64(0);
 	set_gate64(0x0d, SEL_CODE64, 0, 0x0e, 0);
@@ -273,8 +288,10 @@ static void test_nmi_and_steps(void)
 	emul_x86_set_rflags(vcpu, X86_FLAG1 | X86_TF);
 	emul_x86_changed(vcpu);
 	STEP(0x90);
-	ok(at_handler() == X86_EXC_DB && frame(0, 8) == CODE + 1 && (s->dr[6] & 0x4000), "TF: trap after the instruction, DR6.BS");
-	ok(!(s->rflags & X86_TF) && (frame(2, 8) & X86_TF) && !(frame(2, 8) & X86_RF), "TF: clear in the handler, set in the image");
+	ok(at_handler() == X86_EXC_DB && frame(0, 8) == CODE + 1 && (s->dr[6] & 0x4000),
+	   "TF: trap after the instruction, DR6.BS");
+	ok(!(s->rflags & X86_TF) && (frame(2, 8) & X86_TF) && !(frame(2, 8) & X86_RF),
+	   "TF: clear in the handler, set in the image");
 
 	long64(0);
 	emul_x86_set_rflags(vcpu, X86_FLAG1 | X86_TF);
@@ -296,7 +313,8 @@ static void test_nmi_and_steps(void)
 	s->dr[7] = 0x402 | 0;
 	emul_x86_changed(vcpu);
 	STEP(0x90);
-	ok((at_handler() == X86_EXC_DB || s->rip == HANDLERS + 17) && (s->dr[6] & 1), "code breakpoint: #DB before the instruction");
+	ok((at_handler() == X86_EXC_DB || s->rip == HANDLERS + 17) && (s->dr[6] & 1),
+	   "code breakpoint: #DB before the instruction");
 	is_u64(peek(STACK - 40, 8), CODE, "code breakpoint: RIP of the instruction");
 
 	long64(0);

@@ -47,7 +47,8 @@ int x86_raise_err(struct x86_cpu *cpu, enum x86_vector vec, u32 error)
 	return X86_FAULT;
 }
 
-bool x86_seg_check(struct x86_cpu *cpu, enum x86_seg seg, u64 ea, unsigned int size, enum x86_access acc, u64 *lin)
+bool x86_seg_check(struct x86_cpu *cpu, enum x86_seg seg, u64 ea, unsigned int size, enum x86_access acc,
+		   u64 *lin)
 {
 	(void)size;
 	(void)acc;
@@ -149,7 +150,7 @@ static inline void guest_tlb(struct x86_cpu *cpu, bool known)
 	for (unsigned int i = 0; i < EMUL_TLB_SIZE; i++)
 		cpu->tlb->e[i].rtag = cpu->tlb->e[i].wtag = EMUL_TLB_EMPTY;
 	for (u64 lin = guest_base; known && lin < guest_base + guest_size; lin += EMUL_PAGE_SIZE) {
-		struct emul_tlb_entry *e = &cpu->tlb->e[(lin >> EMUL_PAGE_SHIFT) % EMUL_TLB_SIZE];
+		struct emul_tlb_entry *e = &cpu->tlb->e[emul_tlb_index(lin)];
 
 		e->rtag = e->wtag = lin;
 		e->addend = 0;
@@ -160,8 +161,9 @@ static inline int guest_run(struct x86_cpu *cpu, const struct uop *u)
 {
 #define RUN(name) case X86_OP_##name: return interp_##name.fn[FORM_MR][0](cpu, u)
 	switch (u->insn.op) {
-	RUN(FXSAVE); RUN(FXRSTOR); RUN(XSAVE); RUN(XRSTOR); RUN(XSAVEOPT); RUN(XSAVEC); RUN(XSAVES); RUN(XRSTORS);
-	RUN(FNSTENV); RUN(FNSAVE); RUN(FLDENV); RUN(FRSTOR); RUN(LDMXCSR); RUN(STMXCSR); RUN(MASKMOV);
+	RUN(FXSAVE); RUN(FXRSTOR); RUN(XSAVE); RUN(XRSTOR); RUN(XSAVEOPT); RUN(XSAVEC); RUN(XSAVES);
+	RUN(XRSTORS); RUN(FNSTENV); RUN(FNSAVE); RUN(FLDENV); RUN(FRSTOR); RUN(LDMXCSR); RUN(STMXCSR);
+	RUN(MASKMOV);
 	default:
 		return interp_vec(cpu, u);
 	}

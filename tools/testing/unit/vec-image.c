@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vec-image.c - what vec-host.c can't ask the processor: instruction pointers in images, formats by mode, permissions
+ * vec-image.c - what vec-host.c can't ask the processor: pointers in images, formats by mode, permissions
  *
- * Oracle: Intel SDM vol. 1 "x87 FPU State Image in Memory" (figures), "FXSAVE Area", "XSAVE Area", SDM vol. 2 exception
- * lists and vol. 3 "Interrupt 7", "Interrupt 16", "Interrupt 19"; values written out by hand.
+ * Oracle: Intel SDM vol. 1 "x87 FPU State Image in Memory" (figures), "FXSAVE Area", "XSAVE Area", SDM vol. 2
+ * exception lists and vol. 3 "Interrupt 7", "Interrupt 16", "Interrupt 19"; values written out by hand.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -231,8 +231,8 @@ static void test_permissions(void)
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++) {
-		int got[8], want[8] = { -1, t[i].em, t[i].ts, t[i].mp_ts, t[i].no_osfxsr, t[i].no_osxsave, t[i].no_xcr0,
-					t[i].real };
+		int got[8], want[8] = { -1, t[i].em, t[i].ts, t[i].mp_ts, t[i].no_osfxsr, t[i].no_osxsave,
+					t[i].no_xcr0, t[i].real };
 		bool pass = true;
 
 		for (unsigned int k = 0; k < 8; k++) {
@@ -240,7 +240,9 @@ static void test_permissions(void)
 			cpu->s.cr0 = X86_CR0_PE | X86_CR0_NE;
 			emul_write32(mem, 0x1f80);
 			cpu->s.gpr[X86_RAX] = 0;
-			cpu->s.cr0 |= k == 1 ? X86_CR0_EM : k == 2 ? X86_CR0_TS : k == 3 ? X86_CR0_TS | X86_CR0_MP : 0;
+			cpu->s.cr0 |= k == 1 ? X86_CR0_EM : 0;
+			cpu->s.cr0 |= k == 2 ? X86_CR0_TS : 0;
+			cpu->s.cr0 |= k == 3 ? X86_CR0_TS | X86_CR0_MP : 0;
 			cpu->s.cr4 &= k == 4 ? ~X86_CR4_OSFXSR : k == 5 ? ~X86_CR4_OSXSAVE : ~0UL;
 			if (k == 6)
 				cpu->s.xcr0 = 3;
@@ -249,7 +251,7 @@ static void test_permissions(void)
 			got[k] = run_on(cpu, t[i].bytes, t[i].len) == X86_FAULT ? cpu->exc.vector : -1;
 			pass &= got[k] == want[k];
 		}
-		if (!ok(pass, "%s: none, EM, TS, MP+TS, no OSFXSR, no OSXSAVE, no XCR0, real mode", t[i].name))
+		if (!ok(pass, "%s: free, EM, TS, MP+TS, no OSFXSR, no OSXSAVE, no XCR0, real", t[i].name))
 			for (unsigned int k = 0; k < 8; k++)
 				diag("case %u: got %d, want %d", k, got[k], want[k]);
 	}
@@ -283,7 +285,8 @@ static void test_exceptions(void)
 	is_u64(FAULT("\x0f\xfc\xc1"), X86_EXC_MF, "MMX: #MF");
 	is_u64(FAULT("\xd9\x63\x40"), X86_EXC_MF, "FLDENV: #MF");
 	cpu->s.gpr[X86_RAX] = ~0ULL;
-	ok(RUN("\xdf\xe0") == X86_NEXT && cpu->s.gpr[X86_RAX] == 0xffffffffffffb884, "FNSTSW AX does not wait");
+	ok(RUN("\xdf\xe0") == X86_NEXT, "FNSTSW AX does not wait");
+	is_u64(cpu->s.gpr[X86_RAX], 0xffffffffffffb884, "and writes 16 bits");
 	ok(RUN("\xd9\x73\x40") == X86_NEXT, "FNSTENV does not wait");
 	is_u64(m32(0x50) >> 16, 0x473, "FOP is the division's");
 	is_u64(m16(0x44), 0xb884, "status in the image");
@@ -297,7 +300,8 @@ static void test_exceptions(void)
 	RUN("\xd9\x2b");
 	RUN("\xd9\xe8");
 	RUN("\xdc\x73\x08");
-	ok(RUN("\xd9\xee") == X86_NEXT && RUN("\xd9\xee") == X86_NEXT, "CR0.NE clear: pending exception is ignored");
+	ok(RUN("\xd9\xee") == X86_NEXT, "CR0.NE clear: pending exception is ignored");
+	ok(RUN("\xd9\xee") == X86_NEXT, "and again");
 	RUN("\xdd\x7b\x20");			/* FNSTSW */
 	is_u64(m16(0x20) & 0x80ff, 0x8084, "but stays pending");
 	ok(RUN("\xdb\xe2") == X86_NEXT, "FNCLEX");
@@ -377,7 +381,11 @@ int main(void)
 	test_fxsave();
 	test_xsave();
 	test_permissions();
-	test_exceptions();
+	/* valgrind computes with all exceptions masked */
+	if (strstr(getenv("LD_PRELOAD") ? getenv("LD_PRELOAD") : "", "vgpreload"))
+		skip("unmasked exceptions", "valgrind has none");
+	else
+		test_exceptions();
 	test_threads();
 	guest_free(cpu);
 	return tap_done();

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * virtio-blk.c - the block device as a driver sees it, through PCI, with its worker threads; then a hostile
+ * driver
+ *
+ * The oracles: the VIRTIO specification ("Virtio Over PCI Bus", "Block Device"), the image file itself, and
+ * the sanitizers.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+#include <linux/pci_regs.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_pci.h>
+#include <linux/virtio_ring.h>
+
+#include "launcher/virtio/virtio.h"
+#include "machine-fake.h"
+
+#define DEVFN	(2 << 3)
+#define DESC	0x10000u
+#define AVAIL	0x11000u
+#define USED	0x12000u
+#define HDR	0x20000u
+#define STATUS	0x21000u
+#define DATA	0x30000u
+#define QSIZE	16u
+#define IMAGE	(1u << 20)
+
+static struct vm *vm;
+static void *pci, *blk;
+static char path[] = "/tmp/tenon-vblk-XXXXXX";
+static int image_fd;
+static uint64_t bar, msix;
+static uint16_t avail_idx;
+
+static unsigned int find_cap(uint8_t type)
+{
+	unsigned int cap = cfg_get(vm, DEVFN, PCI_CAPABILITY_LIST, 1), n;
+
+	for (n = 0; cap && n < 48; n++, cap = cfg_get(vm, DEVFN, cap + 1, 1))
+		if (cfg_get(vm, DEVFN, cap, 1) == PCI_CAP_ID_VNDR && cfg_get(vm, DEVFN, cap + 3, 1) == type)
+			return cap;
+	return 0;
+}
+
+static uint64_t cap_addr(uint8_t type)
+{
+	unsigned int cap = find_cap(type);
+
+	return bar + cfg_get(vm, DEVFN, cap + offsetof(struct virtio_pci_cap, offset), 4);
+}
+
+static uint32_t common(unsigned int reg, unsigned int len)
+{
+	return mmio_read(vm, cap_addr(VIRTIO_PCI_CAP_COMMON_CFG) + reg, len);
+}
+
+static void set_common(unsigned int reg, uint64_t val, unsigned int len)
+{
+	mmio_write(vm, cap_addr(VIRTIO_PCI_CAP_COMMON_CFG) + reg, val, len);
+}
+
+static uint64_t offered(void)
+{
+	uint64_t features;
+
+	set_common(VIRTIO_PCI_COMMON_DFSELECT, 0, 4);
+	features = common(VIRTIO_PCI_COMMON_DF, 4);
+	set_common(VIRTIO_PCI_COMMON_DFSELECT, 1, 4);
+	return features | (uint64_t)common(VIRTIO_PCI_COMMON_DF, 4) << 32;
+}
+
+static bool negotiate(uint64_t features)
+{
+	set_common(VIRTIO_PCI_COMMON_STATUS, 0, 1);
+	set_common(VIRTIO_PCI_COMMON_STATUS, 1, 1);
+	set_common(VIRTIO_PCI_COMMON_STATUS, 3, 1);
+	set_common(VIRTIO_PCI_COMMON_GFSELECT, 0, 4);
+	set_common(VIRTIO_PCI_COMMON_GF, features, 4);
+	set_common(VIRTIO_PCI_COMMON_GFSELECT, 1, 4);
+	set_common(VIRTIO_PCI_COMMON_GF, features >> 32, 4);
+	set_common(VIRTIO_PCI_COMMON_STATUS, 11, 1);
+	return common(VIRTIO_PCI_COMMON_STATUS, 1) & VIRTIO_CONFIG_S_FEATURES_OK;
+}
+
+/* Reset, negotiate, set up the queue, go. */
+static void start(uint64_t features, unsigned int vector)
+{
+	set_common(VIRTIO_PCI_COMMON_STATUS, 0, 1);	/* no worker looks at the rings from here on */
+	memset((char *)vm->ram[0].host + DESC, 0, 0x3000);
+	avail_idx = 0;
+	negotiate(features | 1ull << VIRTIO_F_VERSION_1);
+	set_common(VIRTIO_PCI_COMMON_Q_SELECT, 0, 2);
+	set_common(VIRTIO_PCI_COMMON_Q_SIZE, QSIZE, 2);
+	set_common(VIRTIO_PCI_COMMON_Q_MSIX, vector, 2);
+	set_common(VIRTIO_PCI_COMMON_Q_DESCLO, DESC, 4);
+	set_common(VIRTIO_PCI_COMMON_Q_DESCHI, 0, 4);
+	set_common(VIRTIO_PCI_COMMON_Q_AVAILLO, AVAIL, 4);
+	set_common(VIRTIO_PCI_COMMON_Q_AVAILHI, 0, 4);
+	set_common(VIRTIO_PCI_COMMON_Q_USEDLO, USED, 4);
+	set_common(VIRTIO_PCI_COMMON_Q_USEDHI, 0, 4);
+	set_common(VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
+	set_common(VIRTIO_PCI_COMMON_STATUS, 15, 1);
+}
+
+static void desc(unsigned int i, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
+{
+	struct vring_desc d = { addr, len, flags, next };
+
+	dma_write(vm, DESC + 16 * i, &d, sizeof(d));
+}
+
+static void kick(uint16_t head)
+{
+	dma_write(vm, AVAIL + 4 + 2 * (avail_idx % QSIZE), &head, 2);
+	avail_idx++;
+	__atomic_store_n((uint16_t *)((char *)vm->ram[0].host + AVAIL + 2), avail_idx, __ATOMIC_RELEASE);
+	mmio_write(vm, cap_addr(VIRTIO_PCI_CAP_NOTIFY_CFG), 0, 2);
+}
+
+static uint16_t used_idx(void)
+{
+	return __atomic_load_n((uint16_t *)((char *)vm->ram[0].host + USED + 2), __ATOMIC_ACQUIRE);
+}
+
+static void pause_ms(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+/* Wait for all requests, five seconds at most. */
+static bool completed(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 5000 && used_idx() != avail_idx; i++)
+		pause_ms();
+	return used_idx() == avail_idx;
+}
+
+static uint8_t request(uint32_t type, uint64_t sector, uint32_t len, bool in)
+{
+	struct virtio_blk_outhdr hdr = { .type = type, .sector = sector };
+	uint8_t status = 0xee;
+
+	dma_write(vm, HDR, &hdr, sizeof(hdr));
+	dma_write(vm, STATUS, &status, 1);
+	desc(0, HDR, sizeof(hdr), VRING_DESC_F_NEXT, len ? 1 : 2);
+	desc(1, DATA, len, VRING_DESC_F_NEXT | (in ? VRING_DESC_F_WRITE : 0), 2);
+	desc(2, STATUS, 1, VRING_DESC_F_WRITE, 0);
+	kick(0);
+	if (!completed())
+		return 0xfe;
+	dma_read(vm, STATUS, &status, 1);
+	return status;
+}
+
+static bool set_up(bool readonly)
+{
+	vm = fake_vm(4 << 20);
+	vm->config.disk[0] = (struct vm_disk){ path, readonly };
+	vm->config.nr_disks = 1;
+	if (pci_host_device.init(vm, &pci) || virtio_blk_device.init(vm, &blk))
+		return false;
+	bar = cfg_get(vm, DEVFN, 0x20, 4) & ~15u;
+	msix = cfg_get(vm, DEVFN, 0x14, 4) & ~15u;
+	cfg_set(vm, DEVFN, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	return true;
+}
+
+static void tear_down(void)
+{
+	virtio_blk_device.exit(vm, blk);
+	pci_host_device.exit(vm, pci);
+	fake_vm_exit(vm);
+}
+
+#define BASIC	(1ull << VIRTIO_BLK_F_FLUSH)
+
+static void test_discovery(void)
+{
+	uint64_t dev = cap_addr(VIRTIO_PCI_CAP_DEVICE_CFG);
+	unsigned int cap;
+
+	is_u64(cfg_get(vm, DEVFN, 0, 4), 0x10421af4, "a modern virtio block device");
+	is_u64(cfg_get(vm, DEVFN, PCI_REVISION_ID, 1), 1, "revision 1");
+	ok(find_cap(1) && find_cap(2) && find_cap(3) && find_cap(4) && find_cap(5), "all five capabilities");
+	ok(offered() >> VIRTIO_F_VERSION_1 & 1, "VERSION_1 is offered");
+	ok(offered() >> VIRTIO_BLK_F_FLUSH & 1, "FLUSH is offered");
+	is_u64(common(VIRTIO_PCI_COMMON_NUMQ, 2), 1, "one queue");
+	is_u64(common(VIRTIO_PCI_COMMON_Q_SIZE, 2), VQ_MAX_SIZE, "of 256 descriptors");
+	is_u64(mmio_read(vm, dev, 8), IMAGE / 512, "capacity");
+	is_u64(mmio_read(vm, dev, 4), IMAGE / 512, "capacity, in 32 bits");
+	is_u64(mmio_read(vm, dev + 20, 4), 512, "block size");
+	ok(!negotiate(0), "features without VERSION_1 are refused");
+	ok(!negotiate(1ull << VIRTIO_F_VERSION_1 | 1ull << 63), "so are features that were not offered");
+	ok(negotiate(1ull << VIRTIO_F_VERSION_1), "a modest choice is accepted");
+
+	/* The window in configuration space */
+	cap = find_cap(VIRTIO_PCI_CAP_PCI_CFG);
+	cfg_set(vm, DEVFN, cap + 4, 4, 1);
+	cfg_set(vm, DEVFN, cap + 8, 0x2000, 4);
+	cfg_set(vm, DEVFN, cap + 12, 4, 4);
+	is_u64(cfg_get(vm, DEVFN, cap + 16, 4), IMAGE / 512, "capacity, by the configuration access window");
+	cfg_set(vm, DEVFN, cap + 8, VIRTIO_PCI_COMMON_STATUS, 4);
+	cfg_set(vm, DEVFN, cap + 12, 1, 4);
+	cfg_set(vm, DEVFN, cap + 16, 0, 1);
+	is_u64(common(VIRTIO_PCI_COMMON_STATUS, 1), 0, "a reset by the window");
+	cfg_set(vm, DEVFN, cap + 8, 0xffffffff, 4);
+	is_u64(cfg_get(vm, DEVFN, cap + 16, 4) & 0, 0, "an offset outside is harmless");
+}
+
+static void test_requests(void)
+{
+	uint8_t data[4096], back[4096], id[20] = { 0 };
+	unsigned int i, count;
+
+	for (i = 0; i < sizeof(data); i++)
+		data[i] = i * 31 + (i >> 7);
+	start(BASIC, 0);
+	dma_write(vm, DATA, data, sizeof(data));
+	is_u64(request(VIRTIO_BLK_T_OUT, 8, 4096, false), VIRTIO_BLK_S_OK, "write of 8 sectors");
+	is_u64(pread(image_fd, back, 4096, 4096), 4096, "the image");
+	ok(!memcmp(data, back, 4096), "has them");
+	memset((char *)vm->ram[0].host + DATA, 0, 4096);
+	is_u64(request(VIRTIO_BLK_T_IN, 9, 512, true), VIRTIO_BLK_S_OK, "read of one");
+	ok(!memcmp((char *)vm->ram[0].host + DATA, data + 512, 512), "the same data");
+	is_u64(*(uint32_t *)((char *)vm->ram[0].host + USED + 4 + 8 + 4), 513,
+	       "used length is data and status");
+	is_u64(request(VIRTIO_BLK_T_FLUSH, 0, 0, false), VIRTIO_BLK_S_OK, "flush");
+	is_u64(request(VIRTIO_BLK_T_GET_ID, 0, 20, true), VIRTIO_BLK_S_OK, "get id");
+	dma_read(vm, DATA, id, 20);
+	ok(!strncmp((char *)id, "tenon-disk0", 20), "which is %.20s", (char *)id);
+	is_u64(request(77, 0, 0, false), VIRTIO_BLK_S_UNSUPP, "unknown type");
+	is_u64(request(VIRTIO_BLK_T_IN, IMAGE / 512, 512, true), VIRTIO_BLK_S_IOERR, "read behind the end");
+	is_u64(request(VIRTIO_BLK_T_IN, IMAGE / 512 - 1, 1024, true), VIRTIO_BLK_S_IOERR,
+	       "read across the end");
+	is_u64(request(VIRTIO_BLK_T_OUT, ~0ull, 512, false), VIRTIO_BLK_S_IOERR, "sector number that wraps");
+	is_u64(request(VIRTIO_BLK_T_IN, 0, 100, true), VIRTIO_BLK_S_IOERR, "part of a sector");
+	desc(1, 0x7000000000ull, 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2);
+	kick(0);
+	ok(completed(), "data outside RAM completes");
+
+	/* Interrupts: the pin, then messages. */
+	mmio_read(vm, cap_addr(VIRTIO_PCI_CAP_ISR_CFG), 1);
+	ok(!fake.line[pci_gsi(2, 0)], "reading the ISR lowers the pin");
+	request(VIRTIO_BLK_T_FLUSH, 0, 0, false);
+	for (i = 0; i < 1000 && !fake.line[pci_gsi(2, 0)]; i++)
+		pause_ms();
+	ok(fake.line[pci_gsi(2, 0)], "a completion raises it");
+	is_u64(mmio_read(vm, cap_addr(VIRTIO_PCI_CAP_ISR_CFG), 1), 1, "ISR says queue");
+	is_u64(mmio_read(vm, cap_addr(VIRTIO_PCI_CAP_ISR_CFG), 1), 0, "and is cleared by that");
+	for (i = cfg_get(vm, DEVFN, PCI_CAPABILITY_LIST, 1); cfg_get(vm, DEVFN, i, 1) != PCI_CAP_ID_MSIX; )
+		i = cfg_get(vm, DEVFN, i + 1, 1);
+	cfg_set(vm, DEVFN, i + 2, PCI_MSIX_FLAGS_ENABLE, 2);
+	mmio_write(vm, msix + 16, 0xfee00000, 8);
+	mmio_write(vm, msix + 24, 0x55, 4);
+	mmio_write(vm, msix + 28, 0, 4);
+	start(BASIC, 1);
+	count = fake.msi_count;
+	request(VIRTIO_BLK_T_FLUSH, 0, 0, false);
+	for (i = 0; i < 1000 && fake.msi_count == count; i++)
+		pause_ms();
+	ok(fake.msi_count == count + 1 && fake.msi_data == 0x55, "with MSI-X it sends its message");
+	ok(!fake.line[pci_gsi(2, 0)], "and leaves the pin alone");
+
+	/* No bus master, no DMA: what was queued waits. */
+	cfg_set(vm, DEVFN, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	kick(0);
+	pause_ms();
+	ok(used_idx() != avail_idx, "no request is taken without bus mastering");
+	cfg_set(vm, DEVFN, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	ok(completed(), "it is as soon as that is on");
+
+	start(BASIC | 1ull << VIRTIO_RING_F_EVENT_IDX, 1);
+	for (i = 0; i < 200; i++)
+		if (request(VIRTIO_BLK_T_IN, i % 100, 512, true) != VIRTIO_BLK_S_OK)
+			break;
+	is_u64(i, 200, "200 requests with event indices");
+	start(1ull << VIRTIO_BLK_F_CONFIG_WCE, 1);
+	mmio_write(vm, cap_addr(VIRTIO_PCI_CAP_DEVICE_CFG) + offsetof(struct virtio_blk_config, wce), 0, 1);
+	is_u64(mmio_read(vm, cap_addr(VIRTIO_PCI_CAP_DEVICE_CFG) + offsetof(struct virtio_blk_config, wce),
+			 1),
+	       0, "the cache can be switched to write-through");
+	is_u64(request(VIRTIO_BLK_T_OUT, 0, 512, false), VIRTIO_BLK_S_OK, "a write then");
+}
+
+static void test_broken(void)
+{
+	quiet(true);
+	start(BASIC, 1);
+	desc(0, HDR, 16, VRING_DESC_F_NEXT, 0);
+	kick(0);
+	for (int i = 0; i < 1000 && !(common(VIRTIO_PCI_COMMON_STATUS, 1) & VIRTIO_CONFIG_S_NEEDS_RESET); i++)
+		pause_ms();
+	ok(common(VIRTIO_PCI_COMMON_STATUS, 1) & VIRTIO_CONFIG_S_NEEDS_RESET, "a loop in a chain: the device "
+									      "needs a reset");
+	start(BASIC, 1);
+	is_u64(request(VIRTIO_BLK_T_IN, 0, 512, true), VIRTIO_BLK_S_OK, "and works after it");
+	desc(0, HDR, 16, 0, 0);
+	kick(0);
+	for (int i = 0; i < 1000 && !(common(VIRTIO_PCI_COMMON_STATUS, 1) & VIRTIO_CONFIG_S_NEEDS_RESET); i++)
+		pause_ms();
+	ok(common(VIRTIO_PCI_COMMON_STATUS, 1) & VIRTIO_CONFIG_S_NEEDS_RESET, "no status: likewise");
+	quiet(false);
+}
+
+static void test_random(void)
+{
+	uint64_t seed = tap_seed(0xd15c), i;
+	struct timespec t0, t1;
+
+	diag("seed %#llx", (unsigned long long)seed);
+	quiet(true);
+	clock_gettime(CLOCK_MONOTONIC, &t0);
+	for (i = 0; i < 30000; i++) {
+		uint64_t r = tap_random(&seed), val = tap_random(&seed);
+		struct virtio_blk_outhdr hdr = { .type = r >> 60 & 1 ? r >> 50 & 15 : r >> 50 & 1,
+						 .sector = val & 0x8ff };
+		unsigned int n;
+
+		switch (r & 15) {
+		case 0:
+			start((r >> 8 & 1) << VIRTIO_RING_F_EVENT_IDX |
+				      (r >> 9 & 1) << VIRTIO_RING_F_INDIRECT_DESC,
+			      r >> 10 & 1);
+			break;
+		case 1:
+			mmio_write(vm, bar + (r >> 8 & 63), val, 1 << (r >> 16 & 3));
+			break;
+		case 2:
+			mmio_write(vm, bar + (r >> 8 & 0x3fff & ~7), val, 1 << (r >> 32 & 3));
+			mmio_read(vm, bar + (r >> 8 & 0x3fff & ~7), 1 << (r >> 32 & 3));
+			break;
+		case 3:
+			cfg_set(vm, DEVFN, r >> 8 & 0xff & ~3, val, 4);
+			cfg_set(vm, DEVFN, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+			cfg_set(vm, DEVFN, 0x20, bar, 4);
+			cfg_set(vm, DEVFN, 0x24, 0, 4);
+			cfg_set(vm, DEVFN, 0x14, msix, 4);
+			break;
+		case 4:
+			mmio_write(vm, msix + (r >> 8 & 0xfff & ~3), val, 4);
+			break;
+		default:
+			dma_write(vm, HDR, &hdr, sizeof(hdr));
+			for (n = 0; n < QSIZE; n++) {
+				uint64_t s = tap_random(&seed);
+				uint16_t flags =
+					n % 3 == 0 ? VRING_DESC_F_NEXT :
+					n % 3 == 1 ? VRING_DESC_F_NEXT | (hdr.type ? 0 : VRING_DESC_F_WRITE) :
+						     VRING_DESC_F_WRITE;
+				uint64_t addr = n % 3 == 0 ? HDR : n % 3 == 1 ? DATA + (s & 0xfff0) : STATUS;
+				uint32_t len = n % 3 == 0 ? 16 : n % 3 == 1 ? (s >> 32 & 15) * 512 : 1;
+
+				if (!(s >> 40 & 63))
+					flags ^= 1 << (s >> 48 & 3);
+				if (!(s >> 46 & 63))
+					addr = s & 0x3ffffff;
+				if (!(s >> 52 & 63))
+					len = s >> 30;
+				desc(n, addr, len, flags, n + 1);
+			}
+			kick(r >> 20 & 63 ? (r >> 8) % 5 * 3 : r >> 8);
+		}
+	}
+	clock_gettime(CLOCK_MONOTONIC, &t1);
+	pthread_mutex_lock(&vm->lock);
+	pci_host_device.reset(vm, pci);
+	pthread_mutex_unlock(&vm->lock);
+	quiet(false);
+	cfg_set(vm, DEVFN, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	start(BASIC, 1);
+	is_u64(request(VIRTIO_BLK_T_IN, 0, 512, true), VIRTIO_BLK_S_OK,
+	       "30000 hostile accesses, a reset, and it works");
+	diag("%.1f s", (t1.tv_sec - t0.tv_sec) + (t1.tv_nsec - t0.tv_nsec) / 1e9);
+}
+
+int main(void)
+{
+	image_fd = mkstemp(path);
+	if (image_fd < 0 || ftruncate(image_fd, IMAGE) || !set_up(false))
+		return 1;
+	test_discovery();
+	test_requests();
+	test_broken();
+	test_random();
+	tear_down();
+
+	if (!set_up(true))
+		return 1;
+	ok(offered() >> VIRTIO_BLK_F_RO & 1, "a read-only disk says so");
+	start(BASIC, 0);
+	is_u64(request(VIRTIO_BLK_T_OUT, 0, 512, false), VIRTIO_BLK_S_IOERR, "and refuses writes");
+	is_u64(request(VIRTIO_BLK_T_IN, 0, 512, true), VIRTIO_BLK_S_OK, "but not reads");
+	is_u64(request(VIRTIO_BLK_T_FLUSH, 0, 0, false), VIRTIO_BLK_S_OK, "a flush has nothing to do");
+	tear_down();
+	unlink(path);
+	return tap_done();
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * virtio-ring.c - split virtqueues against a driver that is honest, then against one that is not
+ *
+ * The oracle of the honest part is "Split Virtqueues" of the VIRTIO specification; that of the hostile part
+ * is the sanitizers, and that whatever comes out of vq_pop() keeps its promises.
+ */
+#include <errno.h>
+#include <linux/virtio_ring.h>
+
+#include "launcher/virtio/virtio.h"
+#include "machine-fake.h"
+
+#define DESC	0x10000u
+#define AVAIL	0x20000u
+#define USED	0x30000u
+#define TABLE	0x40000u
+#define SIZE	8u
+
+static struct vm *vm;
+static struct virtqueue vq;
+static struct vq_elem elem;
+
+static void desc(unsigned int i, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
+{
+	struct vring_desc d = { addr, len, flags, next };
+
+	dma_write(vm, DESC + 16 * i, &d, sizeof(d));
+}
+
+static void offer(uint16_t head)
+{
+	uint16_t idx;
+
+	dma_read(vm, AVAIL + 2, &idx, 2);
+	dma_write(vm, AVAIL + 4 + 2 * (idx % SIZE), &head, 2);
+	idx++;
+	dma_write(vm, AVAIL + 2, &idx, 2);
+}
+
+static uint16_t get16(uint64_t gpa)
+{
+	uint16_t val = 0;
+
+	dma_read(vm, gpa, &val, 2);
+	return val;
+}
+
+static void set16(uint64_t gpa, uint16_t val)
+{
+	dma_write(vm, gpa, &val, 2);
+}
+
+static void fresh(bool event_idx)
+{
+	memset(vm->ram[0].host, 0, 0x60000);
+	vq = (struct virtqueue){
+		.vm = vm, .desc = DESC, .avail = AVAIL, .used = USED, .size = SIZE,
+		.enabled = true, .event_idx = event_idx, .indirect = true,
+	};
+	if (vq_start(&vq))
+		abort();
+}
+
+static void test_honest(void)
+{
+	struct vring_used_elem used;
+	struct vring_desc table[3] = {
+		{ 0x1000, 16, VRING_DESC_F_NEXT, 2 },
+		{ 0x3000, 1, VRING_DESC_F_WRITE, 0 },
+		{ 0x2000, 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 1 },
+	};
+
+	fresh(false);
+	is_u64(vq_pop(&vq, &elem), 0, "an empty queue");
+	desc(3, 0x1000, 16, VRING_DESC_F_NEXT, 1);
+	desc(1, 0x2000, 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 0);
+	desc(0, 0x3000, 1, VRING_DESC_F_WRITE, 0);
+	offer(3);
+	is_u64(vq_pop(&vq, &elem), 1, "a chain of three");
+	ok(elem.head == 3 && elem.nr_out == 1 && elem.nr_in == 2 && elem.out_len == 16 && elem.in_len == 513,
+	   "its head, counts and lengths");
+	ok(elem.seg[0].gpa == 0x1000 && elem.seg[1].gpa == 0x2000 && elem.seg[2].gpa == 0x3000, "in order");
+	is_u64(vq_pop(&vq, &elem), 0, "only once");
+	is_u64(vq_push(&vq, 3, 513), 0, "given back");
+	is_u64(get16(USED + 2), 1, "used index");
+	dma_read(vm, USED + 4, &used, sizeof(used));
+	ok(used.id == 3 && used.len == 513, "used element");
+	ok(vq_wants_interrupt(&vq), "the driver wants an interrupt");
+	set16(AVAIL, VRING_AVAIL_F_NO_INTERRUPT);
+	ok(!vq_wants_interrupt(&vq), "unless it says it does not");
+
+	fresh(true);
+	dma_write(vm, TABLE, table, sizeof(table));
+	desc(5, TABLE, sizeof(table), VRING_DESC_F_INDIRECT, 0);
+	offer(5);
+	is_u64(vq_pop(&vq, &elem), 1, "an indirect chain");
+	ok(elem.head == 5 && elem.nr_out == 1 && elem.nr_in == 2 && elem.seg[1].gpa == 0x2000, "follows its "
+											       "links");
+	set16(AVAIL + 4 + 2 * SIZE, 1);
+	vq_push(&vq, 5, 1);
+	ok(!vq_wants_interrupt(&vq), "event index 1: not for the first");
+	vq_push(&vq, 5, 1);
+	ok(vq_wants_interrupt(&vq), "but for the second");
+	ok(!vq_rearm(&vq), "nothing more");
+	is_u64(get16(USED + 4 + 8 * SIZE), 1, "and the device's event index asks for the next");
+	offer(5);
+	ok(vq_rearm(&vq), "which rearming does not miss");
+
+	fresh(false);
+	desc(0, 0x1000, 16, 0, 0);
+	for (unsigned int i = 0; i < 70000; i++) {
+		offer(0);
+		if (vq_pop(&vq, &elem) != 1 || vq_push(&vq, elem.head, i))
+			break;
+	}
+	is_u64(vq.used_idx, (uint16_t)70000, "indices wrap");
+	is_u64(get16(USED + 2), (uint16_t)70000, "in the ring too");
+}
+
+static void refused(const char *what)
+{
+	offer(0);
+	is_u64(vq_pop(&vq, &elem), (uint64_t)-EPROTO, "refused: %s (%s)", what, vq.broken ? vq.broken : "?");
+	is_u64(vq_pop(&vq, &elem), (uint64_t)-EPROTO, "and stays so");
+}
+
+static void test_hostile(void)
+{
+	struct vring_desc d;
+
+	fresh(false);
+	desc(0, 0x1000, 16, VRING_DESC_F_NEXT, 0);
+	refused("a loop");
+	fresh(false);
+	desc(0, 0x1000, 16, VRING_DESC_F_NEXT, SIZE);
+	refused("a link out of the table");
+	fresh(false);
+	desc(0, 0x1000, 16, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 1);
+	desc(1, 0x1000, 16, 0, 0);
+	refused("readable after writable");
+	fresh(false);
+	desc(0, 0x1000, 0xffffffff, VRING_DESC_F_NEXT, 1);
+	desc(1, 0x1000, 0xffffffff, 0, 0);
+	refused("4 GiB and more");
+	fresh(false);
+	desc(0, 0xfffffffffffffff0ull, 0x20, 0, 0);
+	refused("wrapping address");
+	fresh(false);
+	desc(0, TABLE, 24, VRING_DESC_F_INDIRECT, 0);
+	refused("odd indirect table");
+	fresh(false);
+	desc(0, TABLE, 0, VRING_DESC_F_INDIRECT, 0);
+	refused("empty indirect table");
+	fresh(false);
+	desc(0, TABLE, 16 * (VQ_MAX_SEGS + 1), VRING_DESC_F_INDIRECT, 0);
+	refused("large indirect table");
+	fresh(false);
+	desc(0, 1ull << 40, 16, VRING_DESC_F_INDIRECT, 0);
+	refused("indirect table outside RAM");
+	fresh(false);
+	desc(0, TABLE, 16, VRING_DESC_F_INDIRECT, 0);
+	d = (struct vring_desc){ TABLE, 16, VRING_DESC_F_INDIRECT, 0 };
+	dma_write(vm, TABLE, &d, sizeof(d));
+	refused("nested indirect table");
+	fresh(false);
+	vq.indirect = false;
+	desc(0, TABLE, 16, VRING_DESC_F_INDIRECT, 0);
+	refused("indirect without the feature");
+	fresh(false);
+	set16(AVAIL + 4, 0xffff);
+	set16(AVAIL + 2, 1);
+	is_u64(vq_pop(&vq, &elem), (uint64_t)-EPROTO, "refused: head out of range");
+	fresh(false);
+	set16(AVAIL + 2, SIZE + 1);
+	is_u64(vq_pop(&vq, &elem), (uint64_t)-EPROTO, "refused: more available than the ring holds");
+
+	vq.size = 6;
+	ok(vq_start(&vq), "refused: size not a power of two");
+	vq.size = SIZE;
+	vq.desc = DESC + 8;
+	ok(vq_start(&vq), "refused: unaligned ring");
+	vq.desc = vm->config.memory - 64;
+	ok(vq_start(&vq), "refused: ring that leaves RAM");
+	vq.desc = 0xfffffffffffffff0ull;
+	ok(vq_start(&vq), "refused: ring that wraps");
+}
+
+static void test_random(void)
+{
+	uint64_t seed = tap_seed(0xbadc0de), bad = 0, got = 0, i;
+
+	diag("seed %#llx", (unsigned long long)seed);
+	for (i = 0; i < 200000; i++) {
+		unsigned int n, k;
+		uint64_t out = 0, in = 0;
+
+		if (i % 64 == 0 || vq.broken) {
+			fresh(tap_random(&seed) & 1);
+			vq.indirect = tap_random(&seed) & 7;
+		}
+		for (n = 0; n < SIZE; n++) {
+			uint64_t r = tap_random(&seed);
+			/* Mostly plausible, so that chains get long before they go wrong. */
+			uint64_t addr = r & 15 ? TABLE + (r >> 8 & 0xfff0) : tap_random(&seed);
+			uint32_t len = r & 0xf0 ? r >> 24 & 0xff0 : r >> 24;
+			uint16_t flags = r >> 56 & (r & 0x700 ? 3 : 7),
+				 next = r & 0x1f000 ? (n + 1) % SIZE : r >> 40;
+
+			desc(n, addr, len, flags, next);
+			struct vring_desc d = { addr, len, flags & 3, r & 0x20000 ? n + 1 : next };
+
+			dma_write(vm, TABLE + 16 * (r >> 33 & 0xff), &d, sizeof(d));
+		}
+		offer(tap_random(&seed) % (SIZE + (i % 16 == 0)));
+		while (vq_pop(&vq, &elem) == 1) {
+			got++;
+			for (k = 0; k < elem.nr_out; k++)
+				out += elem.seg[k].len;
+			for (; k < elem.nr_out + elem.nr_in; k++)
+				in += elem.seg[k].len;
+			if (k > VQ_MAX_SEGS || !k || out != elem.out_len || in != elem.in_len ||
+			    elem.head >= SIZE)
+				bad++;
+			vq_push(&vq, elem.head, in);
+			vq_wants_interrupt(&vq);
+			vq_rearm(&vq);
+			out = in = 0;
+		}
+	}
+	is_u64(bad, 0, "random rings: every chain taken is whole");
+	ok(got > 10000, "%llu chains taken", (unsigned long long)got);
+}
+
+int main(void)
+{
+	vm = fake_vm(1 << 20);
+	test_honest();
+	test_hostile();
+	test_random();
+	fake_vm_exit(vm);
+	return tap_done();
+}
