@@ -150,9 +150,11 @@ static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int
 		}
 		fetch_byte(cpu, e, (off + n) & ~EMUL_PAGE_MASK, &bytes[n]);
 		n++;
+		if (n <= known && bytes[n - 1] != c->bytes[n - 1])
+			known = 0;	/* other bytes: perhaps a shorter instruction, which must not touch the next page */
 		if (n < known)
 			continue;
-		if (n == known && !memcmp(bytes, c->bytes, n))
+		if (n == known)
 			return (struct x86_block *)&c->block;
 		res = x86_decode(&u->insn, bytes, n, cpu->mode);
 	}
