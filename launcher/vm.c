@@ -265,8 +265,8 @@ static void vcpu_loop(struct vcpu *vcpu)
 		case VCPU_STOP_KICK:
 			continue;
 		case VCPU_STOP_SHUTDOWN:
-			vm_end(vm, VM_END_TRIPLE_FAULT, "triple fault on vCPU %u: %s", vcpu->id,
-			       vcpu->msg[0] ? vcpu->msg : "the guest could not handle an exception");
+			vm_end(vm, VM_END_TRIPLE_FAULT, "vCPU %u: %s", vcpu->id,
+			       vcpu->msg[0] ? vcpu->msg : "triple fault: the guest could not handle an exception");
 			return;
 		case VCPU_STOP_DEBUG:
 			vm_end(vm, VM_END_ERROR, "vCPU %u stopped for a debugger, and there is none",

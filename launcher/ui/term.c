@@ -56,6 +56,8 @@ static struct {
 	struct watch in;
 	struct timer in_timer;		/* for what epoll refuses: regular files */
 	bool in_pollable, in_eof;
+	bool in_held;			/* the guest is not ready for it */
+	uint32_t in_taken;		/* bytes that the client has taken, modulo 2^32 */
 	bool escape;			/* the last key was the escape */
 	uint8_t in_buf[IN_SIZE];
 	unsigned int in_head, in_len;
@@ -208,7 +210,12 @@ static int signals_init(struct vm *vm)
 
 static void signals_exit(void)
 {
+	struct signalfd_siginfo si;
+
 	if (term.sig.fd >= 0) {
+		/* timeout(1) signals the process and then its group: the second one asks for what is being done. */
+		while (read(term.sig.fd, &si, sizeof(si)) == sizeof(si))
+			;
 		watch_del(&term.vm->loop, &term.sig);
 		close(term.sig.fd);
 		term.sig.fd = -1;
@@ -514,11 +521,14 @@ size_t term_read(uint8_t *buf, size_t len)
 {
 	size_t n = 0;
 
+	if (term.in_held)
+		return 0;
 	while (n < len && term.in_len) {
 		buf[n++] = term.in_buf[term.in_head];
 		term.in_head = (term.in_head + 1) % IN_SIZE;
 		term.in_len--;
 	}
+	term.in_taken += (uint32_t)n;
 	if (n && !term.in_len)
 		in_arm(term.vm);
 	return n;
@@ -527,6 +537,7 @@ size_t term_read(uint8_t *buf, size_t len)
 /* Give back what term_read() gave last. */
 void term_unread(const uint8_t *buf, size_t len)
 {
+	term.in_taken -= (uint32_t)len;
 	while (len--) {
 		term.in_head = (term.in_head + IN_SIZE - 1) % IN_SIZE;
 		term.in_buf[term.in_head] = buf[len];
@@ -534,6 +545,19 @@ void term_unread(const uint8_t *buf, size_t len)
 		if (term.in_len < IN_SIZE)
 			term.in_len++;
 	}
+}
+
+void term_hold(bool hold)
+{
+	term.in_held = hold;
+	if (!hold && term.in_len && term.client)
+		term.client->input(term.client_opaque);
+}
+
+uint32_t term_taken(bool *end)
+{
+	*end = term.in_eof && !term.in_len;
+	return term.in_taken;
 }
 
 static int in_init(struct vm *vm)
