@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * clock.c - TSC and the paravirtual clock
+ *
+ * The clock of a VM is one pair of (nanoseconds, TSC), taken once, and the rate of the TSC from
+ * there on: the same for every vCPU and for KVM_GET_CLOCK, so it never goes backwards between them.
+ * It does not follow the host's NTP corrections; guests have NTP of their own.
+
+ */
+#include <linux/math64.h>
+#include <linux/sched.h>
+#include <linux/timekeeping.h>
+#include <uapi/linux/kvm_para.h>
+#include <asm/pvclock-abi.h>
+#include <asm/tsc.h>
+
+#include "tenon.h"
+#include "vendor.h"
+
+#define TSC_SYNC_WINDOW_NS NSEC_PER_SEC
+
+u64 tenon_guest_tsc(struct tenon_vcpu *vcpu)
+{
+	return rdtsc() + vcpu->tsc_offset;
+}
+
+/*
+ * Writes of nearly the same value within a second mean to synchronise the TSCs of several vCPUs:
+ * they get the same offset. So does a host that sets 0 in each new vCPU.
+
+ */
+void tenon_write_tsc(struct tenon_vcpu *vcpu, u64 value, bool host)
+{
+	struct tenon_vm *vm = vcpu->vm;
+	const u64 now = ktime_get_ns(), tsc = rdtsc();
+	unsigned long flags;
+	u64 offset = value - tsc;
+
+	raw_spin_lock_irqsave(&vm->clock_lock, flags);
+	if (host && vm->tsc_write_ns) {
+		const u64 elapsed = mul_u64_u32_div(now - vm->tsc_write_ns, vm->tsc_khz, 1000000);
+		const s64 delta = value - (vm->tsc_write_last + elapsed);
+		const u64 limit = (u64)vm->tsc_khz * 1000;
+
+		if (!value || (delta < (s64)limit && delta > -(s64)limit))
+			offset = vm->tsc_offset_last;
+	}
+	if (offset != vm->tsc_offset_last || !vm->tsc_write_ns) {
+		vm->tsc_offset_last = offset;
+		vm->tsc_write_last = value;
+		vm->tsc_write_ns = now;
+	}
+	raw_spin_unlock_irqrestore(&vm->clock_lock, flags);
+
+	if (!host)
+		vcpu->msr_tsc_adjust += offset - vcpu->tsc_offset;
+	vcpu->tsc_offset = offset;
+	tenon_vendor->set_tsc_offset(vcpu);
+	tenon_make_request(vcpu, TENON_REQ_CLOCK);
+}
+
+/* ---- nanoseconds of the VM ---- */
+
+static u64 tsc_to_ns(struct tenon_vm *vm, u64 ticks)
+{
+	return mul_u64_u32_div(ticks, 1000000, vm->tsc_khz);
+}
+
+void tenon_clock_init(struct tenon_vm *vm)
+{
+	vm->clock_base_tsc = rdtsc();
+	vm->clock_base_ns = 0;
+}
+
+u64 tenon_clock_ns(struct tenon_vm *vm)
+{
+	unsigned long flags;
+	u64 ns;
+
+	raw_spin_lock_irqsave(&vm->clock_lock, flags);
+	ns = vm->clock_base_ns + tsc_to_ns(vm, rdtsc() - vm->clock_base_tsc);
+	raw_spin_unlock_irqrestore(&vm->clock_lock, flags);
+	return ns;
+}
+
+void tenon_clock_set(struct tenon_vm *vm, u64 ns)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&vm->clock_lock, flags);
+	vm->clock_base_tsc = rdtsc();
+	vm->clock_base_ns = ns;
+	raw_spin_unlock_irqrestore(&vm->clock_lock, flags);
+	tenon_request_all(vm, TENON_REQ_CLOCK);
+}
+
+/* ---- the structures in guest memory ---- */
+
+/* Ticks to nanoseconds as pvclock does it: (ticks << shift) * mul >> 32. */
+static void pvclock_scale(u32 khz, s8 *shift, u32 *mul)
+{
+	u64 hz = (u64)khz * 1000, scaled = NSEC_PER_SEC;
+	s8 s = 0;
+
+	while (hz > scaled * 2) {
+		hz >>= 1;
+		s--;
+	}
+	while (hz <= scaled / 2 || hz > U32_MAX) {
+		if (hz > U32_MAX) {
+			hz >>= 1;
+			scaled >>= 1;
+			continue;
+		}
+		hz <<= 1;
+		s++;
+	}
+	*shift = s;
+	*mul = div64_u64(scaled << 32, hz);
+}
+
+void tenon_clock_update(struct tenon_vcpu *vcpu)
+{
+	struct tenon_vm *vm = vcpu->vm;
+	struct pvclock_vcpu_time_info info = {};
+	const u64 gpa = vcpu->pv_system_time & ~1ull;
+	unsigned long flags;
+
+	if (!(vcpu->pv_system_time & 1))
+		return;
+	raw_spin_lock_irqsave(&vm->clock_lock, flags);
+	info.tsc_timestamp = vm->clock_base_tsc + vcpu->tsc_offset;
+	info.system_time = vm->clock_base_ns;
+	raw_spin_unlock_irqrestore(&vm->clock_lock, flags);
+	pvclock_scale(vm->tsc_khz, &info.tsc_shift, &info.tsc_to_system_mul);
+	info.flags = boot_cpu_has(X86_FEATURE_CONSTANT_TSC) ? PVCLOCK_TSC_STABLE_BIT : 0;
+
+	/* An odd version says "being written". */
+	vcpu->pv_version = (vcpu->pv_version + 1) | 1;
+	info.version = vcpu->pv_version;
+	if (tenon_write_phys(vm, gpa, &info.version, sizeof(info.version)))
+		return;
+	smp_wmb();
+	tenon_write_phys(vm, gpa + sizeof(u32), (u8 *)&info + sizeof(u32),
+			 sizeof(info) - sizeof(u32));
+	smp_wmb();
+	vcpu->pv_version++;
+	info.version = vcpu->pv_version;
+	tenon_write_phys(vm, gpa, &info.version, sizeof(info.version));
+}
+
+/* Wall clock at the clock's zero. */
+void tenon_clock_wall(struct tenon_vm *vm, u64 gpa)
+{
+	const u64 ns = ktime_get_real_ns() - tenon_clock_ns(vm);
+	struct pvclock_wall_clock wall = {};
+	u32 version;
+
+	if (tenon_read_phys(vm, gpa, &version, sizeof(version)))
+		return;
+	version = (version + 1) | 1;
+	if (tenon_write_phys(vm, gpa, &version, sizeof(version)))
+		return;
+	smp_wmb();
+	wall.sec = div_u64(ns, NSEC_PER_SEC);
+	wall.nsec = ns - wall.sec * (u64)NSEC_PER_SEC;
+	tenon_write_phys(vm, gpa + sizeof(u32), &wall.sec, 2 * sizeof(u32));
+	smp_wmb();
+	version++;
+	tenon_write_phys(vm, gpa, &version, sizeof(version));
+}
+
+/* Time that the thread was ready to run and did not. */
+void tenon_steal_update(struct tenon_vcpu *vcpu)
+{
+#ifdef CONFIG_SCHED_INFO
+	const u64 gpa = vcpu->pv_steal_time & ~63ull;
+	const u64 delay = current->sched_info.run_delay;
+	struct kvm_steal_time st;
+
+	if (!(vcpu->pv_steal_time & 1) || tenon_read_phys(vcpu->vm, gpa, &st, sizeof(st)))
+		return;
+	st.version = (st.version + 1) | 1;
+	if (tenon_write_phys(vcpu->vm, gpa + offsetof(struct kvm_steal_time, version), &st.version,
+			     4))
+		return;
+	smp_wmb();
+	st.steal += delay - vcpu->steal_last;
+	vcpu->steal_last = delay;
+	tenon_write_phys(vcpu->vm, gpa + offsetof(struct kvm_steal_time, steal), &st.steal, 8);
+	smp_wmb();
+	st.version++;
+	tenon_write_phys(vcpu->vm, gpa + offsetof(struct kvm_steal_time, version), &st.version, 4);
+#endif
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * lapic.c - a vCPU's local APIC: emul/irqchip/lapic.c with a timer, and no lock
+ *
+ * The vCPU's thread alone touches its local APIC; everyone else sends messages through
+ * lapic_deliver(), which is atomic, and leaves a request. So do the host timer (TENON_REQ_TIMER)
+ * and the wire from the PIC (TENON_REQ_LINT0).
+
+ */
+#include <linux/ktime.h>
+#include <linux/math64.h>
+#include <linux/slab.h>
+#include <asm/tsc.h>
+
+#include "tenon.h"
+#include "vendor.h"
+
+/* A guest may ask for a period of nanoseconds: the host's timer fires no more often than this. */
+#define TIMER_FLOOR_NS 20000
+
+u64 tenon_now(void)
+{
+	return ktime_get_ns();
+}
+
+static void op_kick(void *ctx)
+{
+	struct tenon_vcpu *vcpu = ctx;
+
+	tenon_make_request(vcpu, TENON_REQ_KICK);
+	tenon_kick(vcpu);
+}
+
+static void op_send(void *ctx, const struct irq_msg *msg)
+{
+	struct tenon_vcpu *vcpu = ctx;
+	struct tenon_vm *vm = vcpu->vm;
+
+	lapic_deliver(vm->lapics, smp_load_acquire(&vm->nr_lapics), vcpu->lapic, msg);
+}
+
+static void op_nmi(void *ctx)
+{
+	struct tenon_vcpu *vcpu = ctx;
+
+	if (atomic_inc_return(&vcpu->nmi_queued) > 2)
+		atomic_set(&vcpu->nmi_queued, 2);
+	tenon_make_request(vcpu, TENON_REQ_NMI);
+	tenon_kick(vcpu);
+}
+
+static void op_init(void *ctx)
+{
+	struct tenon_vcpu *vcpu = ctx;
+
+	clear_bit(TENON_REQ_SIPI, &vcpu->requests);
+	tenon_make_request(vcpu, TENON_REQ_INIT);
+	tenon_kick(vcpu);
+}
+
+static void op_sipi(void *ctx, u8 vector)
+{
+	struct tenon_vcpu *vcpu = ctx;
+
+	WRITE_ONCE(vcpu->sipi_vector, vector);
+	tenon_make_request(vcpu, TENON_REQ_SIPI);
+	tenon_kick(vcpu);
+}
+
+static void op_eoi(void *ctx, u8 vector)
+{
+	struct tenon_vcpu *vcpu = ctx;
+	struct tenon_chips *chips = vcpu->vm->chips;
+	unsigned long flags;
+	u32 pins;
+
+	if (!chips) {
+		/* The IOAPIC is in user space: tell it, if it has asked for this vector. */
+		if (test_bit(vector, vcpu->ioapic_vectors)) {
+			vcpu->run->eoi.vector = vector;
+			vcpu->pending_eoi = true;
+		}
+		return;
+	}
+	spin_lock_irqsave(&chips->lock, flags);
+	ioapic_eoi(&chips->ioapic, vector);
+	pins = chips->eoi_pins;
+	chips->eoi_pins = 0;
+	spin_unlock_irqrestore(&chips->lock, flags);
+	if (pins)
+		tenon_resample(vcpu->vm, pins);
+}
+
+static void op_rearm(void *ctx)
+{
+	struct tenon_vcpu *vcpu = ctx;
+
+	vcpu->timer_stale = true;
+}
+
+static const struct lapic_ops lapic_ops = {
+	.kick = op_kick,
+	.send = op_send,
+	.nmi = op_nmi,
+	.init = op_init,
+	.sipi = op_sipi,
+	.eoi = op_eoi,
+	.rearm = op_rearm,
+};
+
+int tenon_lapic_create(struct tenon_vcpu *vcpu)
+{
+	const struct lapic_config config = {
+		.id = vcpu->id,
+		.timer_hz = 1000000000,
+		.features = LAPIC_FEATURE_X2APIC | LAPIC_FEATURE_TSC_DEADLINE |
+			    LAPIC_FEATURE_VIRTUAL_WIRE,
+		.phys_bits = 48,
+		.bsp = vcpu->id == vcpu->vm->bsp_id,
+	};
+
+	vcpu->lapic_page = (struct lapic_page *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	vcpu->lapic = kzalloc(sizeof(*vcpu->lapic), GFP_KERNEL_ACCOUNT);
+	if (!vcpu->lapic || !vcpu->lapic_page)
+		return -ENOMEM;
+	lapic_init(vcpu->lapic, vcpu->lapic_page, &config, &lapic_ops, vcpu);
+	return 0;
+}
+
+void tenon_lapic_destroy(struct tenon_vcpu *vcpu)
+{
+	kfree(vcpu->lapic);
+	free_page((unsigned long)vcpu->lapic_page);
+	vcpu->lapic = NULL;
+	vcpu->lapic_page = NULL;
+}
+
+void tenon_lapic_cpuid(struct tenon_vcpu *vcpu)
+{
+	const struct kvm_cpuid_entry2 *one = tenon_cpuid_find(vcpu, 1, 0);
+	u32 features = LAPIC_FEATURE_VIRTUAL_WIRE;
+
+	if (!vcpu->lapic || !one)
+		return;
+	if (one->ecx & BIT(21))
+		features |= LAPIC_FEATURE_X2APIC;
+	if (one->ecx & BIT(24))
+		features |= LAPIC_FEATURE_TSC_DEADLINE;
+	lapic_set_features(vcpu->lapic, features);
+}
+
+/* Set the host's timer to the local APIC's deadline. On the vCPU's thread. */
+void tenon_lapic_rearm(struct tenon_vcpu *vcpu)
+{
+	const struct lapic_deadline d = lapic_timer_deadline(vcpu->lapic);
+	u64 now = tenon_now(), at;
+	s64 ticks;
+
+	vcpu->timer_stale = false;
+	switch (d.clock) {
+	case LAPIC_CLOCK_NS:
+		at = d.at;
+		break;
+	case LAPIC_CLOCK_TSC:
+		ticks = d.at - tenon_guest_tsc(vcpu);
+		if (ticks <= 0)
+			at = 0;
+		else if (ticks >= (s64)1 << 53)
+			at = now + KTIME_MAX / 4;
+		else
+			at = now + mul_u64_u32_div(ticks, 1000000, vcpu->tsc_khz) + 1;
+		break;
+	default:
+		if (vcpu->timer_armed)
+			hrtimer_cancel(&vcpu->timer);
+		vcpu->timer_armed = false;
+		return;
+	}
+	if (at <= now) {
+		/* Due: no timer needed. */
+		tenon_make_request(vcpu, TENON_REQ_TIMER);
+		return;
+	}
+	if (at > now + KTIME_MAX / 4)
+		at = now + KTIME_MAX / 4;
+	if (d.clock == LAPIC_CLOCK_NS &&
+	    lapic_reg(vcpu->lapic, LAPIC_LVT_TIMER) & LAPIC_TIMER_PERIODIC)
+		at = max(at, now + TIMER_FLOOR_NS);
+	hrtimer_start(&vcpu->timer, ns_to_ktime(at), HRTIMER_MODE_ABS_HARD);
+	vcpu->timer_armed = true;
+}
+
+/*
+ * What has come in from outside, and what the guest has programmed: before each entry that has a
+ * request.
+ */
+void tenon_lapic_process(struct tenon_vcpu *vcpu)
+{
+	if (!vcpu->lapic)
+		return;
+	if (tenon_take_request(vcpu, TENON_REQ_LINT0))
+		lapic_set_lint(vcpu->lapic, 0, READ_ONCE(vcpu->lint0_level));
+	if (tenon_take_request(vcpu, TENON_REQ_TIMER)) {
+		lapic_timer_expire(vcpu->lapic, tenon_now(), tenon_guest_tsc(vcpu));
+		vcpu->timer_stale = true;
+	}
+	if (vcpu->timer_stale)
+		tenon_lapic_rearm(vcpu);
+}
+
+/* ---- which interrupt is next ---- */
+
+/* A vector, or -1. A vector of the PIC's is not known before it is acknowledged: 256. */
+int tenon_irq_pending(struct tenon_vcpu *vcpu)
+{
+	if (!vcpu->lapic)
+		return vcpu->user_irq;
+	if (!vcpu->vm->chips && vcpu->user_irq >= 0 && lapic_accepts_pic(vcpu->lapic))
+		return 256;
+	if (lapic_extint_pending(vcpu->lapic))
+		return 256;
+	return lapic_pending_vector(vcpu->lapic);
+}
+
+/* The processor takes it: the vector, or -1 if it has gone meanwhile. */
+int tenon_irq_ack(struct tenon_vcpu *vcpu)
+{
+	struct tenon_chips *chips = vcpu->vm->chips;
+	unsigned long flags;
+	int vector;
+
+	if (!vcpu->lapic || (!chips && vcpu->user_irq >= 0 && lapic_accepts_pic(vcpu->lapic))) {
+		vector = vcpu->user_irq;
+		vcpu->user_irq = -1;
+		return vector;
+	}
+	if (lapic_extint_pending(vcpu->lapic) && chips) {
+		u32 pins;
+
+		lapic_extint_ack(vcpu->lapic);
+		spin_lock_irqsave(&chips->lock, flags);
+		vector = pic_ack(&chips->pic);
+		pins = chips->eoi_pins;
+		chips->eoi_pins = 0;
+		lapic_set_lint(vcpu->lapic, 0, pic_output(&chips->pic));
+		spin_unlock_irqrestore(&chips->lock, flags);
+		/* Automatic EOI; resampling does not sleep. */
+		if (pins)
+			tenon_resample(vcpu->vm, pins);
+		return vector;
+	}
+	return lapic_ack(vcpu->lapic);
+}

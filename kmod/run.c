@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * run.c - KVM_RUN: the one place where a vCPU enters and leaves the guest
+ *
+ * The contract between a vCPU and everyone who wants its attention:
+ *
+ *	vCPU thread				anyone
+ *	mode = IN_GUEST				set a request
+ *	full barrier				full barrier
+ *	requests? then do not enter		mode IN_GUEST? then send an IPI
+ *	run the guest
+ *	mode = OUTSIDE
+ *
+ * One of the two sees the other. The vCPU has interrupts off from before the first line to after
+ * the last, so the IPI comes to bear as an exit from the guest.
+
+ */
+#include <linux/kvm_host.h>
+#include <linux/sched/signal.h>
+#include <linux/smp.h>
+#include <linux/uaccess.h>
+#include <uapi/linux/kvm_para.h>
+#include <asm/fpu/xcr.h>
+#include <asm/msr.h>
+
+#include "../emul/guest/x86/decode.h"
+#include "compat/compat.h"
+#include "tenon.h"
+#include "vendor.h"
+
+void tenon_make_request(struct tenon_vcpu *vcpu, enum tenon_req req)
+{
+	/* What the request is about is visible before it. */
+	smp_mb__before_atomic();
+	set_bit(req, &vcpu->requests);
+}
+
+void tenon_kick(struct tenon_vcpu *vcpu)
+{
+	int me, cpu;
+
+	if (wq_has_sleeper(&vcpu->wait))
+		wake_up(&vcpu->wait);
+	me = get_cpu();
+	if (READ_ONCE(vcpu->mode) == TENON_IN_GUEST &&
+	    cmpxchg(&vcpu->mode, TENON_IN_GUEST, TENON_EXITING) == TENON_IN_GUEST) {
+		cpu = READ_ONCE(vcpu->cpu);
+		if (cpu >= 0 && cpu != me && cpu_online(cpu))
+			smp_send_reschedule(cpu);
+	}
+	put_cpu();
+}
+
+void tenon_request_all(struct tenon_vm *vm, enum tenon_req req)
+{
+	unsigned int n, count = smp_load_acquire(&vm->nr_vcpus);
+
+	for (n = 0; n < count; n++) {
+		tenon_make_request(vm->vcpu[n], req);
+		tenon_kick(vm->vcpu[n]);
+	}
+}
+
+static void flush_ack(void *arg)
+{
+}
+
+/* No vCPU goes on using a translation from before the call. May be called with mmu_lock held. */
+void tenon_flush_all(struct tenon_vm *vm)
+{
+	unsigned int n, count = smp_load_acquire(&vm->nr_vcpus);
+	int cpu;
+
+	for (n = 0; n < count; n++)
+		tenon_make_request(vm->vcpu[n], TENON_REQ_TLB_FLUSH);
+	smp_mb();
+	for (n = 0; n < count; n++) {
+		if (READ_ONCE(vm->vcpu[n]->mode) == TENON_OUTSIDE)
+			continue;
+		cpu = READ_ONCE(vm->vcpu[n]->cpu);
+		if (cpu >= 0)
+			smp_call_function_single(cpu, flush_ack, NULL, 1);
+	}
+}
+
+/* ---- exceptions ---- */
+
+static bool contributory(u8 vector)
+{
+	return vector == 0 || (vector >= 10 && vector <= 13);
+}
+
+/* AMD APM vol. 2, "#DF - Double-Fault Exception": one fault during the delivery of another. */
+void tenon_queue_exception(struct tenon_vcpu *vcpu, u8 vector, bool has_error, u32 error,
+			   u64 payload)
+{
+	struct tenon_event *e = &vcpu->exception;
+
+	if (e->pending) {
+		if (e->vector == 8) {
+			tenon_make_request(vcpu, TENON_REQ_TRIPLE_FAULT);
+			e->pending = false;
+			return;
+		}
+		if ((contributory(e->vector) && contributory(vector)) ||
+		    (e->vector == 14 && (contributory(vector) || vector == 14))) {
+			*e = (struct tenon_event){ .pending = true,
+						   .vector = 8,
+						   .has_error = true };
+			return;
+		}
+	}
+	*e = (struct tenon_event){
+		.pending = true,
+		.vector = vector,
+		.has_error = has_error,
+		.error = error,
+		.payload = payload,
+	};
+}
+
+/* ---- halts ---- */
+
+int tenon_emulate_halt(struct tenon_vcpu *vcpu)
+{
+	vcpu->stat_halts++;
+	if (vcpu->lapic) {
+		vcpu->mp_state = KVM_MP_STATE_HALTED;
+		return 1;
+	}
+	vcpu->run->exit_reason = KVM_EXIT_HLT;
+	return 0;
+}
+
+int tenon_hypercall(struct tenon_vcpu *vcpu)
+{
+	const u32 nr = vcpu->gpr[X86_RAX];
+	const u32 apic_id = vcpu->gpr[X86_RCX];
+	struct tenon_vm *vm = vcpu->vm;
+	s64 ret = -KVM_ENOSYS;
+	unsigned int n;
+
+	if (tenon_vendor->cpl(vcpu)) {
+		ret = -KVM_EPERM;
+	} else if (nr == KVM_HC_VAPIC_POLL_IRQ) {
+		ret = 0;
+	} else if (nr == KVM_HC_KICK_CPU) {
+		for (n = 0; n < smp_load_acquire(&vm->nr_vcpus); n++) {
+			struct tenon_vcpu *other = vm->vcpu[n];
+
+			if (!other->lapic || other->lapic->config.id != apic_id)
+				continue;
+			WRITE_ONCE(other->halted_wakeup, true);
+			tenon_make_request(other, TENON_REQ_KICK);
+			tenon_kick(other);
+		}
+		ret = 0;
+	}
+	vcpu->gpr[X86_RAX] = ret;
+	return tenon_skip_insn(vcpu);
+}
+
+/* Would a halted vCPU go on? */
+bool tenon_vcpu_runnable(struct tenon_vcpu *vcpu)
+{
+	if (READ_ONCE(vcpu->requests) & ~(BIT(TENON_REQ_TLB_FLUSH) | BIT(TENON_REQ_KICK) |
+					  BIT(TENON_REQ_CLOCK) | BIT(TENON_REQ_STEAL)))
+		return true;
+	if (vcpu->mp_state != KVM_MP_STATE_HALTED)
+		return false;
+	if (READ_ONCE(vcpu->halted_wakeup) || vcpu->exception.pending || vcpu->nmi_pending)
+		return true;
+	return tenon_irq_pending(vcpu) >= 0 && tenon_vendor->can_take_irq(vcpu);
+}
+
+static int vcpu_block(struct tenon_vcpu *vcpu)
+{
+	const u64 budget = READ_ONCE(tenon_halt_poll_ns);
+	ktime_t start;
+
+	if (budget && vcpu->mp_state == KVM_MP_STATE_HALTED) {
+		start = ktime_get();
+		do {
+			if (tenon_vcpu_runnable(vcpu))
+				return 1;
+			cpu_relax();
+		} while (!need_resched() && !signal_pending(current) &&
+			 ktime_to_ns(ktime_sub(ktime_get(), start)) <
+				 min_t(u64, budget, NSEC_PER_MSEC));
+	}
+	/* A signal is seen by the loop. */
+	(void)wait_event_interruptible(vcpu->wait, tenon_vcpu_runnable(vcpu));
+	return 1;
+}
+
+/* ---- requests ---- */
+
+static void vcpu_init_received(struct tenon_vcpu *vcpu)
+{
+	tenon_vcpu_reset(vcpu, true);
+	vcpu->mp_state =
+		vcpu->id == vcpu->vm->bsp_id ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_INIT_RECEIVED;
+}
+
+static void vcpu_sipi_received(struct tenon_vcpu *vcpu)
+{
+	struct kvm_segment cs;
+
+	if (vcpu->mp_state != KVM_MP_STATE_INIT_RECEIVED)
+		return;
+	tenon_vendor->get_segment(vcpu, X86_CS, &cs);
+	cs.selector = READ_ONCE(vcpu->sipi_vector) << 8;
+	cs.base = (u64)cs.selector << 4;
+	tenon_vendor->set_segment(vcpu, X86_CS, &cs);
+	vcpu->rip = 0;
+	vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
+}
+
+static int vcpu_requests(struct tenon_vcpu *vcpu)
+{
+	if (!(READ_ONCE(vcpu->requests) & ~BIT(TENON_REQ_TLB_FLUSH))) {
+		if (unlikely(vcpu->timer_stale))
+			tenon_lapic_rearm(vcpu);
+		return 1;
+	}
+	if (tenon_take_request(vcpu, TENON_REQ_TRIPLE_FAULT)) {
+		vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
+		return 0;
+	}
+	/* Cleared first: whatever comes after sets it again. */
+	clear_bit(TENON_REQ_KICK, &vcpu->requests);
+	smp_mb__after_atomic();
+	if (READ_ONCE(vcpu->vectors_stale)) {
+		WRITE_ONCE(vcpu->vectors_stale, false);
+		tenon_routes_ioapic_vectors(vcpu);
+	}
+	tenon_lapic_process(vcpu);
+	if (tenon_take_request(vcpu, TENON_REQ_NMI)) {
+		unsigned int limit = vcpu->nmi_masked ? 1 : 2;
+
+		vcpu->nmi_pending = min_t(unsigned int, limit,
+					  vcpu->nmi_pending + atomic_xchg(&vcpu->nmi_queued, 0));
+	}
+	if (tenon_take_request(vcpu, TENON_REQ_INIT))
+		vcpu_init_received(vcpu);
+	if (tenon_take_request(vcpu, TENON_REQ_SIPI))
+		vcpu_sipi_received(vcpu);
+	if (tenon_take_request(vcpu, TENON_REQ_CLOCK))
+		tenon_clock_update(vcpu);
+	if (tenon_take_request(vcpu, TENON_REQ_STEAL))
+		tenon_steal_update(vcpu);
+	return 1;
+}
+
+/* ---- entry ---- */
+
+static int vcpu_enter(struct tenon_vcpu *vcpu)
+{
+	bool swap_xcr0;
+	u64 host_xcr0, host_xss;
+
+	preempt_disable();
+	local_irq_disable();
+	WRITE_ONCE(vcpu->mode, TENON_IN_GUEST);
+	smp_mb();
+	if (unlikely((READ_ONCE(vcpu->requests) & ~BIT(TENON_REQ_TLB_FLUSH)) || need_resched() ||
+		     signal_pending(current))) {
+		WRITE_ONCE(vcpu->mode, TENON_OUTSIDE);
+		local_irq_enable();
+		preempt_enable();
+		return 1;
+	}
+	tenon_vendor->prepare(vcpu);
+
+	if (test_thread_flag(TIF_NEED_FPU_LOAD))
+		switch_fpu_return();
+	host_xcr0 = tenon_host_xcr0();
+	swap_xcr0 = host_xcr0 && vcpu->xcr0 != host_xcr0;
+	if (swap_xcr0)
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, vcpu->xcr0);
+
+	host_xss = tenon_host_xss();
+	if (host_xss)
+		wrmsrl(MSR_IA32_XSS, 0);
+
+	guest_timing_enter_irqoff();
+	tenon_vendor->enter(vcpu);
+
+	if (host_xss)
+		wrmsrl(MSR_IA32_XSS, host_xss);
+
+	if (swap_xcr0)
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+	smp_store_release(&vcpu->mode, TENON_OUTSIDE);
+	vcpu->stat_exits++;
+
+	/* The interrupt that ended the guest is served, and accounted to the guest's time, here. */
+	local_irq_enable();
+	local_irq_disable();
+	guest_timing_exit_irqoff();
+	local_irq_enable();
+	preempt_enable();
+
+	return tenon_vendor->exit(vcpu);
+}
+
+static int vcpu_loop(struct tenon_vcpu *vcpu)
+{
+	int ret;
+
+	for (;;) {
+		if (unlikely(vcpu->pending_eoi)) {
+			vcpu->pending_eoi = false;
+			vcpu->run->exit_reason = KVM_EXIT_IOAPIC_EOI;
+			return 0;
+		}
+		ret = vcpu_requests(vcpu);
+		if (ret <= 0)
+			return ret;
+		if (likely(vcpu->mp_state == KVM_MP_STATE_RUNNABLE)) {
+			ret = vcpu_enter(vcpu);
+		} else if (vcpu->mp_state == KVM_MP_STATE_HALTED && tenon_vcpu_runnable(vcpu)) {
+			WRITE_ONCE(vcpu->halted_wakeup, false);
+			vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
+			continue;
+		} else {
+			ret = vcpu_block(vcpu);
+		}
+		if (ret <= 0)
+			return ret;
+		if (unlikely(signal_pending(current))) {
+			vcpu->run->exit_reason = KVM_EXIT_INTR;
+			return -EINTR;
+		}
+		if (need_resched())
+			cond_resched();
+	}
+}
+
+static void vcpu_report(struct tenon_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	run->if_flag = !!(vcpu->rflags & X86_EFLAGS_IF);
+	run->cr8 = vcpu->lapic ? lapic_get_tpr(vcpu->lapic) >> 4 : vcpu->cr8;
+	run->apic_base = vcpu->lapic ? vcpu->lapic->base :
+				       LAPIC_DEFAULT_BASE | LAPIC_BASE_ENABLED |
+					       (vcpu->id == vcpu->vm->bsp_id ? LAPIC_BASE_BSP : 0);
+	run->flags = 0;
+	run->ready_for_interrupt_injection =
+		vcpu->vm->irqchip == TENON_IRQCHIP_KERNEL ||
+		(vcpu->user_irq < 0 && tenon_vendor->can_take_irq(vcpu) &&
+		 !vcpu->exception.pending && !vcpu->injected.pending);
+}
+
+int tenon_vcpu_run(struct tenon_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	const bool immediate = compat_immediate_exit(run);
+	int (*complete)(struct tenon_vcpu * vcpu);
+	sigset_t saved;
+	int ret = 1;
+
+	if (READ_ONCE(run->kvm_valid_regs) || READ_ONCE(run->kvm_dirty_regs))
+		return -EINVAL;
+	if (vcpu->sigset_active)
+		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
+	tenon_vcpu_load(vcpu);
+	tenon_fpu_enter(vcpu);
+	run->exit_reason = KVM_EXIT_UNKNOWN;
+	if (!vcpu->lapic)
+		vcpu->cr8 = READ_ONCE(run->cr8) & 0xf;
+	tenon_make_request(vcpu, TENON_REQ_KICK);
+	if (vcpu->pv_steal_time & 1)
+		__set_bit(TENON_REQ_STEAL, &vcpu->requests);
+
+	complete = vcpu->complete;
+	if (complete) {
+		vcpu->complete = NULL;
+		ret = complete(vcpu);
+	}
+	if (ret > 0) {
+		if (immediate) {
+			run->exit_reason = KVM_EXIT_INTR;
+			ret = -EINTR;
+		} else {
+			ret = vcpu_loop(vcpu);
+		}
+	}
+
+	tenon_fpu_leave(vcpu);
+	vcpu_report(vcpu);
+	tenon_vcpu_put(vcpu);
+	if (vcpu->sigset_active)
+		sigprocmask(SIG_SETMASK, &saved, NULL);
+	return ret;
+}

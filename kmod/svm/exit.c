@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * exit.c - AMD SVM: what to do when a guest leaves
+ *
+ * Source: AMD APM vol. 2, appendix "SVM Intercept Exit Codes".
+
+ */
+#include <linux/nospec.h>
+#include <linux/percpu.h>
+#include <linux/sched.h>
+#include <asm/debugreg.h>
+#include <asm/msr.h>
+#include <asm/processor-flags.h>
+#include <uapi/asm/svm.h>
+
+#include "../../emul/guest/x86/decode.h"
+#include "../tenon.h"
+#include "svm.h"
+
+#define DB_BD BIT(13)
+
+static struct vmcb_control *control(struct tenon_vcpu *vcpu)
+{
+	return &to_svm(vcpu)->vmcb->control;
+}
+
+static int exit_intr(struct tenon_vcpu *vcpu)
+{
+	/* Served when interrupts came back on. */
+	return 1;
+}
+
+static int exit_window(struct tenon_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	/* svm_events() takes the window down or leaves it, by what is still waiting. */
+	if (!tenon_has_lapic(vcpu) && READ_ONCE(run->request_interrupt_window) &&
+	    vcpu->user_irq < 0) {
+		run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+		return 0;
+	}
+	return 1;
+}
+
+static int exit_cpuid(struct tenon_vcpu *vcpu)
+{
+	u32 eax = vcpu->gpr[X86_RAX], ecx = vcpu->gpr[X86_RCX], ebx, edx;
+
+	tenon_cpuid(vcpu, &eax, &ebx, &ecx, &edx);
+	vcpu->gpr[X86_RAX] = eax;
+	vcpu->gpr[X86_RBX] = ebx;
+	vcpu->gpr[X86_RCX] = ecx;
+	vcpu->gpr[X86_RDX] = edx;
+	return tenon_skip_insn(vcpu);
+}
+
+static int exit_hlt(struct tenon_vcpu *vcpu)
+{
+	int ret = tenon_skip_insn(vcpu);
+
+	return ret <= 0 ? ret : tenon_emulate_halt(vcpu);
+}
+
+static int exit_msr(struct tenon_vcpu *vcpu)
+{
+	u32 msr = vcpu->gpr[X86_RCX];
+	u64 value;
+	int ret;
+
+	if (control(vcpu)->exit_info1 & 1) {
+		value = (u32)vcpu->gpr[X86_RAX] | vcpu->gpr[X86_RDX] << 32;
+		ret = tenon_wrmsr(vcpu, msr, value, false);
+	} else {
+		ret = tenon_rdmsr(vcpu, msr, &value, false);
+		if (!ret) {
+			vcpu->gpr[X86_RAX] = (u32)value;
+			vcpu->gpr[X86_RDX] = value >> 32;
+		}
+	}
+	if (ret) {
+		tenon_inject_gp(vcpu);
+		return 1;
+	}
+	return tenon_skip_insn(vcpu);
+}
+
+/* AMD APM vol. 2, "IOIO Intercept": EXITINFO1 is the access, EXITINFO2 the RIP after it. */
+static int exit_ioio(struct tenon_vcpu *vcpu)
+{
+	const u64 info = control(vcpu)->exit_info1;
+	const u64 next = control(vcpu)->exit_info2;
+	const unsigned int size = info >> 4 & 7;
+	const u16 port = info >> 16;
+
+	if (size != 1 && size != 2 && size != 4)
+		return -EIO;
+	if (info & BIT(2))
+		return tenon_pio_string(vcpu, port, size, info & 1, info & BIT(3), next);
+	return tenon_pio(vcpu, port, size, info & 1, next);
+}
+
+static int exit_npf(struct tenon_vcpu *vcpu)
+{
+	const struct vmcb_control *c = control(vcpu);
+	const u64 error = c->exit_info1, gpa = c->exit_info2;
+	int ret;
+
+	vcpu->stat_faults++;
+	/* A reserved bit in a nested table is a bug of ours, not of the guest's. */
+	if (error & BIT(3))
+		return -EIO;
+	ret = tenon_tdp_fault(vcpu, gpa, error & BIT(1), error & BIT(4));
+	if (ret < 0)
+		return ret;
+	if (ret != TENON_FAULT_MMIO)
+		return 1;
+	return tenon_mmio_fault(
+		vcpu, gpa, error & BIT(1), svm_features.decode ? c->insn_bytes : NULL,
+		svm_features.decode ? min_t(unsigned int, c->insn_len & 0xf, 15) : 0);
+}
+
+static int exit_iret(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm->vmcb->control.intercept1 &= ~VMCB_I1_IRET;
+	svm_dirty(svm, VMCB_CLEAN_INTERCEPTS);
+	vcpu->nmi_shadow_iret = true;
+	svm->nmi_iret_rip = vcpu->rip;
+	return 1;
+}
+
+static int exit_shutdown(struct tenon_vcpu *vcpu)
+{
+	/* The state in the VMCB is undefined now: leave that of a reset. */
+	to_svm(vcpu)->vmcb->control.clean = 0;
+	tenon_vendor->vcpu_reset(vcpu, true);
+	vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
+	return 0;
+}
+
+static int exit_vmmcall(struct tenon_vcpu *vcpu)
+{
+	return tenon_hypercall(vcpu);
+}
+
+static int exit_ud(struct tenon_vcpu *vcpu)
+{
+	tenon_inject_ud(vcpu);
+	return 1;
+}
+
+static int exit_gp(struct tenon_vcpu *vcpu)
+{
+	tenon_inject_gp(vcpu);
+	return 1;
+}
+
+static int exit_skip(struct tenon_vcpu *vcpu)
+{
+	return tenon_skip_insn(vcpu);
+}
+
+static int exit_pause(struct tenon_vcpu *vcpu)
+{
+	/* A spin lock, maybe: let others go first. */
+	if (need_resched() || vcpu->vm->nr_vcpus > 1)
+		yield();
+	return 1;
+}
+
+static int exit_xsetbv(struct tenon_vcpu *vcpu)
+{
+	u64 value = (u32)vcpu->gpr[X86_RAX] | vcpu->gpr[X86_RDX] << 32;
+
+	if (svm_cpl(vcpu) || tenon_xsetbv(vcpu, vcpu->gpr[X86_RCX], value)) {
+		tenon_inject_gp(vcpu);
+		return 1;
+	}
+	return tenon_skip_insn(vcpu);
+}
+
+/* The general register of a MOV to or from CR or DR, from the hardware or by decoding. */
+static int mov_reg(struct tenon_vcpu *vcpu, unsigned int *reg, u64 *next)
+{
+	struct kvm_segment cs;
+	struct tenon_sys sys;
+	struct x86_insn insn;
+	unsigned int n;
+	u8 bytes[X86_INSN_MAX];
+
+	if (svm_features.decode && svm_features.nrips &&
+	    (control(vcpu)->exit_info1 & BIT_ULL(63))) {
+		*reg = control(vcpu)->exit_info1 & 0xf;
+		*next = control(vcpu)->next_rip;
+		return 0;
+	}
+	svm_get_sys(vcpu, &sys);
+	svm_get_segment(vcpu, X86_CS, &cs);
+	if (tenon_fetch(vcpu, bytes, sizeof(bytes), &n) ||
+	    x86_decode(&insn, bytes, n,
+		       (sys.efer & EFER_LMA) && cs.l ? X86_MODE_64 :
+		       cs.db			     ? X86_MODE_32 :
+						       X86_MODE_16) != X86_DECODE_OK)
+		return -EFAULT;
+	*reg = array_index_nospec(insn.rm & 0xf, 16);
+	*next = vcpu->rip + insn.len;
+	if (!((sys.efer & EFER_LMA) && cs.l))
+		*next = (u32)*next;
+	return 0;
+}
+
+static bool in_long_mode(struct tenon_vcpu *vcpu)
+{
+	const struct vmcb_save *s = &to_svm(vcpu)->vmcb->save;
+
+	return (s->efer & EFER_LMA) && (s->cs.attrib & BIT(9));
+}
+
+static int exit_cr_write(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb_save *s = &svm->vmcb->save;
+	const unsigned int cr = svm->vmcb->control.exit_code - SVM_EXIT_WRITE_CR0;
+	unsigned int reg;
+	u64 value, next;
+
+	if (mov_reg(vcpu, &reg, &next))
+		return 1; /* the instruction has changed under it: look again */
+	value = vcpu->gpr[reg];
+	if (!in_long_mode(vcpu))
+		value = (u32)value;
+	if (cr == 8) {
+		if (value & ~0xfull) {
+			tenon_inject_gp(vcpu);
+			return 1;
+		}
+		vcpu->cr8 = value;
+		svm->vmcb->control.vintr = (svm->vmcb->control.vintr & ~VMCB_V_TPR) | value;
+		if (vcpu->lapic)
+			lapic_set_tpr(vcpu->lapic, value << 4);
+		svm_advance(vcpu, next);
+		if (vcpu->vm->irqchip == TENON_IRQCHIP_NONE) {
+			vcpu->run->exit_reason = KVM_EXIT_SET_TPR;
+			return 0;
+		}
+		return 1;
+	}
+	/* CR4: AMD APM vol. 2, "CR4 Register". */
+	if ((value & ~vcpu->cr4_allowed) ||
+	    ((s->efer & EFER_LMA) &&
+	     (!(value & X86_CR4_PAE) || ((value ^ s->cr4) & X86_CR4_LA57))) ||
+	    ((value & X86_CR4_PCIDE) && !(s->cr4 & X86_CR4_PCIDE) &&
+	     (!(s->efer & EFER_LMA) || (s->cr3 & 0xfff)))) {
+		tenon_inject_gp(vcpu);
+		return 1;
+	}
+	if ((value ^ s->cr4) &
+	    (X86_CR4_PGE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP))
+		svm->asid_generation = 0;
+	if ((value ^ s->cr4) & X86_CR4_OSXSAVE)
+		s->cr4 = value;
+	s->cr4 = value;
+	svm_dirty(svm, VMCB_CLEAN_CR);
+	svm_advance(vcpu, next);
+	return 1;
+}
+
+static int exit_dr(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	const u32 code = svm->vmcb->control.exit_code - SVM_EXIT_READ_DR0;
+	const bool write = code & 0x10;
+	unsigned int dr = code & 0xf, reg;
+	u64 value, next;
+
+	if (svm->guest_dr7 & DB_BD) {
+		/* General detect. */
+		svm->vmcb->save.dr6 |= DB_BD;
+		svm->guest_dr7 &= ~DB_BD;
+		svm_debug_changed(vcpu);
+		tenon_queue_exception(vcpu, 1, false, 0, 0);
+		return 1;
+	}
+	if (mov_reg(vcpu, &reg, &next))
+		return 1;
+	if (dr == 4 || dr == 5) {
+		if (svm->vmcb->save.cr4 & X86_CR4_DE)
+			return exit_ud(vcpu);
+		dr += 2;
+	}
+	if (dr > 7)
+		return exit_ud(vcpu);
+	if (write) {
+		value = vcpu->gpr[reg];
+		if (!in_long_mode(vcpu))
+			value = (u32)value;
+		if (dr >= 6 && value >> 32)
+			return exit_gp(vcpu);
+		if (dr < 4)
+			vcpu->dr[array_index_nospec(dr, 4)] = value;
+		else
+			svm_set_dr67(vcpu, dr, value);
+	} else {
+		value = dr < 4 ? vcpu->dr[array_index_nospec(dr, 4)] : svm_get_dr67(vcpu, dr);
+		vcpu->gpr[reg] = in_long_mode(vcpu) ? value : (u32)value;
+	}
+	svm_advance(vcpu, next);
+	return 1;
+}
+
+/* #DB is intercepted always: one whose delivery raises it again would never leave the processor. */
+static int exit_db(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct kvm_run *run = vcpu->run;
+	u64 dr6 = svm->vmcb->save.dr6;
+
+	if ((vcpu->guest_debug & KVM_GUESTDBG_ENABLE) &&
+	    ((vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP) ||
+	     (vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP))) {
+		run->exit_reason = KVM_EXIT_DEBUG;
+		run->debug.arch.dr6 = dr6;
+		run->debug.arch.dr7 = svm->vmcb->save.dr7;
+		run->debug.arch.pc = svm->vmcb->save.cs.base + vcpu->rip;
+		run->debug.arch.exception = 1;
+		return 0;
+	}
+	if (svm->nmi_step && (dr6 & DR_STEP)) {
+		/* The step over IRET, or out of an interrupt shadow, was ours. */
+		svm->vmcb->save.dr6 &= ~(u64)DR_STEP;
+		svm_dirty(svm, VMCB_CLEAN_DR);
+		return 1;
+	}
+	tenon_queue_exception(vcpu, 1, false, 0, 0);
+	return 1;
+}
+
+static int exit_bp(struct tenon_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	run->exit_reason = KVM_EXIT_DEBUG;
+	run->debug.arch.pc = to_svm(vcpu)->vmcb->save.cs.base + vcpu->rip;
+	run->debug.arch.exception = 3;
+	return 0;
+}
+
+static int exit_ac(struct tenon_vcpu *vcpu)
+{
+	tenon_queue_exception(vcpu, 17, true, 0, 0);
+	return 1;
+}
+
+static int (*const exits[])(struct tenon_vcpu *vcpu) = {
+	[SVM_EXIT_WRITE_CR4] = exit_cr_write,
+	[SVM_EXIT_WRITE_CR8] = exit_cr_write,
+	[SVM_EXIT_READ_DR0... SVM_EXIT_READ_DR7] = exit_dr,
+	[SVM_EXIT_WRITE_DR0... SVM_EXIT_WRITE_DR7] = exit_dr,
+	[SVM_EXIT_EXCP_BASE + 1] = exit_db,
+	[SVM_EXIT_EXCP_BASE + 3] = exit_bp,
+	[SVM_EXIT_EXCP_BASE + 17] = exit_ac,
+	[SVM_EXIT_EXCP_BASE + 18] = exit_intr,
+	[SVM_EXIT_INTR] = exit_intr,
+	[SVM_EXIT_NMI] = exit_intr,
+	[SVM_EXIT_SMI] = exit_intr,
+	[SVM_EXIT_INIT] = exit_intr,
+	[SVM_EXIT_VINTR] = exit_window,
+	[SVM_EXIT_RDPMC] = exit_gp,
+	[SVM_EXIT_CPUID] = exit_cpuid,
+	[SVM_EXIT_RSM] = exit_ud,
+	[SVM_EXIT_IRET] = exit_iret,
+	[SVM_EXIT_INVD] = exit_skip,
+	[SVM_EXIT_PAUSE] = exit_pause,
+	[SVM_EXIT_HLT] = exit_hlt,
+	[SVM_EXIT_INVLPGA] = exit_ud,
+	[SVM_EXIT_IOIO] = exit_ioio,
+	[SVM_EXIT_MSR] = exit_msr,
+	[SVM_EXIT_FERR_FREEZE] = exit_intr,
+	[SVM_EXIT_SHUTDOWN] = exit_shutdown,
+	[SVM_EXIT_VMRUN] = exit_ud,
+	[SVM_EXIT_VMMCALL] = exit_vmmcall,
+	[SVM_EXIT_VMLOAD] = exit_ud,
+	[SVM_EXIT_VMSAVE] = exit_ud,
+	[SVM_EXIT_STGI] = exit_ud,
+	[SVM_EXIT_CLGI] = exit_ud,
+	[SVM_EXIT_SKINIT] = exit_ud,
+	[SVM_EXIT_WBINVD] = exit_skip,
+	[SVM_EXIT_MONITOR] = exit_ud,
+	[SVM_EXIT_MWAIT] = exit_ud,
+	[SVM_EXIT_MWAIT_COND] = exit_ud,
+	[SVM_EXIT_XSETBV] = exit_xsetbv,
+	[SVM_EXIT_RDPRU] = exit_ud,
+};
+
+#define SVM_EXIT_NESTED_FAULT 0x400
+
+int svm_exit(struct tenon_vcpu *vcpu)
+{
+	const u64 code = control(vcpu)->exit_code;
+	struct kvm_run *run = vcpu->run;
+
+	if (likely(code == SVM_EXIT_NESTED_FAULT))
+		return exit_npf(vcpu);
+	if (likely(code < ARRAY_SIZE(exits))) {
+		const u32 n = array_index_nospec((u32)code, ARRAY_SIZE(exits));
+
+		if (likely(exits[n]))
+			return exits[n](vcpu);
+	}
+	if ((s64)code == -1) {
+		run->exit_reason = KVM_EXIT_FAIL_ENTRY;
+		run->fail_entry.hardware_entry_failure_reason = code;
+		run->fail_entry.cpu = raw_smp_processor_id();
+		return 0;
+	}
+	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	run->internal.suberror = KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON;
+	run->internal.ndata = 2;
+	run->internal.data[0] = code;
+	run->internal.data[1] = raw_smp_processor_id();
+	return 0;
+}
+
+/* ---- MSRs in the VMCB ---- */
+
+static u64 *msr_field(struct svm_vcpu *svm, u32 msr)
+{
+	struct vmcb_save *s = &svm->vmcb->save;
+
+	switch (msr) {
+	case MSR_STAR:
+		return &s->star;
+	case MSR_LSTAR:
+		return &s->lstar;
+	case MSR_CSTAR:
+		return &s->cstar;
+	case MSR_SYSCALL_MASK:
+		return &s->sfmask;
+	case MSR_KERNEL_GS_BASE:
+		return &s->kernel_gs_base;
+	case MSR_FS_BASE:
+		return &s->fs.base;
+	case MSR_GS_BASE:
+		return &s->gs.base;
+	case MSR_IA32_SYSENTER_CS:
+		return &s->sysenter_cs;
+	case MSR_IA32_SYSENTER_ESP:
+		return &s->sysenter_esp;
+	case MSR_IA32_SYSENTER_EIP:
+		return &s->sysenter_eip;
+	case MSR_IA32_CR_PAT:
+		return &s->pat;
+	default:
+		return NULL;
+	}
+}
+
+int svm_get_msr(struct tenon_vcpu *vcpu, u32 msr, u64 *value)
+{
+	const u64 *field = msr_field(to_svm(vcpu), msr);
+
+	if (!field)
+		return -ENOENT;
+	*value = *field;
+	return 0;
+}
+
+int svm_set_msr(struct tenon_vcpu *vcpu, u32 msr, u64 value)
+{
+	u64 *field = msr_field(to_svm(vcpu), msr);
+
+	if (!field)
+		return -ENOENT;
+	*field = value;
+	to_svm(vcpu)->vmcb->control.clean = 0;
+	return 0;
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * setup.c - AMD SVM: is it there, is it free, on and off
+ *
+ * Source: AMD APM vol. 2, "Enabling SVM".
+
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cc_platform.h>
+#include <linux/cpu.h>
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/module.h>
+#include <linux/set_memory.h>
+#include <asm/cpufeature.h>
+#include <asm/msr.h>
+
+#include "svm.h"
+
+#define IOPM_ORDER  2 /* 12 KiB, and the next power of two */
+#define MSRPM_ORDER 1 /* 8 KiB */
+
+#define CPUID_SVM   0x8000000a
+
+#ifndef MSR_VM_CR
+#define MSR_VM_CR 0xc0010114
+#endif
+#define VM_CR_LOCK   BIT_ULL(3)
+#define VM_CR_SVMDIS BIT_ULL(4)
+
+struct svm_features svm_features;
+DEFINE_PER_CPU(struct svm_cpu, svm_cpus);
+u8 *svm_iopm;
+u8 *svm_msrpm;
+
+/* MSRs that a guest reads and writes without an exit: VMLOAD and VMSAVE switch them. */
+static const u32 svm_free_msrs[] = {
+	MSR_STAR,
+	MSR_LSTAR,
+	MSR_CSTAR,
+	MSR_SYSCALL_MASK,
+	MSR_FS_BASE,
+	MSR_GS_BASE,
+	MSR_KERNEL_GS_BASE,
+	MSR_IA32_SYSENTER_CS,
+	MSR_IA32_SYSENTER_ESP,
+	MSR_IA32_SYSENTER_EIP,
+};
+
+static int svm_probe(void)
+{
+	u32 eax, ebx, ecx, edx;
+	u64 vm_cr;
+
+	if (boot_cpu_data.x86_vendor != X86_VENDOR_AMD &&
+	    boot_cpu_data.x86_vendor != X86_VENDOR_HYGON)
+		return -ENODEV;
+	if (cpuid_eax(0x80000000) < CPUID_SVM || !(cpuid_ecx(0x80000001) & BIT(2))) {
+		pr_err("this processor (or the hypervisor under this system) offers no AMD-V: "
+		       "nested virtualization has to be enabled there, or the software CPU used "
+		       "(tenon run --accel soft)\n");
+		return -ENODEV;
+	}
+	if (!rdmsrl_safe(MSR_VM_CR, &vm_cr) && (vm_cr & VM_CR_SVMDIS)) {
+		pr_err("AMD-V is disabled by the firmware%s: enable SVM in its setup\n",
+		       vm_cr & VM_CR_LOCK ? " and locked" : "");
+		return -EOPNOTSUPP;
+	}
+	/*
+	 * Nested tables and control blocks would need the encryption bit, which has not been tested
+	 * anywhere.
+	 */
+	if (cc_platform_has(CC_ATTR_HOST_MEM_ENCRYPT) ||
+	    cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT)) {
+		pr_err("memory encryption (SME or SEV) is on, which this module does not serve: "
+		       "boot with mem_encrypt=off\n");
+		return -EOPNOTSUPP;
+	}
+	cpuid(CPUID_SVM, &eax, &ebx, &ecx, &edx);
+	if (!(edx & BIT(0))) {
+		pr_err("this processor has AMD-V without nested paging, which tenon needs "
+		       "(processors from 2008 on have it); use the software CPU (tenon run --accel "
+		       "soft)\n");
+		return -EOPNOTSUPP;
+	}
+	svm_features = (struct svm_features){
+		.nrips = edx & BIT(3),
+		.tsc_scale = edx & BIT(4),
+		.clean = edx & BIT(5),
+		.flush_asid = edx & BIT(6),
+		.decode = edx & BIT(7),
+		.pause_filter = edx & BIT(10),
+		.pause_threshold = edx & BIT(12),
+		.nr_asids = ebx,
+	};
+	if (ebx < 2) {
+		pr_err("this processor offers %u address space identifiers; 2 are needed\n", ebx);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+/* Two bits an MSR, read and write, in three ranges of 8,192 MSRs and 2 KiB each. */
+static void svm_free_msr(u32 msr)
+{
+	static const u32 bases[] = { 0, 0xc0000000, 0xc0010000 };
+	unsigned int n;
+
+	for (n = 0; n < ARRAY_SIZE(bases); n++) {
+		u32 bit = (msr - bases[n]) * 2;
+
+		if (msr - bases[n] >= 0x2000)
+			continue;
+		__clear_bit(bit, (unsigned long *)(svm_msrpm + n * 0x800));
+		__clear_bit(bit + 1, (unsigned long *)(svm_msrpm + n * 0x800));
+	}
+}
+
+static void svm_teardown(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+	{
+		struct svm_cpu *sc = per_cpu_ptr(&svm_cpus, cpu);
+
+		if (sc->hsave)
+			__free_page(sc->hsave);
+		if (sc->host)
+			__free_page(sc->host);
+		sc->hsave = NULL;
+		sc->host = NULL;
+	}
+	free_pages((unsigned long)svm_msrpm, MSRPM_ORDER);
+	free_pages((unsigned long)svm_iopm, IOPM_ORDER);
+	svm_msrpm = NULL;
+	svm_iopm = NULL;
+}
+
+static int svm_setup(void)
+{
+	unsigned int n;
+	int cpu;
+
+	svm_iopm = (u8 *)__get_free_pages(GFP_KERNEL, IOPM_ORDER);
+	svm_msrpm = (u8 *)__get_free_pages(GFP_KERNEL, MSRPM_ORDER);
+	if (!svm_iopm || !svm_msrpm)
+		goto err;
+	memset(svm_iopm, 0xff, PAGE_SIZE << IOPM_ORDER);
+	memset(svm_msrpm, 0xff, PAGE_SIZE << MSRPM_ORDER);
+	for (n = 0; n < ARRAY_SIZE(svm_free_msrs); n++)
+		svm_free_msr(svm_free_msrs[n]);
+
+	for_each_possible_cpu(cpu)
+	{
+		struct svm_cpu *sc = per_cpu_ptr(&svm_cpus, cpu);
+
+		sc->hsave = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
+		sc->host = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
+		if (!sc->hsave || !sc->host)
+			goto err;
+	}
+	return 0;
+
+err:
+	svm_teardown();
+	return -ENOMEM;
+}
+
+static int svm_cpu_free(void)
+{
+	u64 efer;
+
+	rdmsrl(MSR_EFER, efer);
+	return efer & EFER_SVME ? -EBUSY : 0;
+}
+
+static int svm_cpu_enable(void)
+{
+	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
+	u64 efer;
+
+	rdmsrl(MSR_EFER, efer);
+	if (efer & EFER_SVME)
+		return -EBUSY;
+	wrmsrl(MSR_EFER, efer | EFER_SVME);
+	wrmsrl(MSR_VM_HSAVE_PA, page_to_phys(sc->hsave));
+	/* The first guest flushes whatever another hypervisor left behind. */
+	sc->asid_generation++;
+	sc->asid_next = svm_features.nr_asids;
+	sc->last = NULL;
+	sc->enabled = true;
+	return 0;
+}
+
+/* Also from the emergency path, where nothing can be trusted but this CPU. */
+static void svm_cpu_disable(void)
+{
+	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
+	u64 efer;
+
+	if (!sc->enabled)
+		return;
+	sc->enabled = false;
+	rdmsrl(MSR_EFER, efer);
+	if (!(efer & EFER_SVME))
+		return;
+	/* INIT is held off while GIF is clear; STGI faults if SVME has just gone. */
+	asm goto("1: stgi\n\t" _ASM_EXTABLE(1b, %l[fault]) : : : "memory" : fault);
+fault:
+	wrmsrl(MSR_VM_HSAVE_PA, 0);
+	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
+}
+
+const struct tenon_vendor tenon_svm = {
+	.name = "AMD-V",
+	.probe = svm_probe,
+	.setup = svm_setup,
+	.teardown = svm_teardown,
+	.cpu_free = svm_cpu_free,
+	.cpu_enable = svm_cpu_enable,
+	.cpu_disable = svm_cpu_disable,
+	.vcpu_create = svm_vcpu_create,
+	.vcpu_destroy = svm_vcpu_destroy,
+	.vcpu_reset = svm_vcpu_reset,
+	.vcpu_load = svm_vcpu_load,
+	.vcpu_put = svm_vcpu_put,
+	.prepare = svm_prepare,
+	.enter = svm_enter,
+	.exit = svm_exit,
+	.can_take_irq = svm_can_take_irq,
+	.can_take_nmi = svm_can_take_nmi,
+	.get_segment = svm_get_segment,
+	.set_segment = svm_set_segment,
+	.get_sys = svm_get_sys,
+	.set_sys = svm_set_sys,
+	.set_tsc_offset = svm_set_tsc_offset,
+	.next_rip = svm_next_rip,
+	.get_msr = svm_get_msr,
+	.set_msr = svm_set_msr,
+	.advance = svm_advance,
+	.int_shadow = svm_int_shadow,
+	.set_int_shadow = svm_set_int_shadow,
+	.cpl = svm_cpl,
+	.debug_changed = svm_debug_changed,
+	.get_dr67 = svm_get_dr67,
+	.set_dr67 = svm_set_dr67,
+};

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * svm.h - AMD SVM: what the files of svm/ share
+
+ */
+#ifndef TENON_SVM_H
+#define TENON_SVM_H
+
+#include <linux/percpu.h>
+#include <asm/msr-index.h>
+
+#include "../vendor.h"
+#include "vmcb.h"
+
+/* What the processor has; each works without it. */
+struct svm_features {
+	bool nrips;
+	bool decode;
+	bool flush_asid;
+	bool clean;
+	bool pause_filter;
+	bool pause_threshold;
+	bool tsc_scale;
+	u32 nr_asids;
+};
+
+extern struct svm_features svm_features;
+
+struct svm_cpu {
+	/* set while virtualization is on */
+	bool enabled;
+	/* pages of this CPU: the processor's save area, and what VMSAVE keeps of the host */
+	struct page *hsave;
+	struct page *host;
+	/* address space identifiers: a generation ends when they are used up */
+	u64 asid_generation;
+	u32 asid_next;
+	/* the last guest that ran here */
+	struct vmcb *last;
+};
+
+DECLARE_PER_CPU(struct svm_cpu, svm_cpus);
+
+struct svm_vcpu {
+	struct tenon_vcpu *vcpu;
+	struct vmcb *vmcb;
+	u64 vmcb_pa;
+	u64 host_pa;
+	/* address space of the guest on one CPU */
+	u64 asid_generation;
+	int asid_cpu;
+	bool host_saved;
+	/* windows that were asked for */
+	bool irq_window;
+	bool nmi_step;
+	u64 nmi_iret_rip;
+	u64 guest_dr7; /* the VMCB may hold the debugger's instead */
+	u64 host_tsc_aux;
+};
+
+static inline struct svm_vcpu *to_svm(struct tenon_vcpu *vcpu)
+{
+	return vcpu->arch;
+}
+
+extern u8 *svm_iopm;
+extern u8 *svm_msrpm;
+
+static inline void svm_dirty(struct svm_vcpu *svm, u32 bits)
+{
+	svm->vmcb->control.clean &= ~bits;
+}
+
+/* enter.S */
+void tenon_svm_enter(u64 *gpr, u64 vmcb_pa, u64 host_pa);
+
+/* exit.c */
+int svm_exit(struct tenon_vcpu *vcpu);
+int svm_get_msr(struct tenon_vcpu *vcpu, u32 msr, u64 *value);
+int svm_set_msr(struct tenon_vcpu *vcpu, u32 msr, u64 value);
+
+/* vcpu.c, event.c */
+int svm_vcpu_create(struct tenon_vcpu *vcpu);
+void svm_vcpu_destroy(struct tenon_vcpu *vcpu);
+void svm_vcpu_reset(struct tenon_vcpu *vcpu, bool init);
+void svm_vcpu_load(struct tenon_vcpu *vcpu, int cpu);
+void svm_vcpu_put(struct tenon_vcpu *vcpu);
+void svm_prepare(struct tenon_vcpu *vcpu);
+void svm_enter(struct tenon_vcpu *vcpu);
+bool svm_can_take_irq(struct tenon_vcpu *vcpu);
+bool svm_can_take_nmi(struct tenon_vcpu *vcpu);
+void svm_get_segment(struct tenon_vcpu *vcpu, unsigned int seg, struct kvm_segment *out);
+void svm_set_segment(struct tenon_vcpu *vcpu, unsigned int seg, const struct kvm_segment *in);
+void svm_get_sys(struct tenon_vcpu *vcpu, struct tenon_sys *sys);
+void svm_set_sys(struct tenon_vcpu *vcpu, const struct tenon_sys *sys);
+void svm_set_tsc_offset(struct tenon_vcpu *vcpu);
+u32 svm_int_shadow(struct tenon_vcpu *vcpu);
+void svm_set_int_shadow(struct tenon_vcpu *vcpu, u32 shadow);
+u64 svm_cpl(struct tenon_vcpu *vcpu);
+void svm_debug_changed(struct tenon_vcpu *vcpu);
+u64 svm_get_dr67(struct tenon_vcpu *vcpu, unsigned int n);
+void svm_set_dr67(struct tenon_vcpu *vcpu, unsigned int n, u64 value);
+void svm_set_efer(struct svm_vcpu *svm, u64 efer);
+u64 svm_next_rip(struct tenon_vcpu *vcpu);
+void svm_advance(struct tenon_vcpu *vcpu, u64 rip);
+
+#endif /* TENON_SVM_H */

@@ -1,0 +1,686 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vcpu.c - AMD SVM: the state of one vCPU and the way into the guest
+
+ */
+#include <linux/context_tracking.h>
+#include <linux/hw_breakpoint.h>
+#include <linux/kvm_host.h>
+#include <linux/slab.h>
+#include <asm/debugreg.h>
+#include <asm/msr.h>
+#include <asm/nospec-branch.h>
+#include <asm/tlbflush.h>
+
+#include "../../emul/guest/x86/decode.h"
+#include "../tenon.h"
+#include "svm.h"
+
+#define SVM_CR8 8
+#define EXC_DB	1
+#define EXC_AC	17
+#define EXC_MC	18
+
+#define SVM_I1                                                                                     \
+	(VMCB_I1_INTR | VMCB_I1_NMI | VMCB_I1_SMI | VMCB_I1_INIT | VMCB_I1_RDPMC | VMCB_I1_CPUID | \
+	 VMCB_I1_RSM | VMCB_I1_INVD | VMCB_I1_HLT | VMCB_I1_INVLPGA | VMCB_I1_IOIO | VMCB_I1_MSR | \
+	 VMCB_I1_FERR_FREEZE | VMCB_I1_SHUTDOWN)
+#define SVM_I2                                                                              \
+	(VMCB_I2_VMRUN | VMCB_I2_VMMCALL | VMCB_I2_VMLOAD | VMCB_I2_VMSAVE | VMCB_I2_STGI | \
+	 VMCB_I2_CLGI | VMCB_I2_SKINIT | VMCB_I2_WBINVD | VMCB_I2_MONITOR | VMCB_I2_MWAIT | \
+	 VMCB_I2_MWAIT_ARMED | VMCB_I2_XSETBV | VMCB_I2_RDPRU)
+#define SVM_I3 (VMCB_I3_INVLPGB | VMCB_I3_INVLPGB_BAD | VMCB_I3_MCOMMIT | VMCB_I3_TLBSYNC)
+
+/* ---- life ---- */
+
+int svm_vcpu_create(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = kzalloc(sizeof(*svm), GFP_KERNEL_ACCOUNT);
+	struct page *page;
+
+	if (!svm)
+		return -ENOMEM;
+	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!page) {
+		kfree(svm);
+		return -ENOMEM;
+	}
+	svm->vcpu = vcpu;
+	svm->vmcb = page_address(page);
+	svm->vmcb_pa = page_to_phys(page);
+	svm->asid_cpu = -1;
+	vcpu->arch = svm;
+	return 0;
+}
+
+void svm_vcpu_destroy(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	int cpu;
+
+	/*
+	 * A page that is used again may not be taken for the VMCB whose state the processor has
+	 * cached.
+	 */
+	for_each_possible_cpu(cpu) cmpxchg(per_cpu_ptr(&svm_cpus.last, cpu), svm->vmcb, NULL);
+	free_page((unsigned long)svm->vmcb);
+	kfree(svm);
+	vcpu->arch = NULL;
+}
+
+static void set_segment(struct vmcb_segment *s, u16 selector, u16 attrib, u32 limit, u64 base)
+{
+	s->selector = selector;
+	s->attrib = attrib;
+	s->limit = limit;
+	s->base = base;
+}
+
+/* AMD APM vol. 2, "Initial Processor State"; INIT keeps the caches, the FPU and most MSRs. */
+void svm_vcpu_reset(struct tenon_vcpu *vcpu, bool init)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb_control *c = &svm->vmcb->control;
+	struct vmcb_save *s = &svm->vmcb->save;
+	u64 cr0 = s->cr0 & (X86_CR0_CD | X86_CR0_NW);
+
+	memset(c, 0, sizeof(*c));
+	/*
+	 * CR4 is checked on its way in; CR8 while an interrupt waits for it; debug registers are
+	 * kept here.
+	 */
+	c->cr_write = BIT(4);
+	c->dr_read = 0xffff;
+	c->dr_write = 0xffff;
+	c->exceptions = BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC);
+	c->intercept1 = SVM_I1;
+	c->intercept2 = SVM_I2;
+	c->intercept3 = SVM_I3;
+	c->iopm = virt_to_phys(svm_iopm);
+	c->msrpm = virt_to_phys(svm_msrpm);
+	c->tsc_offset = vcpu->tsc_offset;
+	c->vintr = VMCB_V_MASKING;
+	c->nested = VMCB_NESTED_PAGING;
+	c->nested_cr3 = virt_to_phys(vcpu->vm->tdp_root);
+	if (svm_features.pause_filter) {
+		c->pause_count = 3000;
+		if (svm_features.pause_threshold)
+			c->pause_threshold = 128;
+		c->intercept1 |= VMCB_I1_PAUSE;
+	}
+
+	set_segment(&s->cs, 0xf000, 0x9b, 0xffff, 0xffff0000);
+	set_segment(&s->ds, 0, 0x93, 0xffff, 0);
+	s->es = s->ds;
+	s->fs = s->ds;
+	s->gs = s->ds;
+	s->ss = s->ds;
+	set_segment(&s->gdtr, 0, 0, 0xffff, 0);
+	s->idtr = s->gdtr;
+	set_segment(&s->ldtr, 0, 0x82, 0xffff, 0);
+	set_segment(&s->tr, 0, 0x8b, 0xffff, 0);
+	s->cpl = 0;
+	s->cr0 = init ? X86_CR0_ET | cr0 : X86_CR0_ET | X86_CR0_CD | X86_CR0_NW;
+	s->cr2 = 0;
+	s->cr3 = 0;
+	s->cr4 = 0;
+	s->efer = EFER_SVME;
+	s->dr6 = DR6_RESERVED;
+	svm->guest_dr7 = 0x400;
+	s->rflags = 2;
+	if (!init) {
+		s->pat = 0x0007040600070406ull;
+		s->star = 0;
+		s->lstar = 0;
+		s->cstar = 0;
+		s->sfmask = 0;
+		s->kernel_gs_base = 0;
+		s->sysenter_cs = 0;
+		s->sysenter_esp = 0;
+		s->sysenter_eip = 0;
+	}
+	memset(vcpu->gpr, 0, sizeof(vcpu->gpr));
+	vcpu->gpr[X86_RDX] = 0x600;
+	vcpu->rip = 0xfff0;
+	vcpu->rflags = 2;
+	svm->irq_window = false;
+	svm->nmi_step = false;
+	svm->asid_generation = 0;
+	svm_debug_changed(vcpu);
+}
+
+void svm_vcpu_load(struct tenon_vcpu *vcpu, int cpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct svm_cpu *sc = per_cpu_ptr(&svm_cpus, cpu);
+
+	svm->host_pa = page_to_phys(sc->host);
+	svm->host_saved = false;
+	if (READ_ONCE(sc->last) != svm->vmcb) {
+		/* Another guest ran here: what it trained may not steer this one. */
+		indirect_branch_prediction_barrier();
+		WRITE_ONCE(sc->last, svm->vmcb);
+		svm->vmcb->control.clean = 0;
+	}
+	if (svm->asid_cpu != cpu) {
+		svm->asid_cpu = cpu;
+		svm->asid_generation = 0;
+		svm->vmcb->control.clean = 0;
+	}
+	if (boot_cpu_has(X86_FEATURE_RDTSCP)) {
+		rdmsrl(MSR_TSC_AUX, svm->host_tsc_aux);
+		if (svm->host_tsc_aux != vcpu->msr_tsc_aux)
+			wrmsrl(MSR_TSC_AUX, vcpu->msr_tsc_aux);
+	}
+}
+
+void svm_vcpu_put(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	if (boot_cpu_has(X86_FEATURE_RDTSCP) && svm->host_tsc_aux != vcpu->msr_tsc_aux)
+		wrmsrl(MSR_TSC_AUX, svm->host_tsc_aux);
+}
+
+/* ---- registers ---- */
+
+static struct vmcb_segment *segment(struct svm_vcpu *svm, unsigned int seg)
+{
+	struct vmcb_save *s = &svm->vmcb->save;
+
+	switch (seg) {
+	case X86_ES:
+		return &s->es;
+	case X86_CS:
+		return &s->cs;
+	case X86_SS:
+		return &s->ss;
+	case X86_DS:
+		return &s->ds;
+	case X86_FS:
+		return &s->fs;
+	case X86_GS:
+		return &s->gs;
+	case TENON_SEG_TR:
+		return &s->tr;
+	default:
+		return &s->ldtr;
+	}
+}
+
+void svm_get_segment(struct tenon_vcpu *vcpu, unsigned int seg, struct kvm_segment *out)
+{
+	const struct vmcb_segment *s = segment(to_svm(vcpu), seg);
+
+	*out = (struct kvm_segment){
+		.base = s->base,
+		.limit = s->limit,
+		.selector = s->selector,
+		.type = s->attrib & 0xf,
+		.s = s->attrib >> 4 & 1,
+		.dpl = s->attrib >> 5 & 3,
+		.present = s->attrib >> 7 & 1,
+		.avl = s->attrib >> 8 & 1,
+		.l = s->attrib >> 9 & 1,
+		.db = s->attrib >> 10 & 1,
+		.g = s->attrib >> 11 & 1,
+	};
+	switch (seg) {
+	case X86_CS:
+		/* Some processors do not keep G, which the limit tells. */
+		out->g = s->limit > 0xfffff;
+		break;
+	case TENON_SEG_TR:
+		out->type |= 2;
+		break;
+	case X86_SS:
+		/* The CPL is kept beside SS. */
+		out->dpl = to_svm(vcpu)->vmcb->save.cpl;
+		if (!out->present)
+			out->db = 0;
+		break;
+	default:
+		if (out->present && out->s)
+			out->type |= 1;
+		break;
+	}
+	out->unusable = !out->present;
+}
+
+void svm_set_segment(struct tenon_vcpu *vcpu, unsigned int seg, const struct kvm_segment *in)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb_segment *s = segment(svm, seg);
+
+	s->base = in->base;
+	s->limit = in->limit;
+	s->selector = in->selector;
+	s->attrib = (in->type & 0xf) | (in->s & 1) << 4 | (in->dpl & 3) << 5 |
+		    ((in->present & 1) && !in->unusable) << 7 | (in->avl & 1) << 8 |
+		    (in->l & 1) << 9 | (in->db & 1) << 10 | (in->g & 1) << 11;
+	if (seg == X86_SS)
+		svm->vmcb->save.cpl = in->dpl & 3;
+	svm_dirty(svm, VMCB_CLEAN_SEG);
+}
+
+u64 svm_cpl(struct tenon_vcpu *vcpu)
+{
+	return to_svm(vcpu)->vmcb->save.cpl;
+}
+
+void svm_get_sys(struct tenon_vcpu *vcpu, struct tenon_sys *sys)
+{
+	const struct vmcb_save *s = &to_svm(vcpu)->vmcb->save;
+
+	*sys = (struct tenon_sys){
+		.cr0 = s->cr0,
+		.cr2 = s->cr2,
+		.cr3 = s->cr3,
+		.cr4 = s->cr4,
+		.efer = s->efer & ~(u64)EFER_SVME,
+		.pat = s->pat,
+		.gdt_base = s->gdtr.base,
+		.gdt_limit = s->gdtr.limit & 0xffff,
+		.idt_base = s->idtr.base,
+		.idt_limit = s->idtr.limit & 0xffff,
+	};
+}
+
+void svm_set_sys(struct tenon_vcpu *vcpu, const struct tenon_sys *sys)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb_save *s = &svm->vmcb->save;
+
+	/* What the TLB holds was built under the old ones. */
+	if ((s->cr0 ^ sys->cr0) & (X86_CR0_PG | X86_CR0_WP) || s->cr3 != sys->cr3 ||
+	    s->cr4 != sys->cr4 || (s->efer ^ sys->efer) & (EFER_LMA | EFER_NX))
+		svm->asid_generation = 0;
+	s->cr0 = sys->cr0;
+	s->cr2 = sys->cr2;
+	s->cr3 = sys->cr3;
+	s->cr4 = sys->cr4;
+	s->efer = sys->efer | EFER_SVME;
+	s->pat = sys->pat;
+	s->gdtr.base = sys->gdt_base;
+	s->gdtr.limit = sys->gdt_limit;
+	s->idtr.base = sys->idt_base;
+	s->idtr.limit = sys->idt_limit;
+	svm->vmcb->control.clean = 0;
+}
+
+void svm_set_tsc_offset(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm->vmcb->control.tsc_offset = vcpu->tsc_offset;
+	svm_dirty(svm, VMCB_CLEAN_INTERCEPTS);
+}
+
+u32 svm_int_shadow(struct tenon_vcpu *vcpu)
+{
+	return to_svm(vcpu)->vmcb->control.int_state & VMCB_INT_SHADOW ? 1 : 0;
+}
+
+void svm_set_int_shadow(struct tenon_vcpu *vcpu, u32 shadow)
+{
+	struct vmcb_control *c = &to_svm(vcpu)->vmcb->control;
+
+	c->int_state &= ~VMCB_INT_SHADOW;
+	if (shadow)
+		c->int_state |= VMCB_INT_SHADOW;
+}
+
+u64 svm_get_dr67(struct tenon_vcpu *vcpu, unsigned int n)
+{
+	return n == 6 ? to_svm(vcpu)->vmcb->save.dr6 : to_svm(vcpu)->guest_dr7;
+}
+
+void svm_set_dr67(struct tenon_vcpu *vcpu, unsigned int n, u64 value)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	if (n == 6)
+		svm->vmcb->save.dr6 = (value & 0xe00f) | DR6_RESERVED;
+	else
+		svm->guest_dr7 = (value & 0xffff2fff) | 0x400;
+	svm_debug_changed(vcpu);
+}
+
+/* The debugger's breakpoints, if it set any, take the place of the guest's own. */
+void svm_debug_changed(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb *vmcb = svm->vmcb;
+
+	vmcb->save.dr7 = vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP ? vcpu->guest_debug_dr[7] :
+								      svm->guest_dr7;
+	vmcb->control.exceptions &= ~BIT(3);
+	if ((vcpu->guest_debug & KVM_GUESTDBG_ENABLE) &&
+	    (vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP))
+		vmcb->control.exceptions |= BIT(3);
+	svm_dirty(svm, VMCB_CLEAN_DR | VMCB_CLEAN_INTERCEPTS);
+}
+
+u64 svm_next_rip(struct tenon_vcpu *vcpu)
+{
+	return svm_features.nrips ? to_svm(vcpu)->vmcb->control.next_rip : 0;
+}
+
+void svm_advance(struct tenon_vcpu *vcpu, u64 rip)
+{
+	vcpu->rip = rip;
+	to_svm(vcpu)->vmcb->control.int_state &= ~VMCB_INT_SHADOW;
+}
+
+/* ---- events ---- */
+
+bool svm_can_take_irq(struct tenon_vcpu *vcpu)
+{
+	const struct vmcb_control *c = &to_svm(vcpu)->vmcb->control;
+
+	return (vcpu->rflags & X86_EFLAGS_IF) && !(c->int_state & VMCB_INT_SHADOW);
+}
+
+bool svm_can_take_nmi(struct tenon_vcpu *vcpu)
+{
+	const struct vmcb_control *c = &to_svm(vcpu)->vmcb->control;
+
+	return !vcpu->nmi_masked && !(c->int_state & VMCB_INT_SHADOW);
+}
+
+static void svm_irq_window(struct svm_vcpu *svm, bool on)
+{
+	struct vmcb_control *c = &svm->vmcb->control;
+
+	if (svm->irq_window == on)
+		return;
+	svm->irq_window = on;
+	if (on) {
+		/*
+		 * A dummy interrupt of the highest priority: the exit comes when the guest would
+		 * take it.
+		 */
+		c->vintr |= VMCB_V_IRQ | VMCB_V_IGN_TPR | (0xfull << VMCB_V_PRIO_SHIFT);
+		c->intercept1 |= VMCB_I1_VINTR;
+	} else {
+		c->vintr &= ~(VMCB_V_IRQ | VMCB_V_IGN_TPR | VMCB_V_PRIO);
+		c->intercept1 &= ~VMCB_I1_VINTR;
+	}
+	svm_dirty(svm, VMCB_CLEAN_INTERCEPTS | VMCB_CLEAN_VINTR);
+}
+
+static void svm_inject(struct svm_vcpu *svm, u64 type, u8 vector, bool has_error, u32 error)
+{
+	svm->vmcb->control.event_inject = VMCB_EVENT_VALID | type | vector |
+					  (has_error ? VMCB_EVENT_HAS_ERROR | (u64)error << 32 : 0);
+}
+
+static void svm_nmi_window(struct svm_vcpu *svm)
+{
+	struct vmcb_control *c = &svm->vmcb->control;
+	struct tenon_vcpu *vcpu = svm->vcpu;
+
+	if (vcpu->nmi_masked && !vcpu->nmi_shadow_iret) {
+		/* The handler ends with IRET. */
+		c->intercept1 |= VMCB_I1_IRET;
+		svm_dirty(svm, VMCB_CLEAN_INTERCEPTS);
+		return;
+	}
+	/* IRET is about to run, or an interrupt shadow to end: one instruction more. */
+	svm->nmi_step = true;
+}
+
+/*
+ * What goes in first: an event whose delivery was interrupted, then an exception, then NMI, then an
+ * interrupt (AMD APM vol. 2, "Event Injection"). One event an entry; a window is asked for if
+ * another waits.
+
+ */
+static void svm_events(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb_control *c = &svm->vmcb->control;
+	bool want_irq = false;
+	int vector;
+
+	svm->nmi_step = false;
+	if (vcpu->exception.pending) {
+		const struct tenon_event *e = &vcpu->exception;
+
+		if (e->vector == 14) {
+			svm->vmcb->save.cr2 = e->payload;
+			svm_dirty(svm, VMCB_CLEAN_CR2);
+		}
+		if (e->vector == 1)
+			svm_dirty(svm, VMCB_CLEAN_DR);
+		svm_inject(svm, VMCB_EVENT_EXCEPTION, e->vector, e->has_error, e->error);
+		vcpu->exception.pending = false;
+		if (vcpu->injected.pending)
+			want_irq = true;
+		goto windows;
+	}
+	if (vcpu->injected.pending) {
+		svm_inject(svm, vcpu->injected_is_nmi ? VMCB_EVENT_NMI : VMCB_EVENT_INTR,
+			   vcpu->injected.vector, false, 0);
+		vcpu->injected.pending = false;
+		goto windows;
+	}
+	if (vcpu->nmi_pending) {
+		if (svm_can_take_nmi(vcpu)) {
+			vcpu->nmi_pending--;
+			vcpu->nmi_masked = true;
+			vcpu->nmi_shadow_iret = false;
+			c->intercept1 |= VMCB_I1_IRET;
+			svm_dirty(svm, VMCB_CLEAN_INTERCEPTS);
+			svm_inject(svm, VMCB_EVENT_NMI, 2, false, 0);
+			goto windows;
+		}
+		svm_nmi_window(svm);
+	}
+	if (tenon_irq_pending(vcpu) >= 0 && svm_can_take_irq(vcpu)) {
+		vector = tenon_irq_ack(vcpu);
+		if (vector >= 0) {
+			vcpu->stat_irqs++;
+			svm_inject(svm, VMCB_EVENT_INTR, vector, false, 0);
+		}
+	}
+
+windows:
+	if (!want_irq)
+		want_irq = tenon_irq_pending(vcpu) >= 0;
+	/* With a user-space controller, the caller asks for the window. */
+	if (!tenon_has_lapic(vcpu) && READ_ONCE(vcpu->run->request_interrupt_window) &&
+	    vcpu->vm->irqchip != TENON_IRQCHIP_KERNEL)
+		want_irq = true;
+	if (want_irq)
+		svm_irq_window(svm, true);
+	else if (svm->irq_window)
+		svm_irq_window(svm, false);
+}
+
+/* The TPR in CR8, both ways; and an exit on its change while it holds an interrupt back. */
+static void svm_tpr_in(struct tenon_vcpu *vcpu)
+{
+	struct vmcb_control *c = &to_svm(vcpu)->vmcb->control;
+	u64 tpr = vcpu->cr8 & 0xf;
+	bool held = false;
+
+	if (vcpu->lapic) {
+		u8 full = lapic_get_tpr(vcpu->lapic);
+		int n;
+
+		tpr = full >> 4;
+		if (tpr) {
+			for (n = 7; n >= 0 && !held; n--) {
+				u32 word = lapic_reg(vcpu->lapic, LAPIC_IRR + n * 16);
+
+				if (word)
+					held = (n * 32 + __fls(word)) >> 4 <= tpr;
+				if (word)
+					break;
+			}
+		}
+	}
+	c->vintr = (c->vintr & ~VMCB_V_TPR) | tpr;
+	if (held != !!(c->cr_write & BIT(SVM_CR8))) {
+		c->cr_write ^= BIT(SVM_CR8);
+		svm_dirty(to_svm(vcpu), VMCB_CLEAN_INTERCEPTS);
+	}
+	svm_dirty(to_svm(vcpu), VMCB_CLEAN_VINTR);
+}
+
+static void svm_tpr_out(struct tenon_vcpu *vcpu)
+{
+	u64 tpr = to_svm(vcpu)->vmcb->control.vintr & 0xf;
+
+	if (vcpu->lapic) {
+		if (lapic_get_tpr(vcpu->lapic) >> 4 != tpr)
+			lapic_set_tpr(vcpu->lapic, tpr << 4);
+	}
+	vcpu->cr8 = tpr;
+}
+
+void svm_prepare(struct tenon_vcpu *vcpu)
+{
+	svm_events(vcpu);
+	svm_tpr_in(vcpu);
+}
+
+/*
+ * What was being delivered when the guest left has to be delivered again (AMD APM vol. 2,
+ * "EXITINTINFO").
+ */
+static void svm_requeue(struct tenon_vcpu *vcpu)
+{
+	struct vmcb_control *c = &to_svm(vcpu)->vmcb->control;
+	u64 info = c->exit_int_info;
+	u8 vector = info & VMCB_EVENT_VECTOR;
+
+	c->event_inject = 0;
+	if (likely(!(info & VMCB_EVENT_VALID)))
+		return;
+	switch (info & VMCB_EVENT_TYPE) {
+	case VMCB_EVENT_NMI:
+		vcpu->injected = (struct tenon_event){ .pending = true, .vector = 2 };
+		vcpu->injected_is_nmi = true;
+		break;
+	case VMCB_EVENT_INTR:
+		vcpu->injected = (struct tenon_event){ .pending = true, .vector = vector };
+		vcpu->injected_is_nmi = false;
+		break;
+	case VMCB_EVENT_EXCEPTION:
+		/* INT3 and INTO run again: RIP still stands on them. */
+		if (vector == 3 || vector == 4)
+			break;
+		vcpu->exception = (struct tenon_event){
+			.pending = true,
+			.vector = vector,
+			.has_error = info & VMCB_EVENT_HAS_ERROR,
+			.error = info >> 32,
+			.payload = to_svm(vcpu)->vmcb->save.cr2,
+		};
+		break;
+	default:
+		/* INT n runs again. */
+		break;
+	}
+}
+
+/* ---- entry ---- */
+
+static void svm_new_asid(struct svm_vcpu *svm, struct svm_cpu *sc)
+{
+	struct vmcb_control *c = &svm->vmcb->control;
+
+	if (sc->asid_next >= svm_features.nr_asids) {
+		sc->asid_generation++;
+		sc->asid_next = 1;
+		c->tlb_control = VMCB_TLB_ALL;
+	}
+	svm->asid_generation = sc->asid_generation;
+	c->asid = sc->asid_next++;
+	svm_dirty(svm, VMCB_CLEAN_ASID);
+}
+
+static noinstr void svm_world_switch(struct tenon_vcpu *vcpu, struct svm_vcpu *svm)
+{
+	guest_state_enter_irqoff();
+	tenon_svm_enter(vcpu->gpr, svm->vmcb_pa, svm->host_pa);
+	guest_state_exit_irqoff();
+}
+
+static void svm_load_dr(const u64 *dr)
+{
+	/* Until VMRUN, none of them may match for the host. */
+	set_debugreg(0, 7);
+	set_debugreg(dr[0], 0);
+	set_debugreg(dr[1], 1);
+	set_debugreg(dr[2], 2);
+	set_debugreg(dr[3], 3);
+}
+
+void svm_enter(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
+	struct vmcb *vmcb = svm->vmcb;
+	struct vmcb_save *s = &vmcb->save;
+	bool step;
+
+	if (unlikely(!sc->enabled)) {
+		/* The emergency path has been here. */
+		vmcb->control.exit_code = 0x61;
+		return;
+	}
+	if (unlikely(!svm->host_saved)) {
+		asm volatile("vmsave %0" : : "a"(svm->host_pa) : "memory");
+		svm->host_saved = true;
+	}
+	vmcb->control.tlb_control = VMCB_TLB_NOTHING;
+	if (unlikely(tenon_take_request(vcpu, TENON_REQ_TLB_FLUSH)))
+		svm->asid_generation = 0;
+	if (unlikely(svm->asid_generation != sc->asid_generation))
+		svm_new_asid(svm, sc);
+
+	s->rax = vcpu->gpr[X86_RAX];
+	s->rsp = vcpu->gpr[X86_RSP];
+	s->rip = vcpu->rip;
+	s->rflags = vcpu->rflags;
+	step = svm->nmi_step || (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP);
+	if (unlikely(step))
+		s->rflags |= X86_EFLAGS_TF;
+	if (unlikely(s->dr7 & 0xff))
+		svm_load_dr(vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP ? vcpu->guest_debug_dr :
+									 vcpu->dr);
+
+	asm volatile("clgi" : : : "memory");
+	svm_world_switch(vcpu, svm);
+	asm volatile("stgi" : : : "memory");
+
+	if (unlikely(s->dr7 & 0xff) || unlikely(hw_breakpoint_active()))
+		hw_breakpoint_restore();
+	vcpu->gpr[X86_RAX] = s->rax;
+	vcpu->gpr[X86_RSP] = s->rsp;
+	vcpu->rip = s->rip;
+	vcpu->rflags = s->rflags;
+	if (unlikely(step) && !(svm->nmi_step && (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)))
+		vcpu->rflags &= ~(u64)X86_EFLAGS_TF;
+	vmcb->control.clean = svm_features.clean ? ~0u : 0;
+#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+	/* VMSCAPE: user space does not run on what the guest trained. */
+	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
+		this_cpu_write(x86_ibpb_exit_to_user, true);
+#endif
+	/*
+	 * A machine check of the host's, taken as an exit: let the host see it where it happened.
+	 */
+	if (unlikely(vmcb->control.exit_code == 0x40 + EXC_MC))
+		asm volatile("int $18");
+	svm_tpr_out(vcpu);
+	svm_requeue(vcpu);
+	/* An IRET that was let through has ended the NMI once RIP has moved. */
+	if (unlikely(vcpu->nmi_shadow_iret) && vcpu->rip != svm->nmi_iret_rip) {
+		vcpu->nmi_shadow_iret = false;
+		vcpu->nmi_masked = false;
+	}
+}

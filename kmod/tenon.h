@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * tenon.h - the objects of the module: VMs, vCPUs, memory slots
+ *
+ * Locks are named where they stand; their order is in Documentation/locking.rst.
+
+ */
+#ifndef TENON_KMOD_H
+#define TENON_KMOD_H
+
+#include <linux/hrtimer.h>
+#include <linux/kvm.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/preempt.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/srcu.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+#include <asm/fpu/api.h>
+#include <asm/fpu/types.h>
+
+#include "../emul/irqchip/ioapic.h"
+#include "../emul/irqchip/lapic.h"
+#include "../emul/irqchip/pic.h"
+#include "../emul/irqchip/pit.h"
+
+#define TENON_MAX_VCPUS	     256
+#define TENON_MAX_VCPU_ID    4096
+#define TENON_MAX_SLOTS	     509
+#define TENON_MAX_CPUID	     256
+#define TENON_MAX_ROUTES     4096
+#define TENON_MAX_IOEVENTFDS 1000
+#define TENON_PIO_PAGE	     1 /* kvm_run, then the data of port I/O, then the coalesced MMIO ring */
+#define TENON_COALESCED_PAGE 2
+#define TENON_RUN_PAGES	     3
+
+struct tenon_vm;
+struct tenon_vcpu;
+
+/* ---- memory: memslot.c, tdp.c ---- */
+
+/**
+ * struct tenon_slot - guest-physical memory and the user memory behind it
+ * @gfn: first frame
+ * @npages: frames
+ * @hva: user address of the first byte
+ * @flags: KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY
+ * @id: the caller's number
+ * @dirty: a bit a page since the last KVM_GET_DIRTY_LOG, or NULL; outlives copies of the slot
+
+ */
+struct tenon_slot {
+	u64 gfn;
+	u64 npages;
+	unsigned long hva;
+	u32 flags;
+	u32 id;
+	unsigned long *dirty;
+};
+
+/* All slots of a VM, sorted by gfn. Never changed once published: readers hold vm->srcu. */
+struct tenon_slots {
+	unsigned int n;
+	struct tenon_slot slot[];
+};
+
+/* ---- events of a vCPU ---- */
+
+enum tenon_req {
+	TENON_REQ_KICK, /* look at everything again */
+	TENON_REQ_TLB_FLUSH,
+	TENON_REQ_CLOCK, /* the paravirtual clock wants an update */
+	TENON_REQ_TIMER, /* the local APIC's timer has expired */
+	TENON_REQ_LINT0, /* the PIC's output has changed */
+	TENON_REQ_NMI,
+	TENON_REQ_INIT,
+	TENON_REQ_SIPI,
+	TENON_REQ_TRIPLE_FAULT,
+	TENON_REQ_STEAL,
+};
+
+enum tenon_mode {
+	TENON_OUTSIDE,
+	TENON_IN_GUEST,
+	TENON_EXITING,
+};
+
+/* One access of an emulated instruction that user space serves. */
+struct tenon_mmio_frag {
+	u64 gpa;
+	u32 len;
+	u8 data[8];
+};
+
+#define TENON_MMIO_FRAGS 8
+
+/* An exception, interrupt or NMI on its way into the guest. */
+struct tenon_event {
+	bool pending;
+	bool has_error;
+	u8 vector;
+	u32 error;
+	u64 payload; /* CR2 of a page fault */
+};
+
+/*
+ * Guest registers by their number in an encoding, X86_RAX and so on; RSP, RIP and RFLAGS beside
+ * them.
+ */
+#define TENON_NR_GPRS 16
+
+struct tenon_vcpu {
+	/* what every entry touches first */
+	u64 gpr[TENON_NR_GPRS];
+	u64 rip;
+	u64 rflags;
+	int mode;		/* enum tenon_mode; other CPUs read it */
+	unsigned long requests; /* BIT(enum tenon_req) */
+	int cpu;		/* loaded there, or -1 */
+	struct tenon_vm *vm;
+	struct kvm_run *run; /* shared with the caller: read each field once */
+	u8 *pio_data;
+	void *arch; /* the vendor's own */
+
+	/* identity */
+	u32 id;
+	unsigned int index;
+	struct mutex mutex; /* one ioctl at a time; the owner of everything below */
+	struct preempt_notifier preempt;
+	bool in_preempt_notifier;
+	struct page *run_page[TENON_RUN_PAGES];
+	pid_t pid;
+
+	/* sleeping */
+	wait_queue_head_t wait;
+	struct hrtimer timer;
+	bool timer_armed;
+	bool timer_stale; /* the deadline may have moved */
+	bool pending_eoi; /* user space has an IOAPIC to tell */
+
+	/* registers that the vendor's state does not hold */
+	u64 cr8;
+	u64 xcr0;
+	u64 xss;
+	u64 dr[4];
+	u64 msr_misc_enable;
+	u64 msr_tsc_aux;
+	u64 msr_tsc_adjust;
+	u64 msr_mcg_cap;
+	u64 msr_mcg_status;
+	u64 msr_mcg_ctl;
+	u64 *mce_banks;
+	u64 mtrr_def_type;
+	u64 mtrr_fixed[11];
+	u64 mtrr_var[16];
+	u64 msr_poll_control;
+	u64 msr_virt_spec_ctrl;
+	u64 feature_control;
+	u64 tsc_offset;
+	struct fpu_guest fpu;
+	bool fpu_loaded;
+	sigset_t sigset;
+	bool sigset_active;
+	u32 guest_debug;
+	u64 guest_debug_dr[8];
+
+	/* CPUID as the caller set it */
+	unsigned int ncpuid;
+	struct kvm_cpuid_entry2 *cpuid;
+	u32 pv_features;
+	bool pv_leaf;
+	u8 phys_bits;
+	u64 cr4_allowed;
+	u64 efer_allowed;
+	u64 xcr0_allowed;
+	bool has_rdtscp;
+	bool has_umip;
+
+	/* events */
+	struct tenon_event exception;
+	struct tenon_event
+		injected; /* taken up by the processor's last delivery, to be delivered again */
+	bool injected_is_irq;
+	bool injected_is_nmi;
+	atomic_t nmi_queued;
+	unsigned int nmi_pending;
+	bool nmi_masked;
+	bool nmi_shadow_iret;
+	int user_irq; /* KVM_INTERRUPT, or -1 */
+	u32 mp_state;
+	u8 sipi_vector;
+	bool sipi_taken;
+	bool halted_wakeup;
+
+	/* local APIC: owned by the thread that holds the mutex, but for lapic_accept() */
+	struct lapic *lapic;
+	struct lapic_page *lapic_page;
+	bool lint0_level;
+	DECLARE_BITMAP(ioapic_vectors, 256); /* split: EOIs that user space waits for */
+	bool vectors_stale;
+	u64 vapic_addr;
+
+	/* port and memory-mapped I/O in flight */
+	int (*complete)(struct tenon_vcpu *vcpu);
+
+	struct {
+		u64 next_rip;
+		u64 linear;
+		u32 count;
+		u16 port;
+		u8 size;
+		bool in;
+		bool string;
+	} pio;
+
+	struct {
+		unsigned int reads;
+		unsigned int cursor;
+		unsigned int writes;
+		unsigned int written;
+		struct tenon_mmio_frag rd[TENON_MMIO_FRAGS];
+		struct tenon_mmio_frag wr[TENON_MMIO_FRAGS];
+	} mmio;
+
+	/* paravirtual clock */
+	u64 pv_system_time; /* MSR */
+	u64 pv_steal_time;
+	u64 pv_async_pf;
+	u64 pv_eoi;
+	u64 steal_last;
+	bool pv_eoi_pending;
+	u32 pv_version;
+	u32 tsc_khz;
+
+	/* tables for the next fault: filled outside of mmu_lock */
+	u64 *tdp_spare[6];
+
+	/* counters */
+	u64 stat_exits;
+	u64 stat_halts;
+	u64 stat_irqs;
+	u64 stat_faults;
+	u64 stat_mmio_user;
+	u64 stat_io_user;
+};
+
+/* ---- interrupt controllers: irqchip.c, route.c, eventfd.c ---- */
+
+enum tenon_irqchip_mode {
+	TENON_IRQCHIP_NONE,
+	TENON_IRQCHIP_KERNEL,
+	TENON_IRQCHIP_SPLIT,
+};
+
+/* PIC, IOAPIC and PIT of a VM. */
+struct tenon_chips {
+	spinlock_t lock; /* over all three; taken with interrupts off */
+	struct pic pic;
+	struct ioapic ioapic;
+	/* wired OR: a source a bit, per GSI */
+	unsigned long sources[IOAPIC_NR_PINS];
+	unsigned long pic_sources[PIC_NR_IRQS];
+	u32 eoi_pins; /* acknowledged under the lock, resampled after it */
+	bool has_pit;
+	bool pit_stale;
+	bool pit_reinject;
+	u32 pit_flags;
+	struct pit pit;
+	struct hrtimer pit_timer;
+};
+
+#define TENON_SOURCE_USER     0
+#define TENON_SOURCE_IRQFD    1
+#define TENON_SOURCE_RESAMPLE 2
+#define TENON_SOURCE_PIT      3
+
+struct tenon_route {
+	u32 gsi;
+	u32 type; /* KVM_IRQ_ROUTING_* */
+
+	union {
+		struct {
+			u32 chip;
+			u32 pin;
+		};
+
+		struct {
+			u64 addr;
+			u32 data;
+		};
+	};
+};
+
+struct tenon_routes {
+	struct rcu_head rcu;
+	unsigned int n;
+	struct tenon_route route[];
+};
+
+struct tenon_vm {
+	/* life */
+	refcount_t refs;
+	struct mm_struct *mm;
+	struct mutex lock; /* vCPUs, irqchip, configuration */
+	bool dead;
+	u32 number;
+
+	/* vCPUs: entries go from NULL to a pointer, in order, and stay until the end */
+	unsigned int nr_vcpus;
+	struct tenon_vcpu *vcpu[TENON_MAX_VCPUS];
+	unsigned int nr_lapics;
+	struct lapic *lapics[TENON_MAX_VCPUS];
+	u32 bsp_id;
+
+	/* memory */
+	struct mutex slots_lock;
+	struct srcu_struct srcu;
+	struct tenon_slots __rcu *slots;
+	spinlock_t mmu_lock; /* nested page tables and the three below */
+	u64 *tdp_root;
+	struct list_head tdp_pages;
+	unsigned long mmu_seq;
+	int mmu_invalidating;
+	struct mmu_notifier notifier;
+	bool notifier_registered;
+	u64 tdp_table_pages;
+	u64 identity_map_addr;
+	u64 tss_addr;
+
+	/* interrupts */
+	enum tenon_irqchip_mode irqchip;
+	unsigned int split_pins;
+	struct tenon_chips *chips;
+	struct tenon_routes __rcu *routes;
+	struct srcu_struct irq_srcu;
+	bool x2apic_32bit;
+	bool x2apic_no_broadcast_quirk;
+	struct mutex irqfd_mutex; /* an irqfd comes or goes */
+	spinlock_t irqfd_lock;	  /* the list, from a wake-up as well */
+	struct list_head irqfds;
+	struct list_head resamplers;
+	struct list_head ioeventfds; /* slots_lock to change, srcu to read */
+	unsigned int nr_ioeventfds;
+	struct list_head coalesced;
+	spinlock_t ring_lock;
+
+	/* clock */
+	raw_spinlock_t clock_lock;
+	u64 clock_base_ns;
+	u64 clock_base_tsc; /* host TSC at clock_base_ns */
+	u64 wall_clock_msr;
+	u64 tsc_offset_last;
+	u64 tsc_write_last;
+	u64 tsc_write_ns;
+	u32 tsc_khz;
+
+	/* memory that user space named but that is only accepted */
+	u64 disabled_quirks;
+};
+
+/* ---- main.c ---- */
+extern const struct tenon_vendor *tenon_vendor;
+int tenon_virt_get(void);
+void tenon_virt_put(void);
+int tenon_check_extension(struct tenon_vm *vm, unsigned long cap);
+extern unsigned int tenon_halt_poll_ns;
+extern unsigned int tenon_max_vcpus;
+
+/* ---- vm.c ---- */
+int tenon_vm_create(unsigned long type);
+void tenon_vm_get(struct tenon_vm *vm);
+void tenon_vm_put(struct tenon_vm *vm);
+
+/* ---- vcpu.c ---- */
+int tenon_vcpu_create(struct tenon_vm *vm, u32 id);
+void tenon_vcpu_destroy(struct tenon_vcpu *vcpu);
+void tenon_vcpu_load(struct tenon_vcpu *vcpu);
+void tenon_vcpu_put(struct tenon_vcpu *vcpu);
+void tenon_vcpu_reset(struct tenon_vcpu *vcpu, bool init);
+
+/* ---- state.c: ioctls that read and write registers ---- */
+long tenon_state_ioctl(struct tenon_vcpu *vcpu, unsigned int cmd, void __user *arg);
+
+/* ---- run.c ---- */
+int tenon_vcpu_run(struct tenon_vcpu *vcpu);
+void tenon_kick(struct tenon_vcpu *vcpu);
+void tenon_make_request(struct tenon_vcpu *vcpu, enum tenon_req req);
+void tenon_request_all(struct tenon_vm *vm, enum tenon_req req);
+void tenon_flush_all(struct tenon_vm *vm);
+bool tenon_vcpu_runnable(struct tenon_vcpu *vcpu);
+void tenon_queue_exception(struct tenon_vcpu *vcpu, u8 vector, bool has_error, u32 error,
+			   u64 payload);
+
+static inline void tenon_inject_gp(struct tenon_vcpu *vcpu)
+{
+	tenon_queue_exception(vcpu, 13, true, 0, 0);
+}
+
+static inline void tenon_inject_ud(struct tenon_vcpu *vcpu)
+{
+	tenon_queue_exception(vcpu, 6, false, 0, 0);
+}
+
+int tenon_emulate_halt(struct tenon_vcpu *vcpu);
+int tenon_hypercall(struct tenon_vcpu *vcpu);
+
+/* ---- memslot.c ---- */
+int tenon_slots_init(struct tenon_vm *vm);
+void tenon_slots_destroy(struct tenon_vm *vm);
+int tenon_set_memory(struct tenon_vm *vm, const struct kvm_userspace_memory_region *mem);
+int tenon_get_dirty_log(struct tenon_vm *vm, const struct kvm_dirty_log *log);
+const struct tenon_slot *tenon_slot_find(struct tenon_vm *vm, u64 gfn);
+void tenon_mark_dirty(const struct tenon_slot *slot, u64 gfn);
+int tenon_read_phys(struct tenon_vm *vm, u64 gpa, void *data, unsigned int len);
+int tenon_write_phys(struct tenon_vm *vm, u64 gpa, const void *data, unsigned int len);
+
+/* ---- tdp.c ---- */
+enum tenon_fault {
+	TENON_FAULT_DONE,
+	TENON_FAULT_MMIO,
+	TENON_FAULT_RETRY,
+};
+
+int tenon_tdp_init(struct tenon_vm *vm);
+int tenon_tdp_notifier(struct tenon_vm *vm);
+void tenon_tdp_destroy(struct tenon_vm *vm);
+void tenon_tdp_vcpu_free(struct tenon_vcpu *vcpu);
+int tenon_tdp_fault(struct tenon_vcpu *vcpu, u64 gpa, bool write, bool exec);
+void tenon_tdp_zap(struct tenon_vm *vm, u64 gfn, u64 npages);
+void tenon_tdp_write_protect(struct tenon_vm *vm, u64 gfn, unsigned long mask);
+
+/* ---- gva.c: the guest's own paging ---- */
+#define TENON_ACCESS_WRITE BIT(1) /* the bits of a page fault's error code */
+#define TENON_ACCESS_USER  BIT(2)
+#define TENON_ACCESS_FETCH BIT(4)
+int tenon_gva_to_gpa(struct tenon_vcpu *vcpu, u64 gva, u32 access, u64 *gpa, u32 *error);
+int tenon_fetch(struct tenon_vcpu *vcpu, u8 *bytes, unsigned int max, unsigned int *got);
+int tenon_linear(struct tenon_vcpu *vcpu, unsigned int seg, u64 offset, unsigned int len,
+		 bool write, u64 *linear);
+
+/* ---- mmio.c, mmio-vec.c, pio.c ---- */
+int tenon_mmio_fault(struct tenon_vcpu *vcpu, u64 gpa, bool write, const u8 *bytes,
+		     unsigned int nbytes);
+int tenon_skip_insn(struct tenon_vcpu *vcpu);
+int tenon_vec_read(struct tenon_vcpu *vcpu, unsigned int reg, void *data, bool ymm);
+int tenon_vec_write(struct tenon_vcpu *vcpu, unsigned int reg, const void *data, unsigned int len,
+		    bool vex);
+int tenon_pio(struct tenon_vcpu *vcpu, u16 port, unsigned int size, bool in, u64 next_rip);
+int tenon_pio_string(struct tenon_vcpu *vcpu, u16 port, unsigned int size, bool in, bool rep,
+		     u64 next_rip);
+bool tenon_pio_kernel(struct tenon_vm *vm, u16 port, unsigned int size, bool in, void *data);
+bool tenon_mmio_kernel(struct tenon_vcpu *vcpu, u64 gpa, unsigned int len, bool write, void *data);
+
+/* ---- irqchip.c ---- */
+int tenon_irqchip_create(struct tenon_vm *vm);
+int tenon_irqchip_split(struct tenon_vm *vm, unsigned int pins);
+void tenon_irqchip_destroy(struct tenon_vm *vm);
+int tenon_pit_create(struct tenon_vm *vm, u32 flags);
+int tenon_irqchip_get(struct tenon_vm *vm, struct kvm_irqchip *chip);
+int tenon_irqchip_set(struct tenon_vm *vm, const struct kvm_irqchip *chip);
+int tenon_pit_get(struct tenon_vm *vm, struct kvm_pit_state2 *state);
+int tenon_pit_set(struct tenon_vm *vm, const struct kvm_pit_state2 *state);
+int tenon_chips_line(struct tenon_vm *vm, u32 chip, u32 pin, unsigned int source, bool level);
+void tenon_ioapic_pin_msgs(struct tenon_vm *vm, struct irq_msg *msg, u32 *mask);
+
+/* ---- lapic.c ---- */
+int tenon_lapic_create(struct tenon_vcpu *vcpu);
+void tenon_lapic_destroy(struct tenon_vcpu *vcpu);
+void tenon_lapic_cpuid(struct tenon_vcpu *vcpu);
+void tenon_lapic_process(struct tenon_vcpu *vcpu);
+void tenon_lapic_rearm(struct tenon_vcpu *vcpu);
+int tenon_irq_pending(struct tenon_vcpu *vcpu);
+int tenon_irq_ack(struct tenon_vcpu *vcpu);
+u64 tenon_now(void);
+
+/* ---- route.c ---- */
+int tenon_routes_default(struct tenon_vm *vm);
+int tenon_routes_set(struct tenon_vm *vm, const struct kvm_irq_routing *head,
+		     const struct kvm_irq_routing_entry *entries);
+int tenon_set_gsi(struct tenon_vm *vm, u32 gsi, unsigned int source, bool level);
+int tenon_msi(struct tenon_vm *vm, u64 addr, u32 data);
+void tenon_routes_ioapic_vectors(struct tenon_vcpu *vcpu);
+
+/* ---- eventfd.c ---- */
+int tenon_irqfd(struct tenon_vm *vm, const struct kvm_irqfd *args);
+int tenon_ioeventfd(struct tenon_vm *vm, const struct kvm_ioeventfd *args);
+bool tenon_ioeventfd_write(struct tenon_vm *vm, bool pio, u64 addr, unsigned int len,
+			   const void *data);
+void tenon_resample(struct tenon_vm *vm, u32 pins);
+void tenon_eventfds_destroy(struct tenon_vm *vm);
+int tenon_eventfd_setup(void);
+void tenon_eventfd_teardown(void);
+int tenon_coalesced(struct tenon_vm *vm, const struct kvm_coalesced_mmio_zone *zone, bool add);
+bool tenon_coalesced_write(struct tenon_vcpu *vcpu, bool pio, u64 addr, unsigned int len,
+			   const void *data);
+
+/* ---- cpuid.c ---- */
+int tenon_supported_cpuid(struct kvm_cpuid2 __user *arg);
+int tenon_cpuid_set(struct tenon_vcpu *vcpu, struct kvm_cpuid2 __user *arg);
+int tenon_cpuid_get(struct tenon_vcpu *vcpu, struct kvm_cpuid2 __user *arg);
+void tenon_cpuid(struct tenon_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
+const struct kvm_cpuid_entry2 *tenon_cpuid_find(struct tenon_vcpu *vcpu, u32 function, u32 index);
+u64 tenon_host_xcr0(void);
+u64 tenon_host_xss(void);
+void tenon_cpuid_setup(void);
+
+/* ---- msr.c ---- */
+int tenon_msr_list(struct kvm_msr_list __user *arg, bool features);
+int tenon_msrs_system_get(struct kvm_msrs __user *arg);
+int tenon_msrs_io(struct tenon_vcpu *vcpu, struct kvm_msrs __user *arg, bool write);
+int tenon_rdmsr(struct tenon_vcpu *vcpu, u32 msr, u64 *value, bool host);
+int tenon_wrmsr(struct tenon_vcpu *vcpu, u32 msr, u64 value, bool host);
+
+/* ---- clock.c ---- */
+void tenon_clock_init(struct tenon_vm *vm);
+u64 tenon_clock_ns(struct tenon_vm *vm);
+void tenon_clock_set(struct tenon_vm *vm, u64 ns);
+void tenon_clock_update(struct tenon_vcpu *vcpu);
+void tenon_clock_wall(struct tenon_vm *vm, u64 gpa);
+void tenon_steal_update(struct tenon_vcpu *vcpu);
+u64 tenon_guest_tsc(struct tenon_vcpu *vcpu);
+void tenon_write_tsc(struct tenon_vcpu *vcpu, u64 value, bool host);
+
+/* ---- fpu.c ---- */
+int tenon_fpu_create(struct tenon_vcpu *vcpu);
+void tenon_fpu_destroy(struct tenon_vcpu *vcpu);
+void tenon_fpu_reset(struct tenon_vcpu *vcpu);
+void tenon_fpu_enter(struct tenon_vcpu *vcpu);
+void tenon_fpu_leave(struct tenon_vcpu *vcpu);
+long tenon_fpu_ioctl(struct tenon_vcpu *vcpu, unsigned int cmd, void __user *arg);
+int tenon_xsetbv(struct tenon_vcpu *vcpu, u32 index, u64 value);
+
+static inline bool tenon_take_request(struct tenon_vcpu *vcpu, enum tenon_req req)
+{
+	return test_bit(req, &vcpu->requests) && test_and_clear_bit(req, &vcpu->requests);
+}
+
+static inline bool tenon_has_lapic(const struct tenon_vcpu *vcpu)
+{
+	return vcpu->lapic;
+}
+
+#endif /* TENON_KMOD_H */

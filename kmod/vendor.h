@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * vendor.h - what differs between processor makers: one const ops table each
+
+ */
+#ifndef TENON_VENDOR_H
+#define TENON_VENDOR_H
+
+#include "tenon.h"
+
+#define TENON_SEG_TR  6
+#define TENON_SEG_LDT 7
+#define TENON_SEGS    8
+
+/**
+ * struct tenon_sys - system registers
+ * @cr0, @cr2, @cr3, @cr4, @efer, @pat: as the guest sees them
+ * @gdt_base, @gdt_limit, @idt_base, @idt_limit: descriptor tables
+
+ */
+struct tenon_sys {
+	u64 cr0;
+	u64 cr2;
+	u64 cr3;
+	u64 cr4;
+	u64 efer;
+	u64 pat;
+	u64 gdt_base;
+	u64 idt_base;
+	u32 gdt_limit;
+	u32 idt_limit;
+};
+
+/**
+ * struct tenon_vendor - operations of svm/ or vmx/
+ * @name: for messages
+ * @probe: is this processor one of ours? -ENODEV silently if not; other errors with a message that
+ * says what to do
+ * @setup, @teardown: once a module
+ * @cpu_free: is virtualization unused on this CPU? -EBUSY if not. With interrupts off
+ * @cpu_enable, @cpu_disable: turn virtualization on and off on this CPU, with interrupts off
+ * @vcpu_create, @vcpu_destroy: vcpu->arch
+ * @vcpu_reset: state after power-on or INIT
+ * @vcpu_load, @vcpu_put: the vCPU comes to and leaves this CPU; preemption off
+ * @prepare: state is complete: translate pending events and requests into the next entry;
+ * interrupts off
+ * @enter: run the guest once; interrupts off. Registers are in vcpu->gpr, rip and rflags before and
+ * after
+ * @exit: act on the exit; interrupts on. 1 go on, 0 back to user space, or -errno
+ * @can_take_irq, @can_take_nmi: the guest would take one now
+ * @get_segment, @set_segment: X86_ES to X86_GS, then TENON_SEG_TR and TENON_SEG_LDT
+ * @get_sys, @set_sys: control registers and descriptor tables
+ * @set_tsc_offset: vcpu->tsc_offset has changed
+ * @next_rip: RIP after the instruction that exited, or 0 where the hardware does not say
+ * @get_msr, @set_msr: MSRs that live in the vendor's state; -ENOENT for others
+ * @advance: step over an instruction (interrupt shadow ends)
+ * @int_shadow, @set_int_shadow: the guest is in the shadow of STI or MOV SS
+ * @debug_changed: vcpu->guest_debug has changed
+
+ */
+struct tenon_vendor {
+	const char *name;
+	int (*probe)(void);
+	int (*setup)(void);
+	void (*teardown)(void);
+	int (*cpu_free)(void);
+	int (*cpu_enable)(void);
+	void (*cpu_disable)(void);
+	int (*vcpu_create)(struct tenon_vcpu *vcpu);
+	void (*vcpu_destroy)(struct tenon_vcpu *vcpu);
+	void (*vcpu_reset)(struct tenon_vcpu *vcpu, bool init);
+	void (*vcpu_load)(struct tenon_vcpu *vcpu, int cpu);
+	void (*vcpu_put)(struct tenon_vcpu *vcpu);
+	void (*prepare)(struct tenon_vcpu *vcpu);
+	void (*enter)(struct tenon_vcpu *vcpu);
+	int (*exit)(struct tenon_vcpu *vcpu);
+	bool (*can_take_irq)(struct tenon_vcpu *vcpu);
+	bool (*can_take_nmi)(struct tenon_vcpu *vcpu);
+	void (*get_segment)(struct tenon_vcpu *vcpu, unsigned int seg, struct kvm_segment *out);
+	void (*set_segment)(struct tenon_vcpu *vcpu, unsigned int seg,
+			    const struct kvm_segment *in);
+	void (*get_sys)(struct tenon_vcpu *vcpu, struct tenon_sys *sys);
+	void (*set_sys)(struct tenon_vcpu *vcpu, const struct tenon_sys *sys);
+	void (*set_tsc_offset)(struct tenon_vcpu *vcpu);
+	u64 (*next_rip)(struct tenon_vcpu *vcpu);
+	int (*get_msr)(struct tenon_vcpu *vcpu, u32 msr, u64 *value);
+	int (*set_msr)(struct tenon_vcpu *vcpu, u32 msr, u64 value);
+	void (*advance)(struct tenon_vcpu *vcpu, u64 rip);
+	u32 (*int_shadow)(struct tenon_vcpu *vcpu);
+	void (*set_int_shadow)(struct tenon_vcpu *vcpu, u32 shadow);
+	u64 (*cpl)(struct tenon_vcpu *vcpu);
+	void (*debug_changed)(struct tenon_vcpu *vcpu);
+	u64 (*get_dr67)(struct tenon_vcpu *vcpu, unsigned int n);
+	void (*set_dr67)(struct tenon_vcpu *vcpu, unsigned int n, u64 value);
+};
+
+extern const struct tenon_vendor tenon_svm;
+
+#endif /* TENON_VENDOR_H */

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# tenon.ko. Included by the Makefile.
+#
+#   KERNEL=NAME      which of the kernels of scripts/kmod-headers (generic: Debian 6.1, 6.12), for `make modules`
+#   KERNELDIR=DIR    or another kernel's build directory
+
+KERNEL ?= generic
+KERNELDIR ?=
+modules_kdir = $(if $(KERNELDIR),$(KERNELDIR),$(shell scripts/kmod-headers $(KERNEL)))
+modules_dir = $(O)/modules/$(KERNEL)
+
+# What goes into the module, and what DKMS installs.
+modules_src := Kbuild VERSION kmod emul/base.h emul/irqchip emul/guest/x86 uapi
+
+# BTF would want pahole and the kernel's own debugging information; the module does without.
+#
+# Built from a copy: kbuild writes beside its sources, and a copy shows that nothing else is needed.
+.PHONY: modules
+modules:
+	$(Q)mkdir -p $(modules_dir)
+	$(Q)tar -cf - $(modules_src) | tar -xf - -C $(modules_dir)
+	$(Q)$(MAKE) --no-print-directory -C $(modules_kdir) M=$(abspath $(modules_dir)) W=$(W) C=$(C) CONFIG_DEBUG_INFO_BTF_MODULES= modules
+
+.PHONY: modules_install
+modules_install: modules
+	$(Q)$(MAKE) --no-print-directory -C $(modules_kdir) M=$(abspath $(modules_dir)) modules_install
+
+# The module's tests, for the test bed.
+selftests_dir := tools/testing/selftests/tenon
+.PHONY: selftests
+selftests:
+	$(Q)mkdir -p $(O)/selftests
+	$(Q)$(MAKE) --no-print-directory -C $(selftests_dir) O=$(abspath $(O)/selftests)
+
+# A DKMS source tree in DESTDIR/usr/src: what the module consists of, and nothing else.
+.PHONY: dkms-install
+dkms_dir = $(DESTDIR)/usr/src/tenon-$(VERSION)
+dkms-install:
+	install -d $(dkms_dir)
+	tar -cf - $(modules_src) COPYING | tar -xf - -C $(dkms_dir)
+	sed 's/#MODULE_VERSION#/$(VERSION)/' dkms.conf.in >$(dkms_dir)/dkms.conf
