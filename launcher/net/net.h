@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * net.h - what a network card of the guest hangs on
+ *
+ * A back end has no thread and no lock: everything but open(), close() and set_offload() is called on the I/O
+ * thread of the device. Frames are Ethernet without checksum sequence; struct virtio_net_hdr_v1, in
+ * little-endian order as in the guest's memory, says what is left to be done to them (checksum,
+ * segmentation).
+ */
+#ifndef TENON_NET_H
+#define TENON_NET_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/virtio_net.h>
+
+#include "../vm.h"
+
+/* The longest frame either way: Ethernet header with VLAN tag, and the longest IP packet. */
+#define NET_FRAME_MAX	(18u + 65535u)
+#define NET_MTU_MIN	576u
+#define NET_MTU_MAX	65520u
+
+struct net_poll {
+	struct pollfd *fd;
+	unsigned int nr, cap;
+};
+
+/* Index of the entry, or -1: no memory. */
+int net_poll_add(struct net_poll *poll, int fd, short events);
+
+/* Owned by the device; a back end keeps its own data in @state. */
+struct net {
+	const struct net_ops *ops;
+	void *state;
+
+	/* filled by open() */
+	uint8_t mac[6];			/* of the guest's card */
+	uint16_t mtu;
+
+	/*
+	 * Filled by the device. A frame for the guest: false if it has no room now, and receive() is to be
+	 * tried again in poll_done(). What nobody listens to is taken and dropped.
+	 */
+	bool (*receive)(void *opaque, const struct virtio_net_hdr_v1 *hdr, const uint8_t *frame, size_t len);
+	void *opaque;
+};
+
+/**
+ * struct net_ops - a way to a network
+ * @name:	as in --net NAME
+ * @offload:	VIRTIO_NET_F_* of checksums and segmentation that it can take and give
+ * @open:	0, or -errno with a message printed; @index counts the network cards of the machine
+ * @close:	undo open()
+ * @send:	a frame from the guest; may change it, and call net->receive()
+ * @poll_prepare: add file descriptors to wait for; shorten *@timeout (milliseconds, -1: none)
+ * @poll_done:	after waiting, and whenever the guest may have room: serve them
+ * @set_offload: optional: these features were negotiated (which GUEST_* may frames use?); any thread
+ */
+struct net_ops {
+	const char *name;
+	uint64_t offload;
+	int (*open)(struct net *net, const struct vm_net *config, unsigned int index);
+	void (*close)(struct net *net);
+	void (*send)(struct net *net, const struct virtio_net_hdr_v1 *hdr, uint8_t *frame, size_t len);
+	void (*poll_prepare)(struct net *net, struct net_poll *poll, int *timeout);
+	void (*poll_done)(struct net *net, const struct net_poll *poll);
+	void (*set_offload)(struct net *net, uint64_t features);
+};
+
+extern const struct net_ops net_user;
+extern const struct net_ops net_tap;
+
+/*
+ * Read "user,hostfwd=...", "tap,bridge=..."; changes @s, parts of which @net keeps. 0, or -errno with a
+ * message printed.
+ */
+int net_parse(char *s, struct vm_net *net);
+
+/* Do what @hdr leaves to be done to the checksum. False: the frame makes no sense. */
+bool net_checksum(const struct virtio_net_hdr_v1 *hdr, uint8_t *frame, size_t len);
+
+#endif /* TENON_NET_H */
