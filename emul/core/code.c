@@ -30,8 +30,8 @@ static void revoke_write(struct emul_vm *vm, u64 gpa)
 		struct emul_vcpu *v = vm->vcpu[i];
 
 		for (unsigned int n = 0; v && n < v->nr_tlb; n++)
-			if (v->tlb[n].gpa == gpa)
-				v->tlb[n].wtag = EMUL_TLB_EMPTY;
+			if (v->tlb[n].gfn == gpa >> EMUL_PAGE_SHIFT)
+				v->tlb[n].wtag = emul_tlb_empty(&v->tlb[n]);
 	}
 }
 
@@ -59,6 +59,18 @@ static void empty_arena(struct emul_vm *vm)
 	}
 	vm->arena_used = 0;
 	vm->arena_epoch++;
+	emul_arch_blocks_gone(vm);
+}
+
+void emul_code_reset(struct emul_vcpu *vcpu)
+{
+	struct emul_vm *vm = vcpu->vm;
+
+	emul_world_stop(vcpu);
+	pthread_mutex_lock(&vm->code_lock);
+	empty_arena(vm);
+	pthread_mutex_unlock(&vm->code_lock);
+	emul_world_resume(vcpu);
 }
 
 void *emul_code_begin(struct emul_vcpu *vcpu, struct emul_page *page, size_t room)
@@ -90,6 +102,7 @@ void emul_code_insert(struct emul_vm *vm, struct emul_page *page, struct emul_bl
 
 	vm->arena_used += (size + 63) & ~(size_t)63;
 	page->nr_blocks++;
+	b->shared = true;
 	atomic_store_explicit(&b->next, atomic_load_explicit(head, memory_order_relaxed), memory_order_relaxed);
 	atomic_store_explicit(head, b, memory_order_release);
 }
@@ -109,13 +122,15 @@ static void drop_blocks(struct emul_page *p, unsigned int from, unsigned int to)
 		struct emul_block *b;
 
 		while ((b = atomic_load_explicit(at, memory_order_relaxed))) {
-			if (b->off < to && b->end > from) {
+			if ((b->off < to && b->end > from) || b->deps & granules(from, to - from)) {
 				atomic_store(&b->stale, true);
+				if (atomic_load_explicit(&b->code, memory_order_relaxed))
+					emul_arch_block_stale(b);
 				atomic_store_explicit(at, atomic_load_explicit(&b->next, memory_order_relaxed),
 						      memory_order_release);
 				p->nr_blocks--;
 			} else {
-				left |= granules(b->off, b->end - b->off);
+				left |= granules(b->off, b->end - b->off) | b->deps;
 				at = &b->next;
 			}
 		}

@@ -29,7 +29,11 @@ struct emul_block {
 	struct emul_block *_Atomic next;	/* in the page's chain */
 	u16 off, end;			/* first byte in the page, one after the last */
 	u8 mode;			/* what else the decoding depended on */
+	bool shared;			/* in the page's chain: not private to a vCPU */
 	atomic_bool stale;		/* the bytes have changed since */
+	u16 hits;			/* how often it was interpreted, about; the translator's */
+	u64 deps;			/* granules of the page beside off..end that its translation depends on */
+	void *_Atomic code;		/* its translation, if there is one */
 };
 
 #define EMUL_PAGE_CHAINS 64
@@ -90,6 +94,7 @@ struct emul_vm {
 	struct emul_vcpu **vcpu;
 	unsigned int nr_vcpus;
 	void *arch;			/* guest architecture's own (CPUID tables) */
+	void *jit;			/* the translator's own */
 };
 
 struct emul_tlb_entry;
@@ -136,6 +141,8 @@ static inline struct emul_block *emul_code_find(const struct emul_page *page, un
 		b = atomic_load_explicit(&b->next, memory_order_acquire);
 	return b;
 }
+/* Empty the arena, with all translations. Called between instructions: the caller's blocks are gone too. */
+void emul_code_reset(struct emul_vcpu *vcpu);
 /* Guest memory [gpa, gpa + len) was written: drop the blocks decoded from it. Any thread. */
 void emul_code_invalidate(struct emul_vm *vm, const struct emul_slot *slot, u64 gpa, u64 len);
 
@@ -166,6 +173,12 @@ void emul_arch_vm_exit(struct emul_vm *vm);
 /* A zeroed vCPU with its head's tlb, nr_tlb and before_io set; NULL: no memory. */
 struct emul_vcpu *emul_arch_vcpu_new(struct emul_vm *vm, unsigned int id);
 void emul_arch_vcpu_free(struct emul_vcpu *vcpu);
+/* Counters that the guest architecture keeps elsewhere. */
+void emul_arch_stats(const struct emul_vcpu *vcpu, struct emul_stats *stats);
+/* All blocks are gone; the world is stopped and code_lock held. */
+void emul_arch_blocks_gone(struct emul_vm *vm);
+/* A block with a translation has become stale: nobody may enter it any more. code_lock is held. */
+void emul_arch_block_stale(struct emul_block *b);
 
 /* mem.c */
 void emul_mem_free(struct emul_vm *vm);
@@ -182,21 +195,46 @@ static inline void emul_request(struct emul_vcpu *vcpu, u32 what)
 #define EMUL_TLB_EMPTY	1ULL		/* no page address has bit 0 set */
 
 /*
- * Slot of an address. Arrays a power of two apart must not all meet in one slot, so higher bits are added in; adding (not
- * xor) keeps the slots of two neighbouring pages different for every page, which X86_TLB_TAG() relies on.
+ * Slot of an address. Arrays a power of two apart must not all meet in one slot, so higher bits are folded in. Translated
+ * code computes it at every access.
  */
 static __always_inline unsigned int emul_tlb_index(u64 va)
 {
-	return (unsigned int)((va >> EMUL_PAGE_SHIFT) + (va >> (EMUL_PAGE_SHIFT + EMUL_TLB_BITS))) % EMUL_TLB_SIZE;
+	return (unsigned int)((va >> EMUL_PAGE_SHIFT) ^ (va >> (EMUL_PAGE_SHIFT + EMUL_TLB_BITS))) % EMUL_TLB_SIZE;
 }
 
+/* 32 bytes: translated code finds an entry by a shift and a mask. */
 struct emul_tlb_entry {
-	u64 rtag, wtag;		/* guest-virtual page address if readable, writable; else EMUL_TLB_EMPTY */
-	uintptr_t addend;	/* host address - guest-virtual address */
-	u64 gpa;		/* guest-physical page address */
+	u64 rtag, wtag;		/* guest-virtual page address if readable, writable; else emul_tlb_empty() */
+	u8 *host;		/* the page's bytes */
+	u32 gfn;		/* guest-physical page number */
 	u8 shift;		/* log2 size of the guest's page: INVLPG anywhere in it drops the entry */
 	u8 global;
+	u8 logged;		/* the guest architecture's own: its logs of fills that hold this entry */
 };
+static_assert(sizeof(struct emul_tlb_entry) == 32, "translated code computes addresses of TLB entries");
+#define EMUL_GPA_BITS	44	/* of RAM: what gfn has room for */
+
+/*
+ * What the tags of an entry are that holds nothing: a page of another slot, so that no address equals it, canonical or not,
+ * however translated code compares. Neighbouring entries differ in address bit 5.
+ */
+static __always_inline u64 emul_tlb_empty(const struct emul_tlb_entry *e)
+{
+	return 1ULL << 63 | ((uintptr_t)e & 32 ? 0 : EMUL_PAGE_SIZE);
+}
+
+/* Is an entry with this tag for all @size bytes at @va? One compare also catches accesses that cross a page. */
+static __always_inline bool emul_tlb_match(u64 tag, u64 va, unsigned int size)
+{
+	return (tag ^ va) <= EMUL_PAGE_SIZE - size;
+}
+
+/* Host address of @va, of whose page the entry is. */
+static __always_inline void *emul_tlb_host(const struct emul_tlb_entry *e, u64 va)
+{
+	return e->host + (va & ~EMUL_PAGE_MASK);
+}
 
 struct emul_itlb_entry {
 	u64 tag;		/* guest-virtual page address, executable; or EMUL_TLB_EMPTY */
@@ -205,6 +243,7 @@ struct emul_itlb_entry {
 	struct emul_page *page;	/* where its blocks are; NULL for code outside RAM */
 	u8 shift;
 	u8 global;
+	u8 logged;
 };
 
 #endif /* TENON_EMUL_CORE_H */

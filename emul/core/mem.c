@@ -39,7 +39,8 @@ int emul_mem_add(struct emul_vm *vm, uint64_t gpa, uint64_t size, void *host, un
 	struct emul_slot *s = &vm->slot[vm->nr_slots];
 	u64 end;
 
-	if (!size || (gpa | size | (uintptr_t)host) & ~EMUL_PAGE_MASK || __builtin_add_overflow(gpa, size, &end))
+	if (!size || (gpa | size | (uintptr_t)host) & ~EMUL_PAGE_MASK || __builtin_add_overflow(gpa, size, &end) ||
+	    end > BIT_ULL(EMUL_GPA_BITS))
 		return -EINVAL;
 	if (vm->nr_slots == EMUL_MAX_SLOTS)
 		return -ENOSPC;

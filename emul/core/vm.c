@@ -115,4 +115,5 @@ void emul_nmi(struct emul_vcpu *vcpu)
 void emul_vcpu_stats(const struct emul_vcpu *vcpu, struct emul_stats *stats)
 {
 	*stats = vcpu->stats;
+	emul_arch_stats(vcpu, stats);
 }

@@ -30,12 +30,14 @@
 /*
  * A vCPU's side of the seam.
  * @live:	HOST_*: state.fpu is stale in these, the truth is with the implementation
+ * @masked:	with MXCSR live: all its exceptions are masked
  * @scratch:	the implementation's own
  * @bounce:	stands in for a memory operand that can't be reached directly; aligned as no operand is more
  *		strictly
  */
 struct x86_fpu_live {
 	u32 live;
+	bool masked;
 	void *scratch;
 	u8 bounce[64] __attribute__((aligned(64)));
 };

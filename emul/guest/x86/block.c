@@ -11,6 +11,7 @@
  */
 #include <stdlib.h>
 
+#include "../../jit/x86-on-x86_64/jit.h"
 #include "block.h"
 #include "flags.h"
 
@@ -35,13 +36,24 @@ int x86_uop_end(struct x86_cpu *cpu, const struct uop *u)
 	return X86_JUMP;
 }
 
-static void end_uop(struct uop *u, unsigned int off)
+static void end_uop(struct uop *u, unsigned int off, unsigned int idx)
 {
-	*u = (struct uop){ .fn = x86_uop_end, .off = (u16)off };
+	*u = (struct uop){ .fn = x86_uop_end, .off = (u16)off, .idx = (u16)idx };
 }
 
-/* Without its feature an encoding is what it was before the feature came, or #UD. */
-static void check_feature(struct x86_cpu *cpu, struct x86_insn *insn)
+/* --- what core asks --- */
+
+void emul_arch_blocks_gone(struct emul_vm *vm)
+{
+	jit_reset(vm);
+}
+
+void emul_arch_block_stale(struct emul_block *b)
+{
+	jit_stale(b);
+}
+
+void x86_check_feature(struct x86_cpu *cpu, struct x86_insn *insn)
 {
 	const struct x86_row *row = &x86_rows[insn->row];
 	enum x86_feat feat = row->flags & X86_RF_L1_AVX2 && insn->flags & X86_IF_L ? X86_FEAT_AVX2 : row->feat;
@@ -73,7 +85,7 @@ static void make_uop(struct x86_cpu *cpu, struct uop *u, enum x86_decode_result 
 		return;
 	}
 	if (res == X86_DECODE_OK)
-		check_feature(cpu, insn);
+		x86_check_feature(cpu, insn);
 	if (res != X86_DECODE_OK || insn->op == X86_OP_INVALID ||
 	    (x86_rows[insn->row].flags & X86_RF_NOREAL && !x86_protected(cpu))) {
 		u->fn = uop_ud;
@@ -100,6 +112,7 @@ struct crossing {
 	u8 mode, len, bytes[X86_INSN_MAX];
 	struct {
 		struct emul_block b;
+		u64 nr;
 		struct uop uop[2];
 	} block;
 };
@@ -127,6 +140,14 @@ static void fetch_byte(struct x86_cpu *cpu, const struct emul_itlb_entry *e, uns
 		emul_io(&cpu->core, EMUL_MMIO, e->gpa + off, to, 1, false);
 }
 
+/* Does the instruction last seen at @lin cross the page's end? crossing_get() looks whether it is still there. */
+static bool crossing_known(const struct x86_cpu *cpu, u64 lin, unsigned int off, u8 mode)
+{
+	const struct crossing *c = &cpu->crossing->c[(lin ^ lin >> EMUL_PAGE_SHIFT) % CROSSINGS];
+
+	return c->lin == lin && c->mode == mode && off + c->len > EMUL_PAGE_SIZE;
+}
+
 /* Decode byte by byte, so that the second page is touched only if the instruction reaches it. */
 static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int off)
 {
@@ -144,7 +165,7 @@ static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int
 		if (off + n == EMUL_PAGE_SIZE) {
 			u64 second = (lin | ~EMUL_PAGE_MASK) + 1;
 
-			e = x86_fetch_page(cpu, cpu->long_mode ? second : (u32)second);
+			e = x86_fetch_page(cpu, cpu->code64 ? second : (u32)second);
 			if (!e)
 				return NULL;
 		}
@@ -161,7 +182,8 @@ static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int
 	memset(c, 0, offsetof(struct crossing, block));
 	u->ea_mask = 0;
 	make_uop(cpu, u, res, off);
-	end_uop(&c->block.uop[1], off + u->insn.len);
+	end_uop(&c->block.uop[1], off + u->insn.len, 1);
+	c->block.nr = 1;
 	c->block.b = (struct emul_block){ .off = (u16)off, .end = (u16)(off + u->insn.len), .mode = mode };
 	if (res == X86_DECODE_OK) {
 		c->lin = lin;
@@ -201,6 +223,7 @@ static struct x86_block *build(struct x86_cpu *cpu, const struct emul_itlb_entry
 		if (res == X86_DECODE_MORE)
 			break;
 		make_uop(cpu, u, res, at);
+		u->idx = (u16)n;
 		at += u->insn.len;
 		n++;
 		if (ends_block(u))
@@ -210,7 +233,8 @@ static struct x86_block *build(struct x86_cpu *cpu, const struct emul_itlb_entry
 		emul_code_end(cpu->core.vm);
 		return NULL;
 	}
-	end_uop(&b->uop[n], at);
+	end_uop(&b->uop[n], at, n);
+	b->nr = n;
 	b->b = (struct emul_block){ .off = (u16)off, .end = (u16)at, .mode = mode };
 	emul_code_insert(cpu->core.vm, page, &b->b, sizeof(*b) + (n + 1) * sizeof(struct uop));
 	emul_code_end(cpu->core.vm);
@@ -236,7 +260,8 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, bool one)
 	cpu->s.gpr[X86_REG_RIP] = cpu->s.rip - off;
 	if (likely(e->page)) {
 		b = (struct x86_block *)emul_code_find(e->page, off, mode);
-		if (unlikely(!b))
+		/* An instruction known to cross is in no block: no reason to make this a page with code. */
+		if (unlikely(!b) && !crossing_known(cpu, lin, off, mode))
 			b = build(cpu, e, off, mode);
 	}
 	/* Near the end of a segment each instruction is checked for itself. */

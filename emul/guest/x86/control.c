@@ -2,7 +2,15 @@
 /*
  * control.c - control registers, and what follows from the state of the processor as a whole
  */
+#include "cpuid.h"
 #include "system.h"
+
+static void flat_segments(struct x86_cpu *cpu)
+{
+	cpu->flat = 0;
+	for (unsigned int i = 0; i < X86_SEG_COUNT; i++)
+		cpu->flat |= (u8)(x86_seg_flat(&cpu->s.seg[i]) << i);
+}
 
 /*
  * On the way of every change of privilege: no loops, few branches. The CPL is kept as SS.DPL (in a null SS
@@ -28,6 +36,8 @@ void x86_mode_changed(struct x86_cpu *cpu)
 		cpu->stack_mask = ss->attr & X86_ATTR_DB ? 0xffffffff : 0xffff;
 	}
 	keep = !cpu->code64;
+	if (keep)
+		flat_segments(cpu);
 	cpu->lin_base[X86_ES] = keep ? s->seg[X86_ES].base : 0;
 	cpu->lin_base[X86_CS] = keep ? cs->base : 0;
 	cpu->lin_base[X86_SS] = keep ? ss->base : 0;
@@ -35,17 +45,14 @@ void x86_mode_changed(struct x86_cpu *cpu)
 	cpu->lin_base[X86_FS] = s->seg[X86_FS].base;
 	cpu->lin_base[X86_GS] = s->seg[X86_GS].base;
 	cpu->slow = (s->rflags & (X86_TF | X86_RF)) || (s->dr[7] & X86_DR7_ENABLED);
-	if (cpu->cpl == 3)
-		cpu->tlb = &cpu->tlbs[TLB_USER];
-	else
-		x86_ac_changed(cpu);
+	/* SDM vol. 3 "Interrupt 17 - Alignment Check Exception": at CPL 3, with CR0.AM and RFLAGS.AC */
+	cpu->watch = (s->rflags & X86_AC) && cpu->cpl == 3 && (s->cr0 & X86_CR0_AM) ? X86_WATCH_ALIGN : 0;
+	if (unlikely(s->dr[7] & X86_DR7_ENABLED))
+		cpu->watch |= x86_watch_debug(cpu);
+	x86_tlb_select(cpu);
 }
 
 /* --- CR0 --- */
-
-#define CR0_DEFINED                                                                                 \
-	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | \
-	 X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
 
 /* PAE paging is in use with these values, and not IA-32e paging. */
 static bool pae_paging(u64 cr0, u64 cr4, u64 efer)
@@ -64,7 +71,7 @@ int x86_set_cr0(struct x86_cpu *cpu, u64 val)
 
 	if (val >> 32)
 		return x86_gp0(cpu);
-	val = (val & CR0_DEFINED) | X86_CR0_ET;
+	val = (val & X86_CR0_DEFINED) | X86_CR0_ET;
 	changed = val ^ s->cr0;
 	if ((val & X86_CR0_PG) && !(val & X86_CR0_PE))
 		return x86_gp0(cpu);
@@ -99,19 +106,27 @@ int x86_set_cr0(struct x86_cpu *cpu, u64 val)
 
 /* --- CR3, CR4 --- */
 
+/*
+ * With CR4.PCIDE bits 11..0 name a PCID and bit 63 asks to keep its entries, SDM vol. 3 "Process-Context
+ * Identifiers". Entries are kept of no PCID but the present one: which ones a processor keeps is its own
+ * affair.
+ */
 int x86_set_cr3(struct x86_cpu *cpu, u64 val)
 {
 	struct x86_state *s = &cpu->s;
+	bool keep = (s->cr4 & X86_CR4_PCIDE) && val >> 63;
 
-	/* With CR4.PCIDE (not offered) bit 63 would ask to keep the entries of the PCID in bits 11..0. */
+	if (keep)
+		val &= ~BIT_ULL(63);
 	if (cpu->long_mode && (val >> x86_maxphyaddr(cpu)))
 		return x86_gp0(cpu);
 	if (!cpu->code64)
 		val &= 0xffffffff;
 	if (pae_paging(s->cr0, s->cr4, s->efer) && !x86_load_pdptes(cpu, val))
 		return X86_FAULT;
+	if (!keep || val != s->cr3)
+		x86_tlb_flush(cpu, false);
 	s->cr3 = val;
-	x86_tlb_flush(cpu, false);
 	return X86_LEAVE;
 }
 
@@ -126,6 +141,9 @@ int x86_set_cr4(struct x86_cpu *cpu, u64 val)
 	if (val & x86_cr4_reserved(cpu))
 		return x86_gp0(cpu);
 	if (cpu->long_mode && !(val & X86_CR4_PAE))
+		return x86_gp0(cpu);
+	/* SDM vol. 3 "Process-Context Identifiers (PCIDs)" */
+	if ((changed & val & X86_CR4_PCIDE) && (!cpu->long_mode || (s->cr3 & 0xfff)))
 		return x86_gp0(cpu);
 	/* SDM vol. 3 "PDPTE Registers": what reloads them. */
 	if ((changed & (X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PGE | X86_CR4_SMEP)) &&
@@ -232,14 +250,18 @@ static int smsw(struct x86_cpu *cpu, const struct uop *u)
 
 static int xgetbv(struct x86_cpu *cpu, const struct uop *u)
 {
+	u64 val = cpu->s.xcr0;
+
 	(void)u;
 	if (!(cpu->s.cr4 & X86_CR4_OSXSAVE))
 		return x86_ud(cpu);
-	/* ECX = 1 (state in use) is not offered: CPUID.(EAX=0DH,ECX=1):EAX[2] is 0. */
-	if ((u32)cpu->s.gpr[X86_RCX])
+	/* ECX = 1: what of it is in use, if CPUID.(EAX=0DH,ECX=1):EAX[2] is set */
+	if ((u32)cpu->s.gpr[X86_RCX] == 1 && x86_has_xgetbv1(cpu))
+		val &= x86_xstate_in_use(cpu);
+	else if ((u32)cpu->s.gpr[X86_RCX])
 		return x86_gp0(cpu);
-	cpu->s.gpr[X86_RAX] = (u32)cpu->s.xcr0;
-	cpu->s.gpr[X86_RDX] = cpu->s.xcr0 >> 32;
+	cpu->s.gpr[X86_RAX] = (u32)val;
+	cpu->s.gpr[X86_RDX] = val >> 32;
 	return X86_NEXT;
 }
 

@@ -41,7 +41,9 @@ struct uop {
 	u16 off;		/* of the instruction in its page */
 	u8 form;		/* enum uop_form */
 	u8 osz;			/* log2 of insn.opsize */
+	u16 idx;		/* in its block */
 };
+static_assert(sizeof(struct uop) == 64, "one cache line");
 
 /* How operands reach a handler. "d" is the row's first operand, "s" its second. */
 enum uop_form {
@@ -88,8 +90,59 @@ enum x86_access { ACC_READ, ACC_WRITE, ACC_EXEC };
 
 struct x86_tlb {
 	struct emul_tlb_entry e[EMUL_TLB_SIZE];
+} __attribute__((aligned(64)));
+
+/*
+ * Which TLB entries were filled since the last flush, those of global pages apart, so that a flush costs no
+ * more than the fills did. @large: hashed addresses of pages over 4 KiB of which an entry holds a piece.
+ */
+#define X86_TLB_ENTRIES	(TLB_MODES * EMUL_TLB_SIZE + 2 * EMUL_ITLB_SIZE)
+#define X86_LARGE_BITS	4096
+struct x86_tlb_log {
+	u16 nr;
+	u16 entry[X86_TLB_ENTRIES];
+	u64 large_shifts;			/* bit n: pages of 2^n bytes */
+	u64 large[X86_LARGE_BITS / 64];
 };
 
+/* Why every access of this vCPU takes the slow path: x86_cpu.watch */
+#define X86_WATCH_DATA	BIT(0)			/* data breakpoints */
+#define X86_WATCH_ALIGN	BIT(1)			/* alignment checks */
+#define X86_WATCH_IO	BIT(2)			/* I/O breakpoints */
+
+/*
+ * What translated code needs of a vCPU beside its state (emul/jit/). The jump cache finds translated code by RIP: an entry
+ * holds for as long as the RIP's page is mapped where it was; by TLB mode, as translations are.
+ */
+#define X86_JUMP_BITS	12
+#define X86_JUMP_FILLS	256
+#define X86_JUMP_SIZE	(1U << X86_JUMP_BITS)
+struct x86_jump_cache {
+	u64 tag[X86_JUMP_SIZE];			/* RIP, or X86_JUMP_EMPTY() */
+	const void *code[X86_JUMP_SIZE];
+	u64 pages[8];				/* hashed: pages of which there may be an entry */
+	bool half[2];				/* and in which halves of the address space */
+	bool local;				/* an entry of a page that is not global */
+	u16 nr_fills;				/* since the last flush; which, as long as there is room */
+	u16 fill[X86_JUMP_FILLS];
+};
+#define X86_JUMP_SLOT(rip)	((unsigned int)((rip) ^ (rip) >> 12) % X86_JUMP_SIZE)
+/* A RIP of another slot. */
+#define X86_JUMP_EMPTY(slot)	(1ULL << 63 | !(slot))
+
+struct x86_jit {
+	u64 host_rsp;				/* of C code, while translated code runs */
+	u64 ret;				/* where a slow path goes on */
+	u64 tmp[3];
+	u8 vector;				/* which floating-point and vector instructions may run as they are: JIT_* */
+	u64 flags;				/* arithmetic flags between instructions: as LAHF has them in 8..15, OF in 0 */
+	u64 insns;				/* guest instructions retired in translated code */
+	u64 calls;				/* of these by the interpreter's handlers */
+	const struct uop *u;			/* why translated code was left: this instruction... */
+	int next;				/* ...had this outcome, enum x86_next */
+	bool usable;				/* translated code may be entered now (no watch, not slow) */
+	struct x86_jump_cache jump[TLB_MODES];
+};
 
 struct x86_cpu {
 	struct emul_vcpu core;			/* first: struct emul_vcpu * and struct x86_cpu * convert */
@@ -103,20 +156,29 @@ struct x86_cpu {
 	u64 rip_mask;				/* 16, 32 or 64 bits */
 	u64 stack_mask;				/* of SS: 16, 32 or 64 bits */
 	u64 lin_base[X86_SEG_COUNT];		/* 64-bit mode: 0 but for FS and GS */
+	u8 flat;				/* not in 64-bit mode, bit n: segment n needs no check */
 	bool slow;				/* one instruction at a time: TF, code breakpoints, embedder's stepping */
 
 	/* the instruction being executed */
 	const struct uop *u;
 	struct emul_block *block;
 	struct x86_exc exc;
+	bool shutdown;				/* RSM from a bad state: core.msg says what */
 	bool intr_waiting;			/* the interrupt controller may have something, once IF allows it */
 
 	/* memory */
-	struct x86_tlb *tlb;			/* &tlbs[x] for explicit accesses now */
+	struct x86_tlb *tlb;			/* for explicit accesses now: &tlbs[tlb_mode], or &tlb_none */
+	enum x86_tlb_mode tlb_mode;		/* rights of explicit accesses now */
+	u8 watch;				/* X86_WATCH_* */
+	u8 watch_hits;				/* B0..B3 of DR6: breakpoints met and not yet reported */
+	bool debug_shadow;			/* SS was just loaded: they wait for one more instruction */
+	u16 pkeys;				/* protection keys of the pages in the TLB */
 	struct x86_tlb tlbs[TLB_MODES];
+	struct x86_tlb tlb_none;		/* always empty: in use while each access must be looked at */
 	struct emul_itlb_entry itlb[2][EMUL_ITLB_SIZE];	/* by supervisor, user */
-	bool large_pages;			/* some TLB entry is a piece of a page larger than 4 KiB */
+	struct x86_tlb_log log[2];		/* by not global, global */
 
+	struct x86_jit jit;
 	struct x86_crossing *crossing;		/* blocks of instructions that cross pages (block.c) */
 	struct x86_fpu_live *fpu_live;		/* the host's view of the FPU state (host/) */
 	const struct x86_cpuid_table *cpuid;
@@ -150,6 +212,8 @@ bool x86_deliver_interrupt(struct x86_cpu *cpu, u8 vector, bool nmi);
 
 /* TF was set before an instruction that is done: #DB with DR6.BS. False: triple fault. */
 bool x86_single_step(struct x86_cpu *cpu);
+/* With cpu->slow, after an instruction: #DB for single step (@step: TF was set) and breakpoints met. */
+bool x86_debug_trap(struct x86_cpu *cpu, bool step);
 /* With cpu->slow, before an instruction: #DB if a breakpoint matches rip and RF does not forbid it. False: triple fault. */
 bool x86_code_breakpoint(struct x86_cpu *cpu);
 /* What went wrong, for the user, after a triple fault; in core.msg. */
@@ -205,6 +269,10 @@ static __always_inline bool x86_linear(struct x86_cpu *cpu, enum x86_seg seg, u6
 		*lin = ea + cpu->lin_base[seg];
 		return true;
 	}
+	if (likely(cpu->flat >> seg & 1)) {
+		*lin = (u32)(ea + cpu->lin_base[seg]);
+		return true;
+	}
 	return x86_seg_check(cpu, seg, ea, size, acc, lin);
 }
 
@@ -245,12 +313,6 @@ EMUL_HOST_ACCESSORS(64)
  * x86_load8..64, x86_store8..64; the _rmw loads check that the location is writable as well (so a store to it that
  * follows can't fault).
  */
-/*
- * The tag that a TLB entry must have: the page of the access's last byte, looked for in the slot of the first, so that one
- * compare also catches accesses that cross a page (another page is never in this slot under that tag).
- */
-#define X86_TLB_TAG(lin, bits)	(((lin) + ((bits) / 8 - 1)) & EMUL_PAGE_MASK)
-
 #define X86_ACCESSORS(bits)										\
 bool x86_load_slow##bits(struct x86_cpu *cpu, u64 lin, u##bits *val, bool rmw);			\
 bool x86_store_slow##bits(struct x86_cpu *cpu, u64 lin, u##bits val);					\
@@ -258,27 +320,27 @@ static __always_inline bool x86_load##bits(struct x86_cpu *cpu, u64 lin, u##bits
 {													\
 	const struct emul_tlb_entry *e = &cpu->tlb->e[emul_tlb_index(lin)];	\
 													\
-	if (unlikely(e->rtag != X86_TLB_TAG(lin, bits)))						\
+	if (unlikely(!emul_tlb_match(e->rtag, lin, (bits) / 8)))						\
 		return x86_load_slow##bits(cpu, lin, val, false);					\
-	*val = emul_read##bits((void *)(lin + e->addend));						\
+	*val = emul_read##bits(emul_tlb_host(e, lin));						\
 	return true;											\
 }													\
 static __always_inline bool x86_load_rmw##bits(struct x86_cpu *cpu, u64 lin, u##bits *val)		\
 {													\
 	const struct emul_tlb_entry *e = &cpu->tlb->e[emul_tlb_index(lin)];	\
 													\
-	if (unlikely(e->wtag != X86_TLB_TAG(lin, bits)))						\
+	if (unlikely(!emul_tlb_match(e->wtag, lin, (bits) / 8)))						\
 		return x86_load_slow##bits(cpu, lin, val, true);					\
-	*val = emul_read##bits((void *)(lin + e->addend));						\
+	*val = emul_read##bits(emul_tlb_host(e, lin));						\
 	return true;											\
 }													\
 static __always_inline bool x86_store##bits(struct x86_cpu *cpu, u64 lin, u##bits val)			\
 {													\
 	const struct emul_tlb_entry *e = &cpu->tlb->e[emul_tlb_index(lin)];	\
 													\
-	if (unlikely(e->wtag != X86_TLB_TAG(lin, bits)))						\
+	if (unlikely(!emul_tlb_match(e->wtag, lin, (bits) / 8)))						\
 		return x86_store_slow##bits(cpu, lin, val);						\
-	emul_write##bits((void *)(lin + e->addend), val);						\
+	emul_write##bits(emul_tlb_host(e, lin), val);						\
 	return true;											\
 }
 
@@ -298,6 +360,7 @@ bool x86_sys_load(struct x86_cpu *cpu, u64 lin, unsigned int size, u64 *val);
 bool x86_sys_store(struct x86_cpu *cpu, u64 lin, unsigned int size, u64 val);
 bool x86_sys_probe(struct x86_cpu *cpu, u64 lin, unsigned int len, enum x86_access acc);
 /* As above with the rights of @cpl: stack frames of a privilege level that is about to be entered. */
+bool x86_cpl_load(struct x86_cpu *cpu, unsigned int cpl, u64 lin, unsigned int size, u64 *val);
 bool x86_cpl_store(struct x86_cpu *cpu, unsigned int cpl, u64 lin, unsigned int size, u64 val);
 bool x86_cpl_probe(struct x86_cpu *cpu, unsigned int cpl, u64 lin, unsigned int len, enum x86_access acc);
 
@@ -310,9 +373,16 @@ void *x86_host_ptr(struct x86_cpu *cpu, u64 lin, unsigned int len, enum x86_acce
 /* The page that code at @lin is fetched from, for the current CPL; NULL: exception raised. */
 const struct emul_itlb_entry *x86_fetch_page(struct x86_cpu *cpu, u64 lin);
 
-/* TLB maintenance: on this vCPU's own thread. */
+/* TLB maintenance (tlb.c): on this vCPU's own thread. */
+void x86_tlb_init(struct x86_cpu *cpu);
 void x86_tlb_flush(struct x86_cpu *cpu, bool global);
 void x86_tlb_flush_page(struct x86_cpu *cpu, u64 lin);
+/* An entry for @lin was filled: remember it for the flushes. */
+void x86_tlb_filled(struct x86_cpu *cpu, struct emul_tlb_entry *e);
+void x86_itlb_filled(struct x86_cpu *cpu, struct emul_itlb_entry *e);
+/* Drop what is cached for the 4 KiB at @lin itself. */
+void x86_tlb_drop(struct x86_cpu *cpu, u64 lin);
+void x86_set_pkru(struct x86_cpu *cpu, u32 val);
 /* Walk for @lin without side effects on A/D or exceptions: debugger, tests. */
 bool x86_translate(struct x86_cpu *cpu, u64 lin, u64 *gpa);
 /* MOV to CR3 with PAE paging loads the PDPTEs; false: #GP(0) raised (reserved bits). */
@@ -354,8 +424,14 @@ void x86_fpu_changed(struct x86_cpu *cpu);
 bool x86_fpu_init(struct x86_cpu *cpu);		/* at creation: allocates fpu_live; false: no memory */
 void x86_fpu_free(struct x86_cpu *cpu);
 void x86_fpu_reset(struct x86_cpu *cpu, bool init);
+u64 x86_xstate_in_use(struct x86_cpu *cpu);	/* XINUSE, as XGETBV with ECX = 1 shows it */
 int interp_vec(struct x86_cpu *cpu, const struct uop *u);	/* every FPU and VEC class instruction */
 u64 x86_host_features(void);			/* BIT_ULL(enum x86_feat): what the host lets the seam compute */
+
+/* --- system management mode (smm.c) --- */
+
+#define X86_REQ_SMI	EMUL_REQ_ARCH	/* in core.request: an SMI is pending */
+void x86_enter_smm(struct x86_cpu *cpu);
 
 /* --- interpreter (interp.c, block.c) --- */
 

@@ -17,6 +17,11 @@
 
 #define NO_FEAT	X86_FEAT_COUNT
 
+#define XCR0_X87	BIT(0)
+#define XCR0_SSE	BIT(1)
+#define XCR0_AVX	BIT(2)
+#define XCR0_PKRU	BIT(9)
+
 struct feature {
 	const char *name;
 	u8 word;		/* enum cpuid_word */
@@ -28,6 +33,7 @@ struct feature {
 static const struct feature features[] = {
 	/* 1.EDX, SDM vol. 2 "CPUID", Feature Information */
 	{ "fpu", CPUID_1_EDX, 0, X86_FEAT_FPU, { NULL } },
+	{ "vme", CPUID_1_EDX, 1, NO_FEAT, { NULL } },
 	{ "de", CPUID_1_EDX, 2, NO_FEAT, { NULL } },
 	{ "pse", CPUID_1_EDX, 3, NO_FEAT, { NULL } },
 	{ "tsc", CPUID_1_EDX, 4, X86_FEAT_TSC, { NULL } },
@@ -55,6 +61,7 @@ static const struct feature features[] = {
 	{ "ssse3", CPUID_1_ECX, 9, X86_FEAT_SSSE3, { "sse3" } },
 	{ "fma", CPUID_1_ECX, 12, X86_FEAT_FMA, { "avx" } },
 	{ "cx16", CPUID_1_ECX, 13, X86_FEAT_CX16, { NULL } },
+	{ "pcid", CPUID_1_ECX, 17, NO_FEAT, { "lm" } },
 	{ "sse4_1", CPUID_1_ECX, 19, X86_FEAT_SSE41, { "ssse3" } },
 	{ "sse4_2", CPUID_1_ECX, 20, X86_FEAT_SSE42, { "sse4_1" } },
 	{ "x2apic", CPUID_1_ECX, 21, NO_FEAT, { "apic" } },
@@ -77,6 +84,7 @@ static const struct feature features[] = {
 	{ "smep", CPUID_7_EBX, 7, NO_FEAT, { NULL } },
 	{ "bmi2", CPUID_7_EBX, 8, X86_FEAT_BMI2, { NULL } },
 	{ "erms", CPUID_7_EBX, 9, NO_FEAT, { NULL } },
+	{ "invpcid", CPUID_7_EBX, 10, X86_FEAT_INVPCID, { "pcid" } },
 	{ "rdseed", CPUID_7_EBX, 18, X86_FEAT_RDSEED, { NULL } },
 	{ "adx", CPUID_7_EBX, 19, X86_FEAT_ADX, { NULL } },
 	{ "smap", CPUID_7_EBX, 20, X86_FEAT_SMAP, { NULL } },
@@ -84,12 +92,19 @@ static const struct feature features[] = {
 	{ "clwb", CPUID_7_EBX, 24, X86_FEAT_CLWB, { "clflush" } },
 	{ "sha", CPUID_7_EBX, 29, X86_FEAT_SHA, { "sse2" } },
 	{ "umip", CPUID_7_ECX, 2, NO_FEAT, { NULL } },
+	{ "pku", CPUID_7_ECX, 3, X86_FEAT_PKU, { "lm" } },
+	{ "gfni", CPUID_7_ECX, 8, X86_FEAT_GFNI, { "sse2" } },
+	{ "vaes", CPUID_7_ECX, 9, X86_FEAT_VAES, { "avx", "aes" } },
+	{ "vpclmulqdq", CPUID_7_ECX, 10, X86_FEAT_VPCLMUL, { "avx", "pclmulqdq" } },
 	{ "rdpid", CPUID_7_ECX, 22, X86_FEAT_RDPID, { "msr" } },
+	{ "fsrm", CPUID_7_EDX, 4, NO_FEAT, { "erms" } },
 	{ "spec_ctrl", CPUID_7_EDX, 26, NO_FEAT, { "msr" } },
 	{ "arch_capabilities", CPUID_7_EDX, 29, NO_FEAT, { "spec_ctrl" } },
 	/* 0DH.1 */
 	{ "xsaveopt", CPUID_D1_EAX, 0, X86_FEAT_XSAVEOPT, { "xsave" } },
 	{ "xsavec", CPUID_D1_EAX, 1, X86_FEAT_XSAVEC, { "xsave" } },
+	{ "xgetbv1", CPUID_D1_EAX, 2, NO_FEAT, { "xsave" } },
+	{ "xsaves", CPUID_D1_EAX, 3, X86_FEAT_XSAVES, { "xsavec", "msr" } },
 	/* 80000001H, AMD APM vol. 3 "Obtaining Processor Information" */
 	{ "lahf_lm", CPUID_EXT1_ECX, 0, X86_FEAT_LAHF64, { "lm" } },
 	{ "lzcnt", CPUID_EXT1_ECX, 5, X86_FEAT_LZCNT, { NULL } },
@@ -108,12 +123,13 @@ static const struct feature features[] = {
 	(BIT_ULL(X86_FEAT_MMX) | BIT_ULL(X86_FEAT_SSE) | BIT_ULL(X86_FEAT_SSE2) | BIT_ULL(X86_FEAT_SSE3) |  \
 	 BIT_ULL(X86_FEAT_SSSE3) | BIT_ULL(X86_FEAT_SSE41) | BIT_ULL(X86_FEAT_SSE42) |                      \
 	 BIT_ULL(X86_FEAT_AES) | BIT_ULL(X86_FEAT_PCLMUL) | BIT_ULL(X86_FEAT_SHA) | BIT_ULL(X86_FEAT_AVX) | \
-	 BIT_ULL(X86_FEAT_AVX2) | BIT_ULL(X86_FEAT_FMA) | BIT_ULL(X86_FEAT_F16C))
+	 BIT_ULL(X86_FEAT_AVX2) | BIT_ULL(X86_FEAT_FMA) | BIT_ULL(X86_FEAT_F16C) | BIT_ULL(X86_FEAT_GFNI) | \
+	 BIT_ULL(X86_FEAT_VAES) | BIT_ULL(X86_FEAT_VPCLMUL))
 
 /* --- models --- */
 
 #define FEATS_64                                                                                         \
-	"fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 " \
+	"fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 " \
 	"syscall nx lm hypervisor "
 #define FEATS_V2	FEATS_64 "sse3 ssse3 sse4_1 sse4_2 popcnt cx16 lahf_lm "
 #define FEATS_V3	FEATS_V2 "xsave avx avx2 bmi1 bmi2 f16c fma lzcnt movbe "
@@ -133,7 +149,8 @@ static const struct model models[] = {
 	{ "max", NULL, true, SIG_BONNELL, 46 },
 	{ "qemu64", FEATS_64 "sse3 cx16 lahf_lm x2apic arat invtsc ", false, 0x00060fb1, 40 },
 	{ "Nehalem", FEATS_V2 FEATS_VM "rdtscp ", true, 0x000106a5, 40 },
-	{ "Haswell", FEATS_V3 FEATS_VM "rdtscp aes pclmulqdq rdrand fsgsbase smep erms xsaveopt pdpe1gb ",
+	{ "Haswell", FEATS_V3 FEATS_VM "rdtscp aes pclmulqdq rdrand fsgsbase smep erms xsaveopt pdpe1gb "
+	  "pcid invpcid ",
 	  true, 0x000306c3, 40 },
 	{ "x86-64-v2", FEATS_V2 FEATS_VM, true, SIG_BONNELL, 40 },
 	{ "x86-64-v3", FEATS_V3 FEATS_VM, true, SIG_BONNELL, 40 },
@@ -286,6 +303,9 @@ static void derive(struct x86_cpuid_table *t)
 {
 	u64 cr4 = X86_CR4_PCE, efer = 0;
 
+	cr4 |= bit_on(t, "vme") ? X86_CR4_VME | X86_CR4_PVI : 0;
+	cr4 |= bit_on(t, "pcid") ? X86_CR4_PCIDE : 0;
+	cr4 |= bit_on(t, "pku") ? X86_CR4_PKE : 0;
 	cr4 |= bit_on(t, "tsc") ? X86_CR4_TSD : 0;
 	cr4 |= bit_on(t, "de") ? X86_CR4_DE : 0;
 	cr4 |= bit_on(t, "pse") ? X86_CR4_PSE : 0;
@@ -306,7 +326,10 @@ static void derive(struct x86_cpuid_table *t)
 	efer |= bit_on(t, "nx") ? X86_EFER_NXE : 0;
 	t->efer_reserved = ~efer;
 
-	t->xcr0 = bit_on(t, "xsave") ? 3 | (bit_on(t, "avx") ? 4 : 0) : 0;
+	if (bit_on(t, "xsave"))
+		t->xcr0 = XCR0_X87 | XCR0_SSE | (bit_on(t, "avx") ? XCR0_AVX : 0) |
+			  (bit_on(t, "pku") ? XCR0_PKRU : 0);
+	t->xgetbv1 = bit_on(t, "xgetbv1");
 	t->spec_ctrl = bit_on(t, "spec_ctrl");
 	t->tsc_adjust = bit_on(t, "tsc_adjust");
 	t->apic = bit_on(t, "apic");
@@ -349,7 +372,7 @@ const struct x86_cpuid_table *x86_cpuid_new(const char *model, u64 tsc_hz, char 
 		snprintf(err, errlen, "CPU model '%s': out of memory", model);
 		return NULL;
 	}
-	t->feats = BIT_ULL(X86_FEAT_BASE);
+	t->feats = BIT_ULL(X86_FEAT_BASE) | BIT_ULL(X86_FEAT_SMM);	/* SMM has no bit in CPUID */
 	for (unsigned int i = 0; i < NR_FEATURES; i++) {
 		if (!on[i])
 			continue;
@@ -467,9 +490,16 @@ static void leaf_b(u32 sub, unsigned int vcpus, u32 apic_id, struct x86_cpuid_le
 	l->edx = apic_id;
 }
 
-static u32 xsave_size(u64 xcr0)
+/* Area of the components @xcr0, in the standard form or the compacted one; as xstate.c lays it out. */
+static u32 xsave_size(u64 xcr0, bool compact)
 {
-	return xcr0 & 4 ? 576 + 256 : 576;
+	u32 size = 576;
+
+	if (xcr0 & XCR0_AVX)
+		size += 256;
+	if (xcr0 & XCR0_PKRU)
+		size = (compact ? size : 832) + 8;
+	return size;
 }
 
 static void leaf_d(const struct x86_cpu *cpu, u32 sub, struct x86_cpuid_leaf *l)
@@ -480,15 +510,19 @@ static void leaf_d(const struct x86_cpu *cpu, u32 sub, struct x86_cpuid_leaf *l)
 		return;
 	if (sub == 0) {
 		l->eax = (u32)t->xcr0;
-		l->ebx = xsave_size(cpu->s.xcr0);
-		l->ecx = xsave_size(t->xcr0);
+		l->ebx = xsave_size(cpu->s.xcr0, false);
+		l->ecx = xsave_size(t->xcr0, false);
 		l->edx = t->xcr0 >> 32;
 	} else if (sub == 1) {
 		l->eax = t->word[CPUID_D1_EAX];
-		l->ebx = l->eax & BIT(1) ? xsave_size(cpu->s.xcr0) : 0;
-	} else if (sub == 2 && (t->xcr0 & 4)) {
+		/* no supervisor state: IA32_XSS has no bit that could be set */
+		l->ebx = l->eax & (BIT(1) | BIT(3)) ? xsave_size(cpu->s.xcr0 | cpu->s.xss, true) : 0;
+	} else if (sub == 2 && (t->xcr0 & XCR0_AVX)) {
 		l->eax = 256;
 		l->ebx = 576;
+	} else if (sub == 9 && (t->xcr0 & XCR0_PKRU)) {
+		l->eax = 8;
+		l->ebx = 832;
 	}
 }
 
@@ -624,6 +658,8 @@ void x86_cpuid(struct x86_cpu *cpu, u32 leaf, u32 subleaf, struct x86_cpuid_leaf
 		if (subleaf == 0)
 			*l = (struct x86_cpuid_leaf){ 0, t->word[CPUID_7_EBX], t->word[CPUID_7_ECX],
 						      t->word[CPUID_7_EDX] };
+		if (subleaf == 0 && (cpu->s.cr4 & X86_CR4_PKE))
+			l->ecx |= BIT(4);	/* OSPKE */
 		break;
 	case 0xb:
 		leaf_b(subleaf, vcpus, cpu->core.id, l);

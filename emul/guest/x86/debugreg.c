@@ -79,10 +79,43 @@ u64 x86_data_breakpoints(const struct x86_cpu *cpu, u64 addr, unsigned int len, 
 	return hit;
 }
 
+u8 x86_watch_debug(const struct x86_cpu *cpu)
+{
+	u8 watch = 0;
+
+	for (unsigned int i = 0; i < 4; i++) {
+		if (!bp_enabled(cpu, i))
+			continue;
+		switch (bp_type(cpu, i)) {
+		case BP_WRITE:
+		case BP_ACCESS:
+			watch |= X86_WATCH_DATA;
+			break;
+		case BP_IO:
+			watch |= cpu->s.cr4 & X86_CR4_DE ? X86_WATCH_IO : 0;
+			break;
+		default:
+			break;
+		}
+	}
+	return watch;
+}
+
 bool x86_code_breakpoint(struct x86_cpu *cpu)
 {
-	u64 rip = cpu->s.rip,
-	    hit = x86_code_breakpoints(cpu, cpu->code64 ? rip : (u32)(cpu->s.seg[X86_CS].base + rip));
+	u64 rip = cpu->s.rip, hit;
+
+	if (unlikely(cpu->debug_shadow)) {
+		cpu->debug_shadow = false;
+		return true;
+	}
+	/* What the delivery of an event met: a trap before its handler's first instruction */
+	if (unlikely(cpu->watch_hits)) {
+		if (!x86_debug_trap(cpu, false))
+			return false;
+		rip = cpu->s.rip;
+	}
+	hit = x86_code_breakpoints(cpu, cpu->code64 ? rip : (u32)(cpu->s.seg[X86_CS].base + rip));
 
 	/*
 	 * RF has served its purpose once the instruction is let through; a fault of its sets RF in the image
@@ -100,30 +133,33 @@ bool x86_code_breakpoint(struct x86_cpu *cpu)
 
 /*
  * SDM vol. 3 "Single-Step Exception Condition": TF as it was before the instruction counts, but what goes
- * through a gate, or through SYSCALL with TF in its mask, clears TF and takes no trap; after a load of SS the
- * trap waits.
+ * through a gate, or through SYSCALL with TF in its mask, clears TF and takes no trap. "Masking Exceptions
+ * and Interrupts": after a load of SS the traps wait; of the single-step trap that of the next instruction is
+ * left.
  */
+bool x86_debug_trap(struct x86_cpu *cpu, bool step)
+{
+	enum x86_op op = cpu->u ? cpu->u->insn.op : X86_OP_INVALID;
+	u64 hits;
+
+	if (cpu->s.intr_shadow && (op == X86_OP_MOV_TO_SEG || op == X86_OP_POP_SEG)) {
+		cpu->debug_shadow = true;
+		return true;
+	}
+	if (op == X86_OP_INT || op == X86_OP_INT3 || op == X86_OP_INTO || op == X86_OP_INT1 ||
+	    op == X86_OP_SYSCALL)
+		step = step && (cpu->s.rflags & X86_TF);
+	hits = cpu->watch_hits | (step ? X86_DR6_BS : 0);
+	cpu->watch_hits = 0;
+	if (!hits)
+		return true;
+	x86_raise_db(cpu, hits);
+	return x86_deliver_exception(cpu);
+}
+
 bool x86_single_step(struct x86_cpu *cpu)
 {
-	switch (cpu->u ? cpu->u->insn.op : X86_OP_INVALID) {
-	case X86_OP_INT:
-	case X86_OP_INT3:
-	case X86_OP_INTO:
-	case X86_OP_INT1:
-	case X86_OP_SYSCALL:
-		if (!(cpu->s.rflags & X86_TF))
-			return true;
-		break;
-	case X86_OP_MOV_TO_SEG:
-	case X86_OP_POP_SEG:
-		if (cpu->s.intr_shadow)
-			return true;
-		break;
-	default:
-		break;
-	}
-	x86_raise_db(cpu, X86_DR6_BS);
-	return x86_deliver_exception(cpu);
+	return x86_debug_trap(cpu, true);
 }
 
 /* Checks common to both directions; the register number, or -1 with an exception raised. */
@@ -172,6 +208,7 @@ static int mov_to_dr(struct x86_cpu *cpu, const struct uop *u)
 	cpu->s.dr[n] = val;
 	if (n != 7)
 		return X86_NEXT;
+	cpu->watch_hits = 0;
 	x86_mode_changed(cpu);
 	return X86_LEAVE;
 }

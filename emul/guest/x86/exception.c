@@ -330,6 +330,9 @@ static bool deliver(struct x86_cpu *cpu, struct x86_exc e)
 
 bool x86_deliver_exception(struct x86_cpu *cpu)
 {
+	if (unlikely(cpu->shutdown))
+		return false;
+	cpu->watch_hits = 0;	/* a faulting instruction has not happened */
 	return deliver(cpu, cpu->exc);
 }
 
@@ -362,6 +365,8 @@ const char *x86_shutdown_message(struct x86_cpu *cpu)
 	const struct x86_state *s = &cpu->s;
 	u8 vec = cpu->exc.vector;
 
+	if (cpu->shutdown)
+		return cpu->core.msg;
 	snprintf(cpu->core.msg, sizeof(cpu->core.msg),
 		 "triple fault: %s (error code %#x) on the way to the double-fault handler; CS:RIP "
 		 "%04x:%llx, CR0 %llx, CR2 %llx, "
@@ -386,12 +391,75 @@ static int soft_interrupt(struct x86_cpu *cpu, const struct uop *u, u8 vector, b
 	return x86_transfer_next(cpu, x86_deliver_event(cpu, &e, x86_next_rip(cpu, u)));
 }
 
+/*
+ * SDM vol. 3 "Class 3 - Software Interrupt Handling in Virtual-8086 Mode": with CR4.VME the bitmap before the
+ * I/O bitmap in the TSS says which INT n stay in the program (bit clear). False: a fault was raised.
+ */
+static bool redirected(struct x86_cpu *cpu, u8 vector, bool *in_program)
+{
+	const struct x86_segreg *tr = &cpu->s.tr;
+	u64 map, bits;
+	u32 off;
+
+	*in_program = false;
+	if (!(cpu->s.cr4 & X86_CR4_VME))
+		return true;
+	if (!(tr->attr & X86_ATTR_P) || !(attr_type(tr->attr) & 8) || tr->limit < 0x67)
+		goto gp;
+	if (!x86_sys_load(cpu, x86_table_lin(cpu, tr->base, 0x66), 2, &map))
+		return false;
+	off = (u32)map - 32 + vector / 8;
+	if (map < 32 || off > tr->limit)
+		goto gp;
+	if (!x86_sys_load(cpu, x86_table_lin(cpu, tr->base, off), 1, &bits))
+		return false;
+	*in_program = !(bits >> (vector % 8) & 1);
+	return true;
+gp:
+	x86_gp0(cpu);
+	return false;
+}
+
+/* INT n by the program's own vector table, as real mode does it; below IOPL 3 with VIF for IF. */
+static int int_in_program(struct x86_cpu *cpu, const struct uop *u, u8 vector)
+{
+	struct x86_state *s = &cpu->s;
+	bool virtual = x86_iopl(cpu) < 3;
+	u64 flags = x86_get_rflags(s), frame[3], entry;
+	struct x86_stack st;
+
+	if (virtual)
+		flags = (flags & ~(u64)X86_IF) | X86_IOPL | (flags & X86_VIF ? X86_IF : 0);
+	if (!x86_cpl_load(cpu, 3, vector * 4, 4, &entry))
+		return X86_FAULT;
+	frame[0] = flags & 0xffff;
+	frame[1] = s->seg[X86_CS].sel;
+	frame[2] = x86_next_rip(cpu, u) & 0xffff;
+	x86_stack_current(cpu, &st, 0);
+	if (!x86_stack_push(cpu, &st, frame, 3, 2))
+		return X86_FAULT;
+	x86_stack_commit(cpu, &st, false);
+	x86_seg_real(cpu, X86_CS, (u16)(entry >> 16));
+	s->rip = entry & 0xffff;
+	s->rflags &= ~(u64)(X86_TF | (virtual ? X86_VIF : X86_IF));
+	x86_mode_changed(cpu);
+	return X86_JUMP;
+}
+
 static int int_n(struct x86_cpu *cpu, const struct uop *u)
 {
-	/* With VME (not offered) the redirection bitmap of the TSS would be asked first. */
-	if ((cpu->s.rflags & X86_VM) && x86_iopl(cpu) < 3)
-		return x86_gp0(cpu);
-	return soft_interrupt(cpu, u, (u8)u->insn.imm, true);
+	u8 vector = (u8)u->insn.imm;
+	bool in_program;
+
+	if (cpu->s.rflags & X86_VM) {
+		if (!redirected(cpu, vector, &in_program))
+			return X86_FAULT;
+		if (in_program)
+			return int_in_program(cpu, u, vector);
+		if (x86_iopl(cpu) < 3)
+			return x86_gp0(cpu);
+	}
+	return soft_interrupt(cpu, u, vector, true);
 }
 
 static int int3(struct x86_cpu *cpu, const struct uop *u)

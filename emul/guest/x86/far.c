@@ -223,22 +223,12 @@ struct far_ptr {
 
 static bool far_operand(struct x86_cpu *cpu, const struct uop *u, struct far_ptr *p)
 {
-	unsigned int size = u->insn.opsize;
-	u8 buf[10];
-	u64 lin;
-
 	if (!(u->insn.flags & X86_IF_MEM)) {
 		p->sel = u->insn.imm2;
-		p->off = size == 2 ? u->insn.imm & 0xffff : u->insn.imm & 0xffffffff;
+		p->off = u->insn.opsize == 2 ? u->insn.imm & 0xffff : u->insn.imm & 0xffffffff;
 		return true;
 	}
-	if (!x86_operand(cpu, u, size + 2, ACC_READ, &lin) || !x86_load_bytes(cpu, lin, buf, size + 2))
-		return false;
-	p->off = 0;
-	for (unsigned int i = size; i-- > 0; )
-		p->off = p->off << 8 | buf[i];
-	p->sel = (u16)(buf[size] | buf[size + 1] << 8);
-	return true;
+	return x86_load_far_pointer(cpu, u, &p->off, &p->sel);
 }
 
 /* Real and virtual-8086 mode */
@@ -553,6 +543,13 @@ static int iret_real(struct x86_cpu *cpu, unsigned int size, u64 rip, u64 cs, u6
 	bool vm = cpu->s.rflags & X86_VM;
 	u64 mask = iret_flags(cpu, size);
 
+	/* CR4.VME, IOPL below 3: VIF in the place of IF, SDM vol. 2 "IRET" */
+	if (vm && x86_iopl(cpu) < 3) {
+		if ((flags & X86_TF) || ((flags & X86_IF) && (cpu->s.rflags & X86_VIP)))
+			return x86_gp0(cpu);
+		flags |= flags & X86_IF ? X86_VIF : 0;
+		mask |= X86_VIF;
+	}
 	if (rip > (vm ? 0xffff : cpu->s.seg[X86_CS].limit))
 		return x86_gp0(cpu);
 	x86_rsp_add(cpu, 3 * size);
@@ -607,7 +604,7 @@ static int iret(struct x86_cpu *cpu, const struct uop *u)
 
 	/* NMIs are let in again even if this faults, SDM vol. 3 "Handling Multiple NMIs". */
 	cpu->s.nmi_masked = 0;
-	if ((cpu->s.rflags & X86_VM) && x86_iopl(cpu) < 3)
+	if ((cpu->s.rflags & X86_VM) && x86_iopl(cpu) < 3 && (!(cpu->s.cr4 & X86_CR4_VME) || size != 2))
 		return x86_gp0(cpu);
 	if (x86_protected(cpu) && (cpu->s.rflags & X86_NT))
 		return cpu->long_mode ? x86_gp0(cpu) : iret_task(cpu, u);

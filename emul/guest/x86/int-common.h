@@ -76,10 +76,10 @@ GPR_ACCESSORS(64, 64)
  */
 static __always_inline void *fast_ptr(const struct x86_cpu *cpu, u64 lin, unsigned int bits, bool write)
 {
-	const struct emul_tlb_entry *e = &cpu->tlb->e[(lin >> EMUL_PAGE_SHIFT) % EMUL_TLB_SIZE];
+	const struct emul_tlb_entry *e = &cpu->tlb->e[emul_tlb_index(lin)];
 
-	if (likely(cpu->code64 && (write ? e->wtag : e->rtag) == X86_TLB_TAG(lin, bits)))
-		return (void *)(lin + e->addend);
+	if (likely(cpu->code64 && emul_tlb_match(write ? e->wtag : e->rtag, lin, bits / 8)))
+		return emul_tlb_host(e, lin);
 	return NULL;
 }
 static __always_inline void *fast_operand(const struct x86_cpu *cpu, const struct uop *u, unsigned int bits,
@@ -96,8 +96,8 @@ static __always_inline void *fast_operand(const struct x86_cpu *cpu, const struc
 #define RMW(bits, lin, a, r, calc) do {								\
 	const struct emul_tlb_entry *e_ = &cpu->tlb->e[emul_tlb_index(lin)];			\
 												\
-	if (likely(e_->wtag == X86_TLB_TAG(lin, bits))) {					\
-		void *p_ = (void *)((lin) + e_->addend);					\
+	if (likely(emul_tlb_match(e_->wtag, lin, (bits) / 8))) {					\
+		void *p_ = emul_tlb_host(e_, lin);					\
 												\
 		a = emul_read##bits(p_);							\
 		r = calc;									\

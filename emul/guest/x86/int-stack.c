@@ -175,35 +175,57 @@ HANDLER(popa)
 const struct interp_op interp_PUSHA = IOP_ALL(pusha);
 const struct interp_op interp_POPA = IOP_ALL(popa);
 
-/* In virtual-8086 mode PUSHF and POPF are for IOPL 3 only, SDM vol. 3 "Sensitive Instructions". */
+/*
+ * In virtual-8086 mode PUSHF and POPF are for IOPL 3 only, SDM vol. 3 "Sensitive Instructions"; with CR4.VME
+ * those of 16 bits show and change VIF in the place of IF.
+ */
 static bool flags_sensitive(const struct x86_cpu *cpu)
 {
 	return (cpu->s.rflags & X86_VM) && x86_iopl(cpu) < 3;
 }
+static bool flags_virtual(const struct x86_cpu *cpu, const struct uop *u)
+{
+	return (cpu->s.cr4 & X86_CR4_VME) && u->insn.opsize == 2;
+}
 
 HANDLER(pushf)
 {
-	if (flags_sensitive(cpu))
-		return x86_gp0(cpu);
-	return x86_push(cpu, u->insn.opsize, x86_get_rflags(&cpu->s) & ~(u64)(X86_VM | X86_RF)) ? X86_NEXT :
-	       X86_FAULT;
+	u64 val = x86_get_rflags(&cpu->s) & ~(u64)(X86_VM | X86_RF);
+
+	if (flags_sensitive(cpu)) {
+		if (!flags_virtual(cpu, u))
+			return x86_gp0(cpu);
+		val = (val & ~(u64)X86_IF) | X86_IOPL | (val & X86_VIF ? X86_IF : 0);
+	}
+	return x86_push(cpu, u->insn.opsize, val) ? X86_NEXT : X86_FAULT;
 }
 
 /* Which flags change is in SDM vol. 2 "POPF", table "Effect of POPF/POPFD on the EFLAGS Register". */
 HANDLER(popf)
 {
 	u64 mask = X86_ARITH | X86_TF | X86_DF | X86_NT | X86_AC | X86_ID, old = cpu->s.rflags, val;
+	u64 rsp = cpu->s.gpr[X86_RSP];
+	bool virtual = flags_sensitive(cpu);
 
-	if (flags_sensitive(cpu))
+	if (virtual && !flags_virtual(cpu, u))
 		return x86_gp0(cpu);
 	if (!x86_pop(cpu, u->insn.opsize, &val))
 		return X86_FAULT;
+	if (virtual) {
+		if ((val & X86_TF) || ((val & X86_IF) && (old & X86_VIP))) {
+			cpu->s.gpr[X86_RSP] = rsp;
+			return x86_gp0(cpu);
+		}
+		val |= val & X86_IF ? X86_VIF : 0;
+	}
 	if (cpu->cpl == 0)
 		mask |= X86_IOPL;
 	if (cpu->cpl <= x86_iopl(cpu))
 		mask |= X86_IF;
 	if (u->insn.opsize == 2)
 		mask &= 0xffff;
+	if (virtual)
+		mask |= X86_VIF;
 	x86_set_rflags(&cpu->s, (val & mask) | (old & ~mask & ~(u64)X86_RF));
 	if ((old ^ cpu->s.rflags) & (X86_AC | X86_TF))
 		x86_mode_changed(cpu);

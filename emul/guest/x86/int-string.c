@@ -13,6 +13,7 @@
  * = 0x2000, RDI = 0x5010.
  */
 #include "int-common.h"
+#include "system.h"
 
 #define ROUND_STEPS	128	/* steps a round that goes one by one */
 
@@ -117,6 +118,13 @@ static __always_inline bool dst_linear(struct x86_cpu *cpu, const struct uop *u,
 	return x86_linear(cpu, X86_ES, cpu->s.gpr[X86_RDI] & addr_mask(u), size, acc, lin);
 }
 
+/* I/O breakpoints, SDM vol. 3 "Data Breakpoint Exception Condition": a trap after the instruction or iteration */
+static void port_watched(struct x86_cpu *cpu, u16 port, unsigned int size)
+{
+	if (unlikely(cpu->watch & X86_WATCH_IO))
+		cpu->watch_hits |= (u8)x86_data_breakpoints(cpu, port, size, false, true);
+}
+
 /* The device may look at the state: it is precise. */
 static void port_read(struct x86_cpu *cpu, const struct uop *u, u16 port, unsigned int size, u64 *val)
 {
@@ -125,6 +133,7 @@ static void port_read(struct x86_cpu *cpu, const struct uop *u, u16 port, unsign
 	cpu->s.rip = x86_this_rip(cpu, u);
 	emul_io(&cpu->core, EMUL_PIO, port, buf, size, false);
 	*val = host_get(buf, size);
+	port_watched(cpu, port, size);
 }
 static void port_write(struct x86_cpu *cpu, const struct uop *u, u16 port, unsigned int size, u64 val)
 {
@@ -133,6 +142,7 @@ static void port_write(struct x86_cpu *cpu, const struct uop *u, u16 port, unsig
 	host_put(buf, size, val);
 	cpu->s.rip = x86_this_rip(cpu, u);
 	emul_io(&cpu->core, EMUL_PIO, port, buf, size, true);
+	port_watched(cpu, port, size);
 }
 
 /* False: exception raised, nothing changed. */

@@ -5,6 +5,7 @@
  * Between two instructions a vCPU looks at everything that is not computation: requests of other threads, interrupts, NMI,
  * single step, halting. The loop does so at each block's start and, when core.request is set, after any instruction.
  */
+#include "../../jit/x86-on-x86_64/jit.h"
 #include "block.h"
 #include "flags.h"
 #include "interp.h"
@@ -122,8 +123,8 @@ uop_fn interp_unlocked(const struct uop *u)
  */
 static bool attend(struct x86_cpu *cpu, struct emul_exit *exit)
 {
-	/* Taken and cleared in one go: a request that comes now is for the next time. NMI and KICK stay until served. */
-	u32 req = atomic_fetch_and(&cpu->core.request, EMUL_REQ_NMI | EMUL_REQ_KICK | EMUL_REQ_STOP);
+	/* Taken and cleared in one go: what comes now is for the next time. NMI, SMI, KICK stay until served. */
+	u32 req = atomic_fetch_and(&cpu->core.request, EMUL_REQ_NMI | EMUL_REQ_KICK | EMUL_REQ_STOP | X86_REQ_SMI);
 	bool shadow = cpu->s.intr_shadow;
 
 	if (req & EMUL_REQ_STOP)
@@ -137,7 +138,11 @@ static bool attend(struct x86_cpu *cpu, struct emul_exit *exit)
 		exit->reason = EMUL_EXIT_KICK;
 		return false;
 	}
-	if (req & EMUL_REQ_NMI && !shadow && !cpu->s.nmi_masked) {
+	if (req & X86_REQ_SMI && !shadow && !cpu->s.smm) {
+		atomic_fetch_and(&cpu->core.request, ~X86_REQ_SMI);
+		cpu->u = NULL;
+		x86_enter_smm(cpu);
+	} else if (req & EMUL_REQ_NMI && !shadow && !cpu->s.nmi_masked) {
 		atomic_fetch_and(&cpu->core.request, ~EMUL_REQ_NMI);
 		cpu->s.halted = 0;
 		cpu->s.nmi_masked = 1;
@@ -197,6 +202,11 @@ static __always_inline struct x86_block *next_block(struct x86_cpu *cpu)
 	return (struct x86_block *)b;
 }
 
+struct x86_block *x86_next_block(struct x86_cpu *cpu)
+{
+	return next_block(cpu);
+}
+
 /* X86_ALONE: the instruction again, in its unlocked form and with the world stopped. */
 static int run_alone(struct x86_cpu *cpu, const struct x86_block *b, const struct uop *u)
 {
@@ -211,20 +221,23 @@ static int run_alone(struct x86_cpu *cpu, const struct x86_block *b, const struc
 	return next == X86_NEXT ? X86_LEAVE : next;
 }
 
-/* The straight line ended at @u of @b with @next: leave rip where it says. False: triple fault. */
-static bool finish(struct x86_cpu *cpu, struct x86_block *b, const struct uop *u, int next)
+/*
+ * The straight line ended at @u of @b with *@next: leave rip where it says. X86_ALONE becomes what came of it. False:
+ * triple fault.
+ */
+static bool finish(struct x86_cpu *cpu, struct x86_block *b, const struct uop *u, int *next)
 {
 	cpu->core.stats.insns += (u64)(u - b->uop);
-	if (next == X86_ALONE) {
+	if (*next == X86_ALONE) {
 		cpu->s.rip = x86_this_rip(cpu, u);	/* while waiting, @u may go away */
-		next = run_alone(cpu, b, u);
-		if (next == X86_AGAIN) {
+		*next = run_alone(cpu, b, u);
+		if (*next == X86_AGAIN) {
 			cpu->block = NULL;
 			return true;
 		}
 	}
 	cpu->block = NULL;
-	switch (next) {
+	switch (*next) {
 	case X86_LEAVE:
 		cpu->s.rip = x86_next_rip(cpu, u);
 		cpu->core.stats.insns++;
@@ -241,10 +254,10 @@ static bool finish(struct x86_cpu *cpu, struct x86_block *b, const struct uop *u
 	}
 }
 
-/* A single instruction. */
-static bool run_one(struct x86_cpu *cpu, struct x86_block *b)
+/* A single instruction. @again: there is more of it to do, and no trap between. */
+static bool run_one(struct x86_cpu *cpu, struct x86_block *b, bool *again)
 {
-	bool step = cpu->s.rflags & X86_TF;
+	bool step = cpu->s.rflags & X86_TF, debug = cpu->slow;
 	const struct uop *u = b->uop;
 	int next;
 
@@ -253,22 +266,37 @@ static bool run_one(struct x86_cpu *cpu, struct x86_block *b)
 	next = u->fn(cpu, u);
 	if (next == X86_NEXT)
 		next = X86_LEAVE;
-	if (!finish(cpu, b, u, next))
+	if (!finish(cpu, b, u, &next))
 		return false;
+	*again = next == X86_AGAIN && !cpu->slow;
+	/*
+	 * SDM vol. 3 "Instruction-Breakpoint Exception Condition": what comes between two iterations finds RF set, so that
+	 * the instruction does not meet its breakpoint again.
+	 */
+	if (next == X86_AGAIN && cpu->slow)
+		cpu->s.rflags |= X86_RF;
 	/* A repeated string instruction traps after each iteration (X86_AGAIN). */
-	return !step || next == X86_FAULT || x86_single_step(cpu);
+	return !debug || next == X86_FAULT || x86_debug_trap(cpu, step);
 }
 
 /* From @b on until something comes up. */
 static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b)
 {
-	const struct uop *u = b->uop;
+	const struct uop *u;
 	int next;
 
-	cpu->block = &b->b;
 	for (;;) {
 		struct x86_block *to;
 
+		if (b->b.shared) {
+			next = jit_run(cpu, &b, &u);
+			if (next == JIT_GONE)
+				return true;
+			if (next != JIT_INTERPRET)
+				break;
+		}
+		u = b->uop;
+		cpu->block = &b->b;
 		do {
 			cpu->u = u;
 			next = u->fn(cpu, u);
@@ -284,10 +312,8 @@ static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b)
 			break;
 		cpu->core.stats.insns += (u64)(u - b->uop) + (u->fn != x86_uop_end);
 		b = to;
-		u = b->uop;
-		cpu->block = &b->b;
 	}
-	return finish(cpu, b, u, next);
+	return finish(cpu, b, u, &next);
 }
 
 static void run(struct x86_cpu *cpu, struct emul_exit *exit, bool one)
@@ -295,7 +321,7 @@ static void run(struct x86_cpu *cpu, struct emul_exit *exit, bool one)
 	*exit = (struct emul_exit){ 0 };
 	emul_world_enter(&cpu->core);
 	for (;;) {
-		bool shadow, alive;
+		bool shadow, alive, again = false;
 
 		if (attention(cpu) && !attend(cpu, exit))
 			break;
@@ -307,14 +333,14 @@ static void run(struct x86_cpu *cpu, struct emul_exit *exit, bool one)
 			bool single = shadow || cpu->slow || one;
 			struct x86_block *b = x86_block_get(cpu, single);
 
-			alive = !b ? x86_deliver_exception(cpu) : single ? run_one(cpu, b) : run_blocks(cpu, b);
+			alive = !b ? x86_deliver_exception(cpu) : single ? run_one(cpu, b, &again) : run_blocks(cpu, b);
 		}
 		if (unlikely(!alive)) {
 			exit->reason = EMUL_EXIT_SHUTDOWN;
 			exit->msg = x86_shutdown_message(cpu);
 			break;
 		}
-		if (one) {
+		if (one && !again) {
 			exit->reason = EMUL_EXIT_DEBUG;
 			break;
 		}

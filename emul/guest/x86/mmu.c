@@ -5,7 +5,7 @@
  * Only what the architecture lets a TLB cache is cached: never a not-present translation, and no write entry before the
  * D bit is set. A fault is always found by a fresh walk. Page tables need no write protection.
  */
-#include "cpu.h"
+#include "system.h"
 
 /* --- segmentation, SDM vol. 3 "Limit Checking", "Type Checking" --- */
 
@@ -51,11 +51,12 @@ fault:
 #define PTE_G		BIT_ULL(8)
 #define PTE_NX		BIT_ULL(63)
 #define PTE_ADDR	GENMASK_ULL(51, 12)
+#define PTE_KEY_SHIFT	59
 
 struct walk {
 	u64 gpa;		/* of the byte asked for */
 	u64 rights;		/* PTE_W and PTE_U anded over the levels, PTE_NX ored */
-	u8 shift;
+	u8 shift, key;
 	bool global, dirty;
 	u32 error;		/* page-fault error code when the walk failed */
 };
@@ -106,6 +107,15 @@ static const struct level levels_legacy[] = { { 22, 10, true }, { 12, 10, true }
 static const struct level levels_pae[] = { { 21, 9, true }, { 12, 9, true } };
 static const struct level levels_long[] = { { 39, 9, false }, { 30, 9, true }, { 21, 9, true }, { 12, 9, true } };
 
+/* SDM vol. 3 "Protection Keys": AD forbids data accesses, WD writes, to the supervisor only with CR0.WP. */
+static bool key_denies(const struct x86_state *s, unsigned int key, enum x86_tlb_mode mode,
+		       enum x86_access acc)
+{
+	u32 bits = s->pkru >> (2 * key);
+
+	return bits & 1 || (bits & 2 && acc == ACC_WRITE && (mode == TLB_USER || s->cr0 & X86_CR0_WP));
+}
+
 /*
  * Walk the tables for @lin. @touch: set A, and D for a write. On failure w->error is the page-fault error code.
  */
@@ -144,6 +154,9 @@ static bool walk_once(struct x86_cpu *cpu, u64 lin, enum x86_tlb_mode mode, enum
 	}
 	if (!nxe && pae)
 		phys_rsvd |= PTE_NX;
+	/* SDM vol. 3 "PAE Paging": bits 62..52, which 4-level paging ignores or takes for a protection key */
+	if (pae && !cpu->long_mode)
+		phys_rsvd |= GENMASK_ULL(62, 52);
 
 	for (;; l++, n--) {
 		u64 rsvd = phys_rsvd;
@@ -187,6 +200,14 @@ static bool walk_once(struct x86_cpu *cpu, u64 lin, enum x86_tlb_mode mode, enum
 		     !(user && acc != ACC_EXEC && mode == TLB_KERNEL && s->cr4 & X86_CR4_SMAP);
 	if (acc == ACC_EXEC && w->rights & PTE_NX)
 		ok = false;
+	w->key = 0;
+	if (user && cpu->long_mode && s->cr4 & X86_CR4_PKE) {
+		w->key = entry >> PTE_KEY_SHIFT & 15;
+		if (acc != ACC_EXEC && key_denies(s, w->key, mode, acc)) {
+			w->error |= X86_PF_PK;
+			ok = false;
+		}
+	}
 	if (!ok) {
 		w->error |= X86_PF_P;
 		return false;
@@ -293,58 +314,7 @@ static struct emul_tlb_entry *tlb_slot(struct x86_cpu *cpu, enum x86_tlb_mode mo
 
 static enum x86_tlb_mode tlb_mode(const struct x86_cpu *cpu)
 {
-	return (enum x86_tlb_mode)(cpu->tlb - cpu->tlbs);
-}
-
-void x86_tlb_flush(struct x86_cpu *cpu, bool global)
-{
-	struct emul_tlb_entry *e = cpu->core.tlb;
-
-	for (unsigned int i = 0; i < cpu->core.nr_tlb; i++)
-		if (global || !e[i].global)
-			e[i].rtag = e[i].wtag = EMUL_TLB_EMPTY;
-	for (unsigned int m = 0; m < 2; m++)
-		for (unsigned int i = 0; i < EMUL_ITLB_SIZE; i++)
-			if (global || !cpu->itlb[m][i].global)
-				cpu->itlb[m][i].tag = EMUL_TLB_EMPTY;
-}
-
-/* Drop what is cached for the 4 KiB at @lin itself. */
-static void drop_exact(struct x86_cpu *cpu, u64 lin)
-{
-	for (unsigned int m = 0; m < TLB_MODES; m++) {
-		struct emul_tlb_entry *e = tlb_slot(cpu, m, lin);
-
-		if (e->rtag == (lin & EMUL_PAGE_MASK))
-			e->rtag = e->wtag = EMUL_TLB_EMPTY;
-	}
-	for (unsigned int m = 0; m < 2; m++) {
-		struct emul_itlb_entry *x = &cpu->itlb[m][(lin >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE];
-
-		if (x->tag == (lin & EMUL_PAGE_MASK))
-			x->tag = EMUL_TLB_EMPTY;
-	}
-}
-
-void x86_tlb_flush_page(struct x86_cpu *cpu, u64 lin)
-{
-	struct emul_tlb_entry *e = cpu->core.tlb;
-
-	if (!cpu->large_pages) {
-		drop_exact(cpu, lin);
-		return;
-	}
-	/* INVLPG drops a large page whole, and its pieces are anywhere in the table. */
-	for (unsigned int i = 0; i < cpu->core.nr_tlb; i++)
-		if (e[i].rtag != EMUL_TLB_EMPTY && (e[i].rtag ^ lin) >> e[i].shift == 0)
-			e[i].rtag = e[i].wtag = EMUL_TLB_EMPTY;
-	for (unsigned int m = 0; m < 2; m++)
-		for (unsigned int i = 0; i < EMUL_ITLB_SIZE; i++) {
-			struct emul_itlb_entry *x = &cpu->itlb[m][i];
-
-			if (x->tag != EMUL_TLB_EMPTY && (x->tag ^ lin) >> x->shift == 0)
-				x->tag = EMUL_TLB_EMPTY;
-		}
+	return cpu->tlb_mode;
 }
 
 /* Where an access goes. */
@@ -373,7 +343,7 @@ static bool data_page(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin, enum
 	if (!walk(cpu, lin, mode, acc, true, &w)) {
 		*error = w.error;
 		/* not cached any more, whatever was: a fault invalidates, SDM vol. 3 "Invalidation of TLBs" */
-		drop_exact(cpu, lin);
+		x86_tlb_drop(cpu, lin);
 		return false;
 	}
 	cpu->core.stats.tlb_fills++;
@@ -388,17 +358,18 @@ static bool data_page(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin, enum
 	if (acc == ACC_WRITE)
 		emul_mark_dirty(slot, w.gpa, 1);
 
-	fresh = ((e->rtag ^ lin) & EMUL_PAGE_MASK) || e->gpa != (w.gpa & EMUL_PAGE_MASK) || e->rtag == EMUL_TLB_EMPTY;
+	fresh = ((e->rtag ^ lin) & EMUL_PAGE_MASK) || e->gfn != w.gpa >> EMUL_PAGE_SHIFT ||
+		e->shift != w.shift || e->global != w.global;
 	if (fresh) {
-		e->wtag = EMUL_TLB_EMPTY;
-		e->gpa = w.gpa & EMUL_PAGE_MASK;
-		e->addend = (uintptr_t)p->host - lin;
+		e->wtag = emul_tlb_empty(e);
+		e->gfn = (u32)(w.gpa >> EMUL_PAGE_SHIFT);
+		e->host = p->host - (lin & ~EMUL_PAGE_MASK);
 		e->global = w.global;
 		e->shift = w.shift;
 		e->rtag = lin & EMUL_PAGE_MASK;
-		if (w.shift > EMUL_PAGE_SHIFT)
-			cpu->large_pages = true;
+		x86_tlb_filled(cpu, e);
 	}
+	cpu->pkeys |= BIT(w.key);
 	if (acc == ACC_WRITE && !watched)
 		e->wtag = lin & EMUL_PAGE_MASK;
 	return true;
@@ -411,7 +382,8 @@ static bool place_for(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin, enum
 	u32 error;
 
 	if ((acc == ACC_WRITE ? e->wtag : e->rtag) == (lin & EMUL_PAGE_MASK)) {
-		*p = (struct place){ .host = (u8 *)(lin + e->addend), .gpa = e->gpa | (lin & ~EMUL_PAGE_MASK) };
+		*p = (struct place){ .host = emul_tlb_host(e, lin),
+				     .gpa = (u64)e->gfn << EMUL_PAGE_SHIFT | (lin & ~EMUL_PAGE_MASK) };
 		return true;
 	}
 	if (data_page(cpu, mode, lin, acc, p, &error))
@@ -429,6 +401,45 @@ static void stored(struct x86_cpu *cpu, const struct place *p, unsigned int len)
 		emul_request(&cpu->core, EMUL_REQ_STALE);
 }
 
+/* A data access succeeded: does it meet a breakpoint? */
+static void watched(struct x86_cpu *cpu, u64 lin, unsigned int len, bool write)
+{
+	if (unlikely(cpu->watch & X86_WATCH_DATA))
+		cpu->watch_hits |= (u8)x86_data_breakpoints(cpu, lin, len, write, false);
+}
+
+/*
+ * Boundary to which an operand of @len bytes must be aligned, SDM vol. 3 "Interrupt 17 - Alignment Check
+ * Exception": extended reals and 80-bit operands 8, 48-bit pointers 4, x87 environments and save areas their
+ * word size.
+ */
+static unsigned int natural(unsigned int len)
+{
+	switch (len) {
+	case 14:
+	case 94:
+		return 2;
+	case 6:
+	case 28:
+	case 108:
+		return 4;
+	case 10:
+		return 8;
+	default:
+		/* 32 bytes need no more than 16: up to the processor by the SDM, and so on AMD's. */
+		return min(len & -len, 16u);
+	}
+}
+
+/* #AC comes before any fault of the page: what processors do. False: raised. */
+static bool aligned(struct x86_cpu *cpu, u64 lin, unsigned int len)
+{
+	if (likely(!(cpu->watch & X86_WATCH_ALIGN)) || !(lin & (natural(len) - 1)))
+		return true;
+	x86_raise_err(cpu, X86_EXC_AC, 0);
+	return false;
+}
+
 /* Linear addresses outside long mode are 32 bits wide and wrap. */
 static u64 lin_add(const struct x86_cpu *cpu, u64 lin, unsigned int n)
 {
@@ -437,6 +448,7 @@ static u64 lin_add(const struct x86_cpu *cpu, u64 lin, unsigned int n)
 
 static bool load_bytes(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin, void *buf, unsigned int len)
 {
+	const u64 first = lin;
 	u8 *to = buf;
 
 	while (len) {
@@ -456,6 +468,7 @@ static bool load_bytes(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin, voi
 		len -= n;
 		lin = lin_add(cpu, lin, n);
 	}
+	watched(cpu, first, (unsigned int)(to - (u8 *)buf), false);
 	return true;
 }
 
@@ -475,6 +488,7 @@ static bool probe(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin, unsigned
 
 static bool store_bytes(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin, const void *buf, unsigned int len)
 {
+	const u64 first = lin;
 	const u8 *from = buf;
 
 	if ((lin & ~EMUL_PAGE_MASK) + len > EMUL_PAGE_SIZE && !probe(cpu, mode, lin, len, ACC_WRITE))
@@ -508,6 +522,7 @@ static bool store_bytes(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin, co
 		len -= n;
 		lin = lin_add(cpu, lin, n);
 	}
+	watched(cpu, first, (unsigned int)(from - (const u8 *)buf), true);
 	return true;
 }
 
@@ -518,6 +533,8 @@ bool x86_load_slow##bits(struct x86_cpu *cpu, u64 lin, u##bits *val, bool rmw)		
 {													\
 	struct place p;											\
 													\
+	if (!aligned(cpu, lin, (bits) / 8))								\
+		return false;										\
 	if ((lin & ~EMUL_PAGE_MASK) + (bits) / 8 > EMUL_PAGE_SIZE)					\
 		return (!rmw || probe(cpu, tlb_mode(cpu), lin, (bits) / 8, ACC_WRITE)) &&		\
 		       load_bytes(cpu, tlb_mode(cpu), lin, val, (bits) / 8);				\
@@ -527,16 +544,20 @@ bool x86_load_slow##bits(struct x86_cpu *cpu, u64 lin, u##bits *val, bool rmw)		
 		*val = emul_read##bits(p.host);								\
 	else												\
 		emul_io(&cpu->core, EMUL_MMIO, p.gpa, val, (bits) / 8, false);				\
+	watched(cpu, lin, (bits) / 8, false);								\
 	return true;											\
 }													\
 bool x86_store_slow##bits(struct x86_cpu *cpu, u64 lin, u##bits val)					\
 {													\
 	struct place p;											\
 													\
+	if (!aligned(cpu, lin, (bits) / 8))								\
+		return false;										\
 	if ((lin & ~EMUL_PAGE_MASK) + (bits) / 8 > EMUL_PAGE_SIZE)					\
 		return store_bytes(cpu, tlb_mode(cpu), lin, &val, (bits) / 8);				\
 	if (!place_for(cpu, tlb_mode(cpu), lin, ACC_WRITE, &p))						\
 		return false;										\
+	watched(cpu, lin, (bits) / 8, true);								\
 	if (!p.host) {											\
 		emul_io(&cpu->core, EMUL_MMIO, p.gpa, &val, (bits) / 8, true);				\
 		return true;										\
@@ -552,17 +573,17 @@ SLOW(64)
 
 bool x86_load_bytes(struct x86_cpu *cpu, u64 lin, void *buf, unsigned int len)
 {
-	return load_bytes(cpu, tlb_mode(cpu), lin, buf, len);
+	return aligned(cpu, lin, len) && load_bytes(cpu, tlb_mode(cpu), lin, buf, len);
 }
 
 bool x86_store_bytes(struct x86_cpu *cpu, u64 lin, const void *buf, unsigned int len)
 {
-	return store_bytes(cpu, tlb_mode(cpu), lin, buf, len);
+	return aligned(cpu, lin, len) && store_bytes(cpu, tlb_mode(cpu), lin, buf, len);
 }
 
 bool x86_probe(struct x86_cpu *cpu, u64 lin, unsigned int len, enum x86_access acc)
 {
-	return probe(cpu, tlb_mode(cpu), lin, len, acc);
+	return aligned(cpu, lin, len) && probe(cpu, tlb_mode(cpu), lin, len, acc);
 }
 
 /* Implicit accesses obey SMAP whatever RFLAGS.AC says, SDM vol. 3 "Access Rights". */
@@ -589,6 +610,12 @@ static enum x86_tlb_mode cpl_mode(const struct x86_cpu *cpu, unsigned int cpl)
 	return cpu->cpl == 3 || tlb_mode(cpu) == TLB_USER ? TLB_KERNEL : tlb_mode(cpu);
 }
 
+bool x86_cpl_load(struct x86_cpu *cpu, unsigned int cpl, u64 lin, unsigned int size, u64 *val)
+{
+	*val = 0;
+	return load_bytes(cpu, cpl_mode(cpu, cpl), lin, val, size);
+}
+
 bool x86_cpl_store(struct x86_cpu *cpu, unsigned int cpl, u64 lin, unsigned int size, u64 val)
 {
 	return store_bytes(cpu, cpl_mode(cpu, cpl), lin, &val, size);
@@ -605,10 +632,10 @@ void *x86_host_ptr(struct x86_cpu *cpu, u64 lin, unsigned int len, enum x86_acce
 	struct place p;
 	u32 error;
 
-	if ((lin & ~EMUL_PAGE_MASK) + len > EMUL_PAGE_SIZE)
+	if (cpu->watch & (X86_WATCH_DATA | X86_WATCH_ALIGN) || (lin & ~EMUL_PAGE_MASK) + len > EMUL_PAGE_SIZE)
 		return NULL;
 	if ((acc == ACC_WRITE ? e->wtag : e->rtag) == (lin & EMUL_PAGE_MASK))
-		return (void *)(lin + e->addend);
+		return emul_tlb_host(e, lin);
 	if (!data_page(cpu, tlb_mode(cpu), lin, acc, &p, &error) || (acc == ACC_WRITE && p.watched))
 		return NULL;
 	return p.host;
@@ -637,9 +664,9 @@ const struct emul_itlb_entry *x86_fetch_page(struct x86_cpu *cpu, u64 lin)
 	slot = emul_slot_find(cpu->core.vm, w.gpa);
 	*e = (struct emul_itlb_entry){
 		.tag = lin & EMUL_PAGE_MASK, .gpa = w.gpa & EMUL_PAGE_MASK, .shift = w.shift, .global = w.global,
+		.logged = e->logged,
 	};
-	if (w.shift > EMUL_PAGE_SHIFT)
-		cpu->large_pages = true;
+	x86_itlb_filled(cpu, e);
 	if (slot) {
 		e->host = slot->host + (e->gpa - slot->gpa);
 		e->page = emul_page_get(cpu->core.vm, slot, e->gpa);

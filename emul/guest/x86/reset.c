@@ -60,6 +60,9 @@ void x86_reset(struct x86_cpu *cpu, bool init)
 
 	cpu->exc = (struct x86_exc) { 0 };
 	cpu->mwait_armed = 0;
+	cpu->watch_hits = 0;
+	cpu->shutdown = false;
+	cpu->debug_shadow = false;
 	x86_fpu_reset(cpu, init);
 	x86_tlb_flush(cpu, true);
 	x86_mode_changed(cpu);

@@ -236,23 +236,43 @@ static int pop_seg(struct x86_cpu *cpu, const struct uop *u)
 	return loaded(cpu, u->insn.reg);
 }
 
-static int load_far_pointer(struct x86_cpu *cpu, const struct uop *u, enum x86_seg seg)
+bool x86_load_far_pointer(struct x86_cpu *cpu, const struct uop *u, u64 *off, u16 *sel)
 {
 	unsigned int size = u->insn.opsize;
-	u8 buf[10] = { 0 };
-	u64 lin, off = 0;
+	u64 lin;
+	u32 off32;
+	u16 off16;
+
+	if (!x86_operand(cpu, u, size + 2, ACC_READ, &lin))
+		return false;
+	switch (size) {
+	case 2:
+		if (!x86_load16(cpu, lin, &off16))
+			return false;
+		*off = off16;
+		break;
+	case 4:
+		if (!x86_load32(cpu, lin, &off32))
+			return false;
+		*off = off32;
+		break;
+	default:
+		if (!x86_load64(cpu, lin, off))
+			return false;
+	}
+	return x86_load16(cpu, x86_table_lin(cpu, lin, size), sel);
+}
+
+static int load_far_pointer(struct x86_cpu *cpu, const struct uop *u, enum x86_seg seg)
+{
+	u64 off;
 	u16 sel;
 
 	if (!(u->insn.flags & X86_IF_MEM))
 		return x86_ud(cpu);
-	if (!x86_operand(cpu, u, size + 2, ACC_READ, &lin) || !x86_load_bytes(cpu, lin, buf, size + 2))
+	if (!x86_load_far_pointer(cpu, u, &off, &sel) || x86_load_seg(cpu, seg, sel) == X86_FAULT)
 		return X86_FAULT;
-	for (unsigned int i = size; i-- > 0; )
-		off = off << 8 | buf[i];
-	sel = (u16)(buf[size] | buf[size + 1] << 8);
-	if (x86_load_seg(cpu, seg, sel) == X86_FAULT)
-		return X86_FAULT;
-	gpr_set(cpu, u->insn.reg, size, off);
+	gpr_set(cpu, u->insn.reg, u->insn.opsize, off);
 	return X86_NEXT;
 }
 

@@ -13,30 +13,44 @@ static int undefined(struct x86_cpu *cpu, const struct uop *u)
 
 /* --- interrupts and waiting --- */
 
-/* May the program change IF? CR4.VME and PVI, which virtualize the flag, are not offered. */
-static bool iopl_ok(const struct x86_cpu *cpu)
+/*
+ * What CLI and STI change, SDM vol. 2 "CLI", "STI" and vol. 3 "Interrupt and Exception Handling in
+ * Virtual-8086 Mode", "Protected-Mode Virtual Interrupts": IF, with CR4.VME and PVI its image VIF, or 0:
+ * nothing, #GP.
+ */
+static u64 interrupt_flag(const struct x86_cpu *cpu)
 {
-	return !(cpu->s.cr0 & X86_CR0_PE) || cpu->cpl <= x86_iopl(cpu);
+	if (!(cpu->s.cr0 & X86_CR0_PE) || cpu->cpl <= x86_iopl(cpu))
+		return X86_IF;
+	if (cpu->s.rflags & X86_VM)
+		return cpu->s.cr4 & X86_CR4_VME ? X86_VIF : 0;
+	return cpu->cpl == 3 && (cpu->s.cr4 & X86_CR4_PVI) ? X86_VIF : 0;
 }
 
 static int cli(struct x86_cpu *cpu, const struct uop *u)
 {
+	u64 flag = interrupt_flag(cpu);
+
 	(void)u;
-	if (!iopl_ok(cpu))
+	if (!flag)
 		return x86_gp0(cpu);
-	cpu->s.rflags &= ~(u64)X86_IF;
+	cpu->s.rflags &= ~flag;
 	return X86_NEXT;
 }
 
 /* Interrupts wait for the following instruction, but only after a change from 0: SDM vol. 2 "STI". */
 static int sti(struct x86_cpu *cpu, const struct uop *u)
 {
+	u64 flag = interrupt_flag(cpu);
+
 	(void)u;
-	if (!iopl_ok(cpu))
+	if (!flag || (flag == X86_VIF && (cpu->s.rflags & X86_VIP)))
 		return x86_gp0(cpu);
-	if (cpu->s.rflags & X86_IF)
+	if (cpu->s.rflags & flag)
 		return X86_NEXT;
-	cpu->s.rflags |= X86_IF;
+	cpu->s.rflags |= flag;
+	if (flag == X86_VIF)
+		return X86_NEXT;
 	cpu->s.intr_shadow = 1;
 	return X86_LEAVE;
 }
@@ -103,6 +117,30 @@ static int invlpg(struct x86_cpu *cpu, const struct uop *u)
 		ea &= 0xffffffff;
 	if (x86_canonical(ea))
 		x86_tlb_flush_page(cpu, ea);
+	return X86_LEAVE;
+}
+
+/* SDM vol. 2 "INVPCID". Entries are held of the present PCID only, whose number thus doesn't matter. */
+static int invpcid(struct x86_cpu *cpu, const struct uop *u)
+{
+	u64 type = gpr_get(cpu, u->insn.reg, cpu->code64 ? 8 : 4), lin, pcid, addr;
+
+	if (cpu->cpl)
+		return x86_gp0(cpu);
+	if (!x86_operand(cpu, u, 16, ACC_READ, &lin) || !x86_load64(cpu, lin, &pcid) ||
+	    !x86_load64(cpu, x86_table_lin(cpu, lin, 8), &addr))
+		return X86_FAULT;
+	if (type > 3 || pcid >> 12)
+		return x86_gp0(cpu);
+	if (type < 2 && pcid && !(cpu->s.cr4 & X86_CR4_PCIDE))
+		return x86_gp0(cpu);
+	if (type == 0) {
+		if (!x86_canonical(addr))
+			return x86_gp0(cpu);
+		x86_tlb_flush_page(cpu, cpu->long_mode ? addr : (u32)addr);
+	} else {
+		x86_tlb_flush(cpu, type == 2);
+	}
 	return X86_LEAVE;
 }
 
@@ -200,7 +238,7 @@ static int set_ac(struct x86_cpu *cpu, u64 ac)
 	if (!x86_has(cpu, X86_FEAT_SMAP) || cpu->cpl)
 		return x86_ud(cpu);
 	cpu->s.rflags = (cpu->s.rflags & ~(u64)X86_AC) | ac;
-	x86_ac_changed(cpu);
+	x86_tlb_select(cpu);
 	return X86_NEXT;
 }
 
@@ -235,9 +273,8 @@ static int wrpkru(struct x86_cpu *cpu, const struct uop *u)
 		return x86_ud(cpu);
 	if ((u32)cpu->s.gpr[X86_RCX] || (u32)cpu->s.gpr[X86_RDX])
 		return x86_gp0(cpu);
-	cpu->s.pkru = (u32)cpu->s.gpr[X86_RAX];
-	x86_tlb_flush(cpu, true);
-	return X86_LEAVE;
+	x86_set_pkru(cpu, (u32)cpu->s.gpr[X86_RAX]);
+	return X86_NEXT;
 }
 
 /* --- ports --- */
@@ -272,10 +309,8 @@ const struct interp_op interp_INVALID = IOP_ALL(undefined);
 const struct interp_op interp_UD0 = IOP_ALL(undefined);
 const struct interp_op interp_UD1 = IOP_ALL(undefined);
 const struct interp_op interp_UD2 = IOP_ALL(undefined);
-const struct interp_op interp_RSM = IOP_ALL(undefined);		/* outside SMM */
 const struct interp_op interp_VMCALL = IOP_ALL(undefined);	/* outside VMX operation */
 const struct interp_op interp_VMMCALL = IOP_ALL(undefined);
-const struct interp_op interp_INVPCID = IOP_ALL(undefined);	/* not offered in CPUID */
 const struct interp_op interp_CLI = IOP_ALL(cli);
 const struct interp_op interp_STI = IOP_ALL(sti);
 const struct interp_op interp_HLT = IOP_ALL(hlt);
@@ -283,6 +318,7 @@ const struct interp_op interp_MONITOR = IOP_ALL(monitor);
 const struct interp_op interp_MWAIT = IOP_ALL(mwait);
 const struct interp_op interp_INVD = IOP_ALL(cpl0_nop);
 const struct interp_op interp_WBINVD = IOP_ALL(cpl0_nop);
+const struct interp_op interp_INVPCID = IOP_ALL(invpcid);
 const struct interp_op interp_INVLPG = IOP_ALL(invlpg);
 const struct interp_op interp_RDTSC = IOP_ALL(rdtsc);
 const struct interp_op interp_RDTSCP = IOP_ALL(rdtscp);

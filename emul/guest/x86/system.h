@@ -87,6 +87,10 @@ enum x86_systype {
 #define X86_ATTR_CODE32	0xc09b
 #define X86_ATTR_DATA32	0xc093
 
+#define X86_CR0_DEFINED									\
+	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP |	\
+	 X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
+
 /* DR6, DR7, SDM vol. 3 "Debug Registers" */
 #define X86_DR6_FIXED	0xffff0ff0ULL
 #define X86_DR6_BD	BIT(13)
@@ -123,14 +127,25 @@ void x86_seg_null(struct x86_segreg *r, u16 sel, unsigned int dpl);
 void x86_seg_real(struct x86_cpu *cpu, enum x86_seg seg, u16 sel);
 /* Null DS, ES, FS and GS where the privilege level just entered may not use them. */
 void x86_segs_outer(struct x86_cpu *cpu);
+/* Is there nothing to check in data accesses to a segment? Writable data, not expand-down, of 4 GiB. */
+static inline bool x86_seg_flat(const struct x86_segreg *r)
+{
+	const u16 attr = X86_ATTR_P | X86_ATTR_CODE | X86_ATTR_E | X86_ATTR_W;
+
+	return r->limit == 0xffffffff && (r->attr & attr) == (X86_ATTR_P | X86_ATTR_W);
+}
+
 /* Derived state after a load of @seg that changes neither CPL nor mode. */
 static inline void x86_seg_changed(struct x86_cpu *cpu, enum x86_seg seg)
 {
+	cpu->flat = (u8)((cpu->flat & ~BIT(seg)) | x86_seg_flat(&cpu->s.seg[seg]) << seg);
 	if (!cpu->code64 || seg >= X86_FS)
 		cpu->lin_base[seg] = cpu->s.seg[seg].base;
 	if (seg == X86_SS && !cpu->code64)
 		cpu->stack_mask = cpu->s.seg[X86_SS].attr & X86_ATTR_DB ? 0xffffffff : 0xffff;
 }
+/* A far pointer in memory: offset of the operand size, then the selector. False: exception raised. */
+bool x86_load_far_pointer(struct x86_cpu *cpu, const struct uop *u, u64 *off, u16 *sel);
 static inline int x86_raise_sel(struct x86_cpu *cpu, enum x86_vector vec, u16 sel, u32 ext)
 {
 	return x86_raise_err(cpu, vec, (sel & ~X86_SEL_RPL & 0xffff) | ext);
@@ -198,13 +213,14 @@ static inline void x86_set_zf(struct x86_cpu *cpu, bool zf)
 {
 	cc_set(&cpu->s, (cc_get(&cpu->s) & ~(u64)X86_ZF) | (zf ? X86_ZF : 0));
 }
-/* Change to a TLB that follows a change of RFLAGS.AC alone (CLAC, STAC). */
-static inline void x86_ac_changed(struct x86_cpu *cpu)
+/* The TLB in use, by CPL, SMAP and cpu->watch. */
+static inline void x86_tlb_select(struct x86_cpu *cpu)
 {
-	if (cpu->cpl != 3)
-		cpu->tlb =
-			&cpu->tlbs[(cpu->s.cr4 & X86_CR4_SMAP) && !(cpu->s.rflags & X86_AC) ? TLB_KERNEL :
-											      TLB_KERNEL_AC];
+	bool smap = (cpu->s.cr4 & X86_CR4_SMAP) && !(cpu->s.rflags & X86_AC);
+
+	cpu->tlb_mode = cpu->cpl == 3 ? TLB_USER : smap ? TLB_KERNEL : TLB_KERNEL_AC;
+	cpu->tlb = unlikely(cpu->watch & (X86_WATCH_DATA | X86_WATCH_ALIGN)) ? &cpu->tlb_none :
+									      &cpu->tlbs[cpu->tlb_mode];
 }
 /* Operand E of 16 bits: register or memory. */
 static inline bool x86_read_ew(struct x86_cpu *cpu, const struct uop *u, u16 *val)
@@ -245,5 +261,7 @@ int x86_raise_db(struct x86_cpu *cpu, u64 dr6);
 u64 x86_code_breakpoints(const struct x86_cpu *cpu, u64 lin);
 /* Data breakpoints hit by an access; @io: a port. */
 u64 x86_data_breakpoints(const struct x86_cpu *cpu, u64 addr, unsigned int len, bool write, bool io);
+/* X86_WATCH_DATA and X86_WATCH_IO as DR7 and CR4.DE have it */
+u8 x86_watch_debug(const struct x86_cpu *cpu);
 
 #endif /* TENON_X86_SYSTEM_H */

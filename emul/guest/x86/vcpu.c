@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "../../include/tenon/emul-x86.h"
+#include "../../jit/x86-on-x86_64/jit.h"
 #include "block.h"
 #include "cpuid.h"
 #include "flags.h"
@@ -17,6 +18,7 @@ bool emul_arch_vm_init(struct emul_vm *vm, char *err, size_t errlen)
 
 void emul_arch_vm_exit(struct emul_vm *vm)
 {
+	jit_exit(vm);
 	x86_cpuid_free(vm->arch);
 }
 
@@ -25,13 +27,33 @@ static void before_io(struct emul_vcpu *vcpu)
 	x86_fpu_sync(x86_cpu(vcpu));
 }
 
+/*
+ * Translated code runs with the stack pointer at the start of struct x86_cpu: signal frames, and the handlers of an embedder
+ * that gave them no stack of their own, go below it.
+ */
+#define SIGNAL_ROOM	(256UL << 10)
+
+static struct x86_cpu *cpu_alloc(void)
+{
+	const size_t size = (sizeof(struct x86_cpu) + 63) & ~(size_t)63;
+	u8 *p = aligned_alloc(64, SIGNAL_ROOM + size);
+
+	if (!p)
+		return NULL;
+	return memset(p + SIGNAL_ROOM, 0, size);
+}
+
+static void cpu_free(struct x86_cpu *cpu)
+{
+	free((u8 *)cpu - SIGNAL_ROOM);
+}
+
 struct emul_vcpu *emul_arch_vcpu_new(struct emul_vm *vm, unsigned int id)
 {
-	struct x86_cpu *cpu = aligned_alloc(64, (sizeof(*cpu) + 63) & ~(size_t)63);
+	struct x86_cpu *cpu = cpu_alloc();
 
 	if (!cpu)
 		return NULL;
-	memset(cpu, 0, sizeof(*cpu));
 	cpu->core.vm = vm;
 	cpu->core.id = id;
 	cpu->core.tlb = cpu->tlbs[0].e;
@@ -39,17 +61,18 @@ struct emul_vcpu *emul_arch_vcpu_new(struct emul_vm *vm, unsigned int id)
 	cpu->core.before_io = before_io;
 	cpu->cpuid = vm->arch;
 	cpu->tlb = &cpu->tlbs[TLB_KERNEL];
+	cpu->tlb_mode = TLB_KERNEL;
+	x86_tlb_init(cpu);
 	if (!x86_crossing_init(cpu))
 		goto free_cpu;
 	if (!x86_fpu_init(cpu))
 		goto free_crossing;
-	x86_tlb_flush(cpu, true);
 	return &cpu->core;
 
 free_crossing:
 	x86_crossing_free(cpu);
 free_cpu:
-	free(cpu);
+	cpu_free(cpu);
 	return NULL;
 }
 
@@ -59,7 +82,16 @@ void emul_arch_vcpu_free(struct emul_vcpu *vcpu)
 
 	x86_fpu_free(cpu);
 	x86_crossing_free(cpu);
-	free(cpu);
+	cpu_free(cpu);
+}
+
+void emul_arch_stats(const struct emul_vcpu *vcpu, struct emul_stats *stats)
+{
+	const struct x86_jit *jit = &container_of(vcpu, const struct x86_cpu, core)->jit;
+
+	stats->jit_insns = jit->insns;
+	stats->jit_calls = jit->calls;
+	stats->insns += jit->insns;
 }
 
 void emul_vcpu_reset(struct emul_vcpu *vcpu, bool init)
@@ -82,6 +114,8 @@ void emul_x86_changed(struct emul_vcpu *vcpu)
 {
 	struct x86_cpu *cpu = x86_cpu(vcpu);
 
+	cpu->watch_hits = 0;
+	cpu->debug_shadow = false;
 	x86_mode_changed(cpu);
 	x86_fpu_changed(cpu);
 	x86_tlb_flush(cpu, true);

@@ -160,9 +160,8 @@ static __always_inline void *vec_direct(const struct x86_cpu *cpu, u64 lin, unsi
 					enum x86_access acc)
 {
 	const struct emul_tlb_entry *e = &cpu->tlb->e[emul_tlb_index(lin)];
-	u64 tag = (lin + size - 1) & EMUL_PAGE_MASK;
 
-	return likely((acc == ACC_WRITE ? e->wtag : e->rtag) == tag) ? (void *)(lin + e->addend) : NULL;
+	return likely(emul_tlb_match(acc == ACC_WRITE ? e->wtag : e->rtag, lin, size)) ? emul_tlb_host(e, lin) : NULL;
 }
 
 /* The body of every run function but the special ones; all parameters past @vi are constants. */
@@ -352,7 +351,7 @@ static bool elem_load(struct x86_cpu *cpu, const struct uop *u, u64 ea, bool wid
  * VGATHERxxx, VPGATHERxx: opcodes 90..93, odd ones with 64-bit indices, data by W. Each element that arrives
  * is recorded in the destination and its mask bit dropped, so that a fault in the middle loses nothing.
  */
-static int run_gather(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn *vi)
+static int gather(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn *vi)
 {
 	const struct x86_insn *insn = &u->insn;
 	bool wide = insn->flags & X86_IF_W, wide_index = insn->opcode & 1;
@@ -394,7 +393,7 @@ static int run_gather(struct x86_cpu *cpu, const struct uop *u, const struct vec
 }
 
 /* VMASKMOVPx, VPMASKMOVx: elements whose mask bit is clear are not accessed and can't fault. */
-static int run_vmaskmov(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn *vi)
+static int vmaskmov(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn *vi)
 {
 	const struct x86_insn *insn = &u->insn;
 	bool fp = insn->opcode < 0x80;
@@ -434,6 +433,21 @@ static int run_vmaskmov(struct x86_cpu *cpu, const struct uop *u, const struct v
 	}
 	return X86_NEXT;
 }
+
+/* Neither checks alignment: SDM vol. 2 "VMASKMOV". All accesses are slow ones, which ask cpu->watch. */
+#define VEC_UNALIGNED(name)										\
+static int run_##name(struct x86_cpu *cpu, const struct uop *u, const struct vec_insn *vi)		\
+{													\
+	u8 align = cpu->watch & X86_WATCH_ALIGN;							\
+	int ret;											\
+													\
+	cpu->watch ^= align;										\
+	ret = name(cpu, u, vi);										\
+	cpu->watch |= align;										\
+	return ret;											\
+}
+VEC_UNALIGNED(gather)
+VEC_UNALIGNED(vmaskmov)
 
 /* --- making the table's entries --- */
 

@@ -436,6 +436,12 @@ static u64 xsave_in_use(const struct x86_cpu *cpu)
 	return in_use;
 }
 
+u64 x86_xstate_in_use(struct x86_cpu *cpu)
+{
+	x86_fpu_sync(cpu);
+	return xsave_in_use(cpu) | (cpu->s.fpu.fx.mxcsr != MXCSR_INIT ? XF_SSE : 0);
+}
+
 /* Store the components @parts of an area at @lin. All pages have been probed. */
 static bool xsave_parts(struct x86_cpu *cpu, const struct uop *u, u64 lin, u64 parts, bool mxcsr,
 			unsigned int pkru)
@@ -603,11 +609,8 @@ static int restore(struct x86_cpu *cpu, const struct uop *u, u64 enabled, bool s
 	}
 	if (rfbm & XF_AVX)
 		memcpy(fpu->ymmh, ymmh, 16 * n);
-	if (rfbm & XF_PKRU) {
-		cpu->s.pkru = pkru;
-		x86_tlb_flush(cpu, true);
-		return X86_LEAVE;
-	}
+	if (rfbm & XF_PKRU)
+		x86_set_pkru(cpu, (u32)pkru);
 	return X86_NEXT;
 }
 

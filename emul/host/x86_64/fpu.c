@@ -162,6 +162,8 @@ void host_fpu_load(struct x86_fpu_live *live, struct x86_fpu *fpu, u32 what)
 		open_sigfpe();
 	/* whoever wrote the state from outside, LDMXCSR and FXRSTOR must not fault here */
 	fpu->fx.mxcsr &= host.mxcsr_mask;
+	if (what & HOST_MXCSR || (what & HOST_X87 && !(live->live & HOST_MXCSR)))
+		live->masked = (fpu->fx.mxcsr & 0x1f80) == 0x1f80;
 	if (what & HOST_X87) {
 		/* FXRSTOR loads MXCSR too; the XMM registers, which it also loads, belong to nobody here. */
 		if (live->live & HOST_MXCSR)

@@ -20,4 +20,7 @@ void emul_x86_set_rflags(struct emul_vcpu *vcpu, uint64_t rflags);
 /* Start-up IPI: leave the wait after INIT at @vector * 4096 in real mode. On the vCPU's thread. */
 void emul_x86_sipi(struct emul_vcpu *vcpu, uint8_t vector);
 
+/* System management interrupt, from any thread: the vCPU enters SMM between two instructions, once it is out of it. */
+void emul_smi(struct emul_vcpu *vcpu);
+
 #endif /* TENON_EMUL_X86_H */

@@ -77,16 +77,20 @@ struct emul_ops {
 	uint64_t (*input)(void *opaque, struct emul_vcpu *vcpu, enum emul_input kind, uint64_t val);
 };
 
+enum emul_jit { EMUL_JIT_ON, EMUL_JIT_OFF, EMUL_JIT_STRESS };
+
 /**
  * struct emul_config - fixed properties of a VM
  * @max_vcpus:	how many vCPUs emul_vcpu_create() will be asked for
  * @tsc_hz:	frequency of emul_ops.tsc, published to the guest
+ * @jit:	translate hot code (the default), never, or all code at once with a tiny cache (for tests)
  * @cpu:	guest CPU model and feature changes ("max", "x86-64-v2,-avx"); NULL: everything implemented
  */
 struct emul_config {
 	unsigned int max_vcpus;
 	uint64_t tsc_hz;
 	const char *cpu;
+	enum emul_jit jit;
 };
 
 /* Create a VM; NULL with a message in @err (@errlen bytes) on failure. */
@@ -128,6 +132,8 @@ void emul_nmi(struct emul_vcpu *vcpu);		/* deliver an NMI */
 /**
  * struct emul_stats - counters of a vCPU
  * @insns:	guest instructions retired
+ * @jit_insns:	of these, in translated code; @jit_calls: of these, by a handler of the interpreter called from there
+ * @jit_blocks:	blocks translated
  * @blocks:	decoded blocks built
  * @tlb_fills:	page walks
  * @io:		device accesses
@@ -135,7 +141,7 @@ void emul_nmi(struct emul_vcpu *vcpu);		/* deliver an NMI */
  * @interrupts:	external interrupts delivered
  */
 struct emul_stats {
-	uint64_t insns, blocks, tlb_fills, io, exceptions, interrupts;
+	uint64_t insns, jit_insns, jit_calls, jit_blocks, blocks, tlb_fills, io, exceptions, interrupts;
 };
 void emul_vcpu_stats(const struct emul_vcpu *vcpu, struct emul_stats *stats);
 

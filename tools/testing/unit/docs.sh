@@ -106,7 +106,7 @@ known()
 # The command lines of `tenon run` in a text, without what is quoted and what is behind a pipe or redirection.
 run_lines()
 {
-	grep -oE '(^|[ /|`])tenon run( .*)?$' "$1" | sed -E "s/\"[^\"]*\"//g; s/\`.*//; s/^.*tenon run//; s/[|<>#].*//"
+	grep -oE '(^|[ /|`])tenon run( .*)?$' "$1" | sed -E "s/\"[^\"]*\"//g; s/\`.*//; s/^.*tenon run//; s/[|<>#].*//; s/ -- .*//"
 }
 
 for f in "${texts[@]}"; do
@@ -130,10 +130,14 @@ unroff()
 }
 
 page=Documentation/man/tenon-run.1
+img_help=$(for c in "" create info check convert resize commit snapshot map; do "$tenon" img $c --help; done 2>/dev/null)
 {
 	for m in "${mans[@]}"; do
 		unroff "$m" | grep -oE -- '(^|[ "(])--[a-z][a-z-]*' | tr -d ' "(' | sort -u | while read -r o; do
-			known "$o" || echo "$m: tenon run has no option $o"
+			case $m in
+			*/tenon-img.1) grep -qF -e "$o" <<<"$img_help" || echo "$m: tenon img has no option $o" ;;
+			*) known "$o" || echo "$m: tenon run has no option $o" ;;
+			esac
 		done
 	done
 	unroff $page | grep '^\.B' >/dev/null || echo "$page has no options"
@@ -179,7 +183,9 @@ else
 fi
 
 grep -nE '(^|[^.[:alnum:]])/(home|root|work)/|[.][.]/shared|([0-9]{1,3}\.){3}[0-9]{1,3}' "${texts[@]}" "${mans[@]}" \
-	Documentation/*.svg 2>/dev/null | none "no text names files or addresses of a particular machine"
+	Documentation/*.svg 2>/dev/null |
+	# the user network's own addresses, and those that every machine has
+	grep -vE '10\.0\.[23]\.[0-9]+|127\.0\.0\.1|0\.0\.0\.0' | none "no text names files or addresses of a particular machine"
 
 grep -nE '[[:space:]]$|.{131}' "${texts[@]}" 2>/dev/null | grep -vE '^README.md:[0-9]+:(    |!)' |
 	none "no line ends in spaces or is longer than 130 columns"

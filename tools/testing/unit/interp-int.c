@@ -779,6 +779,7 @@ int main(int argc, char **argv)
 	test_mode(X86_MODE_64, count, only, strict);
 	test_mode(X86_MODE_32, only ? count : (count + 3) / 4, only, strict);
 	test_mode(X86_MODE_16, only ? count : (count + 3) / 4, only, strict);
+	emul_vm_destroy(cpu->core.vm);
 	return tap_done();
 }
 

@@ -356,5 +356,6 @@ int main(void)
 	test_alone();
 	test_atomic();
 	test_bound();
+	emul_vm_destroy(cpu->core.vm);
 	return tap_done();
 }

@@ -83,6 +83,26 @@ static const struct {
 	{ ",ro", -EINVAL, "", true },
 };
 
+static const struct {
+	const char *text;
+	int ret;
+	const char *path;
+	const struct block_driver *format;
+	enum block_cache cache;
+	bool snapshot, no_discard;
+} disk_options[] = {
+	{ "d,format=qcow2", 0, "d", &block_qcow2, BLOCK_WRITEBACK, false, false },
+	{ "d,format=raw,cache=none,discard=off", 0, "d", &block_raw, BLOCK_NONE, false, true },
+	{ "d,snapshot,discard=on", 0, "d", NULL, BLOCK_WRITEBACK, true, false },
+	{ "a,x=y,cache=unsafe", 0, "a,x=y", NULL, BLOCK_UNSAFE, false, false },
+	{ "d,cache=writethrough,cache=none", 0, "d,cache=writethrough", NULL, BLOCK_NONE, false, false },
+	{ "d,format=vmdk", -EINVAL, NULL, NULL, BLOCK_WRITEBACK, false, false },
+	{ "d,cache=", -EINVAL, NULL, NULL, BLOCK_WRITEBACK, false, false },
+	{ "d,discard=maybe", -EINVAL, NULL, NULL, BLOCK_WRITEBACK, false, false },
+	{ "d,ro,snapshot", -EINVAL, NULL, NULL, BLOCK_WRITEBACK, false, false },
+	{ "d,serial=123456789012345678901", -EINVAL, NULL, NULL, BLOCK_WRITEBACK, false, false },
+};
+
 #define NR(a)	(sizeof(a) / sizeof((a)[0]))
 
 int main(void)
@@ -105,14 +125,31 @@ int main(void)
 	}
 	for (unsigned int i = 0; i < NR(disks); i++) {
 		struct vm_disk disk = { 0 };
+		const char *bad;
 		char text[32];
 		int ret;
 
 		snprintf(text, sizeof(text), "%s", disks[i].text);
-		ret = parse_disk(text, &disk);
+		ret = parse_disk(text, &disk, &bad);
 		ok(ret == disks[i].ret && !strcmp(disk.path, disks[i].path) &&
 			   disk.readonly == disks[i].readonly,
 		   "disk '%s': %d, '%s'%s", disks[i].text, ret, disk.path, disk.readonly ? " read-only" : "");
+	}
+	for (unsigned int i = 0; i < NR(disk_options); i++) {
+		struct vm_disk disk;
+		const char *bad;
+		char text[64];
+		int ret;
+
+		snprintf(text, sizeof(text), "%s", disk_options[i].text);
+		ret = parse_disk(text, &disk, &bad);
+		ok(ret == disk_options[i].ret &&
+			   (ret ? bad != NULL : !strcmp(disk.path, disk_options[i].path)) &&
+			   (ret ||
+			    (disk.format == disk_options[i].format && disk.cache == disk_options[i].cache &&
+			     disk.snapshot == disk_options[i].snapshot &&
+			     disk.no_discard == disk_options[i].no_discard)),
+		   "disk '%s': %d, '%s'", disk_options[i].text, ret, ret ? bad : disk.path);
 	}
 	ok(host_memory(&ram) >= ram && ram > 0, "the host has memory");
 	ok(host_cpus() > 0, "and processors");

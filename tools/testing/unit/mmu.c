@@ -84,9 +84,10 @@ static struct want model(enum paging pg, u64 lin, bool user, bool ac, enum x86_a
 {
 	const struct x86_state *s = &cpu->s;
 	unsigned int maxphy = x86_maxphyaddr(cpu);
-	bool nxe = s->efer & X86_EFER_NXE, w = true, u = true, nx = false, fault;
+	bool nxe = s->efer & X86_EFER_NXE, w = true, u = true, nx = false, fault, pk;
 	struct want r = { 0 };
 	u64 table, e;
+	u32 key;
 
 	r.error = (acc == ACC_WRITE) * 2 + user * 4 + (acc == ACC_EXEC && (nxe || s->cr4 & X86_CR4_SMEP)) * 16;
 	if (pg == PAGING_LEGACY) {
@@ -132,6 +133,8 @@ static struct want model(enum paging pg, u64 lin, bool user, bool ac, enum x86_a
 				goto rsvd;
 			if (e >> 63 && !nxe)
 				goto rsvd;
+			if (pg == PAGING_PAE && e >> 52 & 0x7ff)
+				goto rsvd;
 			if (e & 0x80 && level == 4)
 				goto rsvd;
 			if (e & 0x80 && level > 1 && (e & 0x000fffffffffffffULL & ((1ULL << shift) - 1)) >> 13)
@@ -154,8 +157,12 @@ static struct want model(enum paging pg, u64 lin, bool user, bool ac, enum x86_a
 		fault = nx || (u && s->cr4 & X86_CR4_SMEP);
 	else
 		fault = (acc == ACC_WRITE && !w && s->cr0 & X86_CR0_WP) || (u && s->cr4 & X86_CR4_SMAP && !ac);
-	if (fault) {
-		r.error |= 1;
+	/* Protection Keys: user pages, data accesses */
+	key = pg == PAGING_LONG && s->cr4 & X86_CR4_PKE ? s->pkru >> (2 * (e >> 59 & 15)) & 3 : 0;
+	pk = u && acc != ACC_EXEC &&
+	     (key & 1 || (key & 2 && acc == ACC_WRITE && (user || s->cr0 & X86_CR0_WP)));
+	if (fault || pk) {
+		r.error |= 1 | pk << 5;
 		return r;
 	}
 	r.ok = true;
@@ -183,6 +190,10 @@ static void random_tables(enum paging pg)
 				e |= rnd() & 0x160;
 			if (pg != PAGING_LEGACY && rnd() % 8 == 0)
 				e |= 1ULL << 63;
+			if (pg == PAGING_LONG)
+				e |= rnd() & 0x7ff0000000000000ULL;
+			if (pg == PAGING_PAE && rnd() % 64 == 0)
+				e |= 1ULL << (52 + rnd() % 11);
 			if (pg != PAGING_LEGACY && rnd() % 64 == 0)
 				e |= 1ULL << (x86_maxphyaddr(cpu) + rnd() % (52 - x86_maxphyaddr(cpu)));
 			if (e & 0x80 && rnd() % 2)
@@ -197,6 +208,8 @@ static void set_paging(enum paging pg)
 
 	s->cr0 = X86_CR0_PE | X86_CR0_PG | (rnd() & 1 ? X86_CR0_WP : 0);
 	s->cr4 = (pg ? X86_CR4_PAE : 0) | (rnd() & (X86_CR4_PSE | X86_CR4_PGE | X86_CR4_SMEP | X86_CR4_SMAP));
+	if (pg == PAGING_LONG)
+		s->cr4 |= rnd() & X86_CR4_PKE;
 	s->efer = (pg && rnd() & 3 ? X86_EFER_NXE : 0) | (pg == PAGING_LONG ? X86_EFER_LMA | X86_EFER_LME : 0);
 	s->cr3 = (rnd() % (POOL_PAGES - 1) + 1) << 12;
 	for (unsigned int i = 0; i < 4; i++)
@@ -246,13 +259,22 @@ static void test_walks(enum paging pg, const char *name, unsigned int rounds)
 		random_tables(pg);
 		set_paging(pg);
 		x86_tlb_flush(cpu, true);
-		cpu->large_pages = false;
 		for (unsigned int i = 0; i < 400; i++) {
 			bool user = rnd() & 1, ac = rnd() & 1, ok;
 			enum x86_access acc = rnd() % 3;
 			u64 lin = random_lin(pg), val = 0;
 			struct want w;
 
+			if (rnd() % 32 == 0)
+				x86_set_pkru(cpu, (u32)rnd() & (u32)rnd() & (u32)rnd());
+			if (rnd() % 64 == 0) {
+				/* other entries: without global pages MOV to CR3 is enough */
+				u64 at = 0x1000 + rnd() % ((POOL_PAGES - 1) << 12),
+				    from = 0x1000 + rnd() % ((POOL_PAGES - 1) << 12);
+
+				memcpy(ram + (at & ~7ULL), ram + (from & ~7ULL), 8);
+				x86_tlb_flush(cpu, cpu->s.cr4 & X86_CR4_PGE);
+			}
 			set_cpl(user, ac);
 			w = model(pg, lin, user, ac, acc);
 			cpu->exc = (struct x86_exc){ 0 };
@@ -350,6 +372,17 @@ static void test_tlb(void)
 	x86_load64(cpu, 0x200000, &v);
 	ok((u8)v == 4, "INVLPG of another 4 KiB of a 2 MiB page");
 
+	/* a 1 GiB page, read in one 2 MiB of it and dropped through another; global ones too */
+	for (u64 g = 0; g <= 0x100; g += 0x100) {
+		((u64 *)(ram + 0x2000))[1] = 0x87 | g;
+		ram[0x234000] = 5;
+		x86_load64(cpu, 0x40234000, &v);
+		((u64 *)(ram + 0x2000))[1] = 0;
+		x86_tlb_flush_page(cpu, 0x7fffffff);
+		ok(!x86_load64(cpu, 0x40234000, &v), "INVLPG elsewhere in a%s 1 GiB page",
+		   g ? " global" : "");
+	}
+
 	/* global entries survive MOV to CR3, others don't */
 	*pte_of(0x30000) = 0x10107;
 	*pte_of(0x31000) = 0x10007;
@@ -365,6 +398,41 @@ static void test_tlb(void)
 	x86_tlb_flush(cpu, true);
 	x86_load64(cpu, 0x30000, &v);
 	ok((u8)v == 2, "until everything is flushed");
+
+	/* an entry that turns global between two flushes, and back */
+	*pte_of(0x32000) = 0x10007;
+	x86_load64(cpu, 0x32000, &v);
+	*pte_of(0x32000) = 0x10107;
+	x86_tlb_flush_page(cpu, 0x32000);
+	x86_load64(cpu, 0x32000, &v);
+	*pte_of(0x32000) = 0x20007;
+	x86_tlb_flush(cpu, false);
+	x86_load64(cpu, 0x32000, &v);
+	ok((u8)v == 1, "turned global: kept by the flush");
+	x86_tlb_flush_page(cpu, 0x32000);
+	x86_load64(cpu, 0x32000, &v);
+	*pte_of(0x32000) = 0x10007;
+	x86_tlb_flush(cpu, false);
+	x86_load64(cpu, 0x32000, &v);
+	ok((u8)v == 1, "no longer global: dropped");
+
+	/* protection keys: rights change with PKRU alone, SDM "Protection Keys" */
+	cpu->s.cr4 |= X86_CR4_PKE;
+	*pte_of(0x33000) = 0x33007 | 5ULL << 59;
+	set_cpl(true, false);
+	x86_set_pkru(cpu, 0);
+	ok(x86_store64(cpu, 0x33000, 1), "key 5 allowed");
+	x86_set_pkru(cpu, 2u << 10);
+	ok(x86_load64(cpu, 0x33000, &v) && !x86_store64(cpu, 0x33000, 1) &&
+		   cpu->exc.error == (X86_PF_P | X86_PF_W | X86_PF_U | X86_PF_PK),
+	   "WD: reads go, writes fault with PK");
+	x86_set_pkru(cpu, 1u << 10);
+	ok(!x86_load64(cpu, 0x33000, &v) && cpu->exc.error == (X86_PF_P | X86_PF_U | X86_PF_PK),
+	   "AD: reads fault");
+	ok(x86_fetch_page(cpu, 0x33000), "fetches don't");
+	x86_set_pkru(cpu, 0);
+	cpu->s.cr4 &= ~(u64)X86_CR4_PKE;
+	set_cpl(false, false);
 
 	/* not present is never cached */
 	*pte_of(0x40000) = 0;

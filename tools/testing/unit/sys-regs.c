@@ -102,6 +102,111 @@ static void test_cr(void)
 	   "real to protected mode");
 }
 
+/* SDM vol. 3 "Process-Context Identifiers (PCIDs)", vol. 2 "INVPCID" */
+static void test_pcid(void)
+{
+	static const u8 invpcid[] = { 0x66, 0x0f, 0x38, 0x82, 0x08 };	/* (%rax), type in %rcx */
+	u64 val;
+
+	long64(0);
+	s->cr3 |= 1;
+	mov_cr(4, s->cr4 | X86_CR4_PCIDE);
+	ok(gp(), "CR4.PCIDE with bits in CR3 11..0: #GP");
+	protected32(0);
+	mov_cr(4, X86_CR4_PCIDE);
+	ok(gp(), "CR4.PCIDE outside IA-32e mode: #GP");
+	long64(0);
+	mov_cr(3, s->cr3 | BIT_ULL(63));
+	ok(gp(), "CR3 bit 63 without PCIDE: #GP");
+	long64(0);
+	mov_cr(4, s->cr4 | X86_CR4_PCIDE);
+	ok(!gp() && (s->cr4 & X86_CR4_PCIDE), "CR4.PCIDE");
+	mov_cr(3, BIT_ULL(63) | 0x1005);
+	is_u64(s->cr3, 0x1005, "CR3 with PCIDE: bit 63 isn't stored, the PCID is");
+	val = s->cr0 & ~(u64)X86_CR0_PG;
+	mov_cr(0, val);
+	ok(gp(), "CR0.PG cleared with PCIDE: #GP");
+
+	for (u64 type = 0; type < 5; type++) {
+		u64 v;
+
+		long64(0);
+		s->cr4 |= X86_CR4_PGE;
+		emul_x86_changed(vcpu);
+		poke(0x3008, 8, 0x200000 | 0x187);	/* a global page */
+		poke(0x3010, 8, 0x400000 | 0x87);
+		x86_load64(cpu, 0x200000, &v);
+		x86_load64(cpu, 0x400000, &v);
+		ram[0x600000] = 0x66;
+		ram[0x200000] = ram[0x400000] = 0x22;
+		poke(0x3008, 8, 0x600000 | 0x187);
+		poke(0x3010, 8, 0x600000 | 0x87);
+		poke(DATA, 8, 0);
+		poke(DATA + 8, 8, 0x400000);
+		s->gpr[X86_RAX] = DATA;
+		s->gpr[X86_RCX] = type;
+		step_bytes(invpcid, sizeof(invpcid));
+		if (type == 4) {
+			ok(gp(), "INVPCID: type 4: #GP");
+			continue;
+		}
+		x86_load64(cpu, 0x400000, &v);
+		ok(s->rip == CODE + 5 && (v & 0xff) == 0x66, "INVPCID type %llu drops the page",
+		   (unsigned long long)type);
+		if (type == 2) {
+			x86_load64(cpu, 0x200000, &v);
+			ok((v & 0xff) == 0x66, "INVPCID type 2: global ones too");
+		}
+	}
+	for (unsigned int i = 0; i < 5; i++) {
+		static const struct { unsigned int cpl; u64 type, pcid, addr; const char *name; } t[] = {
+			{ 3, 0, 0, 0, "CPL 3" },
+			{ 0, 0, 0x1000, 0, "reserved bits of the descriptor" },
+			{ 0, 0, 0, 0x800000000000, "address not canonical" },
+			{ 0, 0, 1, 0, "PCID without CR4.PCIDE" },
+			{ 0, 0x100000000, 0, 0, "type of 64 bits" },
+		};
+
+		long64(t[i].cpl);
+		poke(DATA, 8, t[i].pcid);
+		poke(DATA + 8, 8, t[i].addr);
+		s->gpr[X86_RAX] = DATA;
+		s->gpr[X86_RCX] = t[i].type;
+		step_bytes(invpcid, sizeof(invpcid));
+		ok(gp(), "INVPCID: %s: #GP", t[i].name);
+	}
+	v86_mode(3);
+	STEP(0x66, 0x0f, 0x38, 0x82, 0x07);
+	ok(gp(), "INVPCID in virtual-8086 mode: #GP");
+	real_mode();
+	STEP(0x66, 0x0f, 0x38, 0x82, 0x07);
+	is_u64(s->rip, 5, "INVPCID in real mode");
+}
+
+static void test_pku(void)
+{
+	long64(0);
+	STEP(0x0f, 0x01, 0xee);
+	ok(at_handler() == X86_EXC_UD, "RDPKRU without CR4.PKE: #UD");
+	long64(3);
+	s->cr4 |= X86_CR4_PKE;
+	s->gpr[X86_RAX] = 0x5555aaaa;
+	s->gpr[X86_RCX] = s->gpr[X86_RDX] = 0;
+	STEP(0x0f, 0x01, 0xef);
+	is_u64(s->pkru, 0x5555aaaa, "WRPKRU at CPL 3");
+	s->pkru = 0x12345678;
+	s->gpr[X86_RDX] = 7;
+	s->gpr[X86_RAX] = ~0ULL;
+	STEP(0x0f, 0x01, 0xee);
+	ok(s->gpr[X86_RAX] == 0x12345678 && s->gpr[X86_RDX] == 0, "RDPKRU");
+	STEP(0x0f, 0x01, 0xee);
+	s->pkru = 0;
+	s->gpr[X86_RCX] = 1;
+	STEP(0x0f, 0x01, 0xee);
+	ok(gp(), "RDPKRU with ECX: #GP");
+	s->pkru = 0;
+}
+
 static void test_xcr(void)
 {
 	static const struct { u32 ecx; u64 val; bool ok;
@@ -173,7 +278,7 @@ static void test_msr(void)
 				     0xc0000100, 0xc0000101, 0xc0000102, 0xc0000103 };
 	static const u32 none[] = { 0x2,	0x210,	    0x251,	0x25a,	    0x270,	0x278,
 				    0x300,	0x38f,	    0x400,	0x480,	    0x560,	0x6e1,
-				    0x900,	0xda0,	    0xc0000085, 0xc0000104, 0xc0010015, 0xc0010114,
+				    0x900,	0xda1,	    0xc0000085, 0xc0000104, 0xc0010015, 0xc0010114,
 				    0x40000000, 0x4b564d00, 0xffffffff };
 
 	long64(0);
@@ -381,7 +486,10 @@ static void check_features(const char *model)
 		   !(leaf(7, 0).ebx & BIT(0)) == !!(x86_cr4_reserved(cpu) & X86_CR4_FSGSBASE) &&
 		   !(leaf(7, 0).ecx & BIT(2)) == !!(x86_cr4_reserved(cpu) & X86_CR4_UMIP) &&
 		   !(leaf(1, 0).ecx & BIT(26)) == !!(x86_cr4_reserved(cpu) & X86_CR4_OSXSAVE) &&
-		   (x86_cr4_reserved(cpu) & (X86_CR4_VME | X86_CR4_PCIDE | X86_CR4_PKE)),
+		   !(leaf(1, 0).edx & BIT(1)) == !!(x86_cr4_reserved(cpu) & X86_CR4_VME) &&
+		   !(leaf(1, 0).edx & BIT(1)) == !!(x86_cr4_reserved(cpu) & X86_CR4_PVI) &&
+		   !(leaf(1, 0).ecx & BIT(17)) == !!(x86_cr4_reserved(cpu) & X86_CR4_PCIDE) &&
+		   !(leaf(7, 0).ecx & BIT(3)) == !!(x86_cr4_reserved(cpu) & X86_CR4_PKE),
 	   "%s: CR4's reserved bits agree with CPUID", model);
 	ok((leaf(0xd, 0).eax | (u64)leaf(0xd, 0).edx << 32) == x86_xcr0_supported(cpu),
 	   "%s: leaf 0DH is XCR0", model);
@@ -511,6 +619,8 @@ int main(void)
 {
 	machine_init(NULL, 1);
 	test_cr();
+	test_pcid();
+	test_pku();
 	test_xcr();
 	test_dr();
 	test_msr();

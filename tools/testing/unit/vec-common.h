@@ -106,6 +106,11 @@ void x86_tlb_flush(struct x86_cpu *cpu, bool global)
 	(void)cpu;
 	(void)global;
 }
+void x86_set_pkru(struct x86_cpu *c, u32 val)
+{
+	c->s.pkru = val;
+	x86_tlb_flush(c, true);
+}
 
 /* --- the vCPU --- */
 
@@ -148,12 +153,12 @@ static inline void guest_mode(struct x86_cpu *cpu, enum x86_mode mode)
 static inline void guest_tlb(struct x86_cpu *cpu, bool known)
 {
 	for (unsigned int i = 0; i < EMUL_TLB_SIZE; i++)
-		cpu->tlb->e[i].rtag = cpu->tlb->e[i].wtag = EMUL_TLB_EMPTY;
+		cpu->tlb->e[i].rtag = cpu->tlb->e[i].wtag = emul_tlb_empty(&cpu->tlb->e[i]);
 	for (u64 lin = guest_base; known && lin < guest_base + guest_size; lin += EMUL_PAGE_SIZE) {
 		struct emul_tlb_entry *e = &cpu->tlb->e[emul_tlb_index(lin)];
 
 		e->rtag = e->wtag = lin;
-		e->addend = 0;
+		e->host = (u8 *)lin;
 	}
 }
 

@@ -196,7 +196,7 @@ static void test_xsave(void)
 	RUN("\x0f\xae\x63\x40");
 	is_u64(m64(0x40 + 832), 0x55555554, "XSAVE: PKRU");
 	cpu->s.pkru = 0;
-	ok(RUN("\x0f\xae\x6b\x40") == X86_LEAVE && cpu->s.pkru == 0x55555554, "XRSTOR: PKRU");
+	ok(RUN("\x0f\xae\x6b\x40") == X86_NEXT && cpu->s.pkru == 0x55555554, "XRSTOR: PKRU");
 	cpu->s.gpr[X86_RAX] = 0x200;
 	RUN("\x0f\xc7\x63\x40");
 	is_u64(m64(0x40 + 576), 0x55555554, "XSAVEC of PKRU alone: first in the extended region");

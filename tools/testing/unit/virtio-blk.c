@@ -160,7 +160,7 @@ static uint8_t request(uint32_t type, uint64_t sector, uint32_t len, bool in)
 static bool set_up(bool readonly)
 {
 	vm = fake_vm(4 << 20);
-	vm->config.disk[0] = (struct vm_disk){ path, readonly };
+	vm->config.disk[0] = (struct vm_disk){ .path = path, .readonly = readonly };
 	vm->config.nr_disks = 1;
 	if (pci_host_device.init(vm, &pci) || virtio_blk_device.init(vm, &blk))
 		return false;
@@ -210,6 +210,58 @@ static void test_discovery(void)
 	is_u64(common(VIRTIO_PCI_COMMON_STATUS, 1), 0, "a reset by the window");
 	cfg_set(vm, DEVFN, cap + 8, 0xffffffff, 4);
 	is_u64(cfg_get(vm, DEVFN, cap + 16, 4) & 0, 0, "an offset outside is harmless");
+}
+
+static uint8_t range_request(uint32_t type, uint64_t sector, uint32_t nr, uint32_t flags, uint32_t times)
+{
+	struct virtio_blk_discard_write_zeroes range = { .sector = sector,
+							 .num_sectors = nr,
+							 .flags = flags };
+	uint32_t i;
+
+	for (i = 0; i < times; i++)
+		dma_write(vm, DATA + i * sizeof(range), &range, sizeof(range));
+	return request(type, 0, times * sizeof(range), false);
+}
+
+static void test_ranges(void)
+{
+	uint64_t features = BASIC | 1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES;
+	uint64_t dev = cap_addr(VIRTIO_PCI_CAP_DEVICE_CFG);
+	uint8_t data[4096], back[4096], zero[4096] = { 0 };
+
+	memset(data, 0x77, sizeof(data));
+	is_u64((offered() & features) == features, 1, "DISCARD and WRITE_ZEROES are offered");
+	ok(mmio_read(vm, dev + offsetof(struct virtio_blk_config, max_discard_sectors), 4) &&
+		   mmio_read(vm, dev + offsetof(struct virtio_blk_config, max_write_zeroes_seg), 4),
+	   "with their limits");
+	start(features, 0);
+	if (pwrite(image_fd, data, 4096, 65536) != 4096)
+		abort();
+	is_u64(range_request(VIRTIO_BLK_T_WRITE_ZEROES, 129, 1, 0, 1), VIRTIO_BLK_S_OK, "one sector zeroed");
+	is_u64(pread(image_fd, back, 4096, 65536), 4096, "the image");
+	ok(!memcmp(back, data, 512) && !memcmp(back + 512, zero, 512) && !memcmp(back + 1024, data, 3072),
+	   "has it, and no more");
+	is_u64(range_request(VIRTIO_BLK_T_WRITE_ZEROES, 128, 8, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, 3),
+	       VIRTIO_BLK_S_OK, "zeroed and unmapped, three ranges");
+	is_u64(pread(image_fd, back, 4096, 65536), 4096, "the image");
+	ok(!memcmp(back, zero, 4096), "is zero there");
+	is_u64(range_request(VIRTIO_BLK_T_DISCARD, 0, 64, 0, 32), VIRTIO_BLK_S_OK,
+	       "as many ranges as are allowed");
+	is_u64(range_request(VIRTIO_BLK_T_DISCARD, 0, 64, 0, 33), VIRTIO_BLK_S_IOERR, "one more");
+	is_u64(range_request(VIRTIO_BLK_T_DISCARD, 0, 64, 1, 1), VIRTIO_BLK_S_UNSUPP, "discard with a flag");
+	is_u64(range_request(VIRTIO_BLK_T_WRITE_ZEROES, 0, 64, 2, 1), VIRTIO_BLK_S_UNSUPP, "an unknown flag");
+	is_u64(range_request(VIRTIO_BLK_T_DISCARD, IMAGE / 512, 1, 0, 1), VIRTIO_BLK_S_IOERR,
+	       "behind the end");
+	is_u64(range_request(VIRTIO_BLK_T_DISCARD, 1, IMAGE / 512, 0, 1), VIRTIO_BLK_S_IOERR,
+	       "across the end");
+	is_u64(range_request(VIRTIO_BLK_T_WRITE_ZEROES, ~0ull, ~0u, 0, 1), VIRTIO_BLK_S_IOERR,
+	       "numbers that wrap");
+	is_u64(request(VIRTIO_BLK_T_DISCARD, 0, 0, false), VIRTIO_BLK_S_IOERR, "no range at all");
+	is_u64(request(VIRTIO_BLK_T_DISCARD, 0, 17, false), VIRTIO_BLK_S_IOERR, "a range and a bit");
+	start(BASIC, 0);
+	is_u64(range_request(VIRTIO_BLK_T_DISCARD, 0, 8, 0, 1), VIRTIO_BLK_S_UNSUPP,
+	       "not negotiated, not done");
 }
 
 static void test_requests(void)
@@ -385,6 +437,7 @@ int main(void)
 		return 1;
 	test_discovery();
 	test_requests();
+	test_ranges();
 	test_broken();
 	test_random();
 	tear_down();

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * branch.c - transfers of control and the ways out of a block
+ *
+ * A direct branch within the page becomes a direct jump once its target is translated: both lie in the page that is
+ * being executed, however it is mapped. Every other transfer goes through the jump cache.
+ */
+#include "../../guest/x86/flags.h"
+#include "translate.h"
+
+#define ALL	X86_ARITH
+
+/*
+ * Flags that code at @off of the page may read before it writes them, as far as a few instructions tell. The translation
+ * depends on the bytes looked at.
+ */
+static u32 peek_live(struct tr *t, s32 off)
+{
+	u32 live = ALL, seen = 0;
+
+	for (unsigned int n = 0; n < 8 && off >= 0 && off < (s32)EMUL_PAGE_SIZE; n++) {
+		unsigned int left = min((unsigned int)(EMUL_PAGE_SIZE - (u32)off), (unsigned int)X86_INSN_MAX);
+		struct jit_flags f;
+		struct x86_insn i = { 0 };
+		u8 raw[X86_INSN_MAX];
+
+		emul_code_claim(t->page, (u32)off, left);
+		memcpy(raw, t->bytes + off, left);
+		if (x86_decode(&i, raw, left, X86_MODE_64) != X86_DECODE_OK)
+			break;
+		x86_check_feature(t->cpu, &i);
+		t->deps |= GENMASK_ULL(((u32)off + i.len - 1) / 64, (u32)off / 64);
+		f = jit_flags(&i);
+		seen |= live & f.reads;
+		live &= ~f.kills;
+		if (!live)
+			return seen;
+		off += i.len;
+		if (i.op == X86_OP_JMP)
+			off = i.imm + (u64)off < EMUL_PAGE_SIZE ? off + (s32)i.imm : -1;
+		else if (x86_rows[i.row].flags & X86_RF_BRANCH)
+			break;
+	}
+	return seen | live;
+}
+
+static bool in_page(s64 off)
+{
+	return off >= 0 && off < (s64)EMUL_PAGE_SIZE;
+}
+
+/* A branch to @off of the page is about to be emitted: with condition @cc, or always. */
+static void branch_to(struct tr *t, const struct uop *u, s64 off, int cc)
+{
+	struct way_out *x = &t->out[t->nr_out++];
+
+	*x = (struct way_out){ .u = u, .off = (s32)off, .where = t->where };
+	x->done = min(u->idx + 1u, t->nr);
+	x->live = t->target_live[u->idx];
+	x->v = t->v;
+	put_branch_align(&t->e, cc < 0 ? 1 : 2);
+	x->from = cc < 0 ? put_jmp(&t->e) : put_jcc(&t->e, (unsigned int)cc);
+}
+
+static bool target(const struct uop *u, s64 *off)
+{
+	*off = (s64)u->off + u->insn.len + (s64)u->insn.imm;
+	return *off == (s32)*off;
+}
+
+u32 tr_target_live(struct tr *t, const struct uop *u)
+{
+	s64 off = u->off;
+
+	if (u->idx < t->nr) {
+		switch (u->insn.op) {
+		case X86_OP_JCC: case X86_OP_JMP: case X86_OP_CALL: case X86_OP_LOOP: case X86_OP_JCXZ:
+			if (!target(u, &off))
+				return ALL;
+			break;
+		default:
+			return ALL;
+		}
+	}
+	return in_page(off) ? peek_live(t, (s32)off) : ALL;
+}
+
+/* The RIP in H_T1: H_T0 becomes its slot in the jump cache; missing goes the slow way of the instruction. */
+static void jump_index(struct tr *t)
+{
+	struct emit *e = &t->e;
+
+	/* the hash of jump_fill() */
+	put_move(e, H_T0, H_T1);
+	put_op(e, 0xc1, true, 5, RM_REG(H_T0));
+	put8(e, 12);
+	put_op(e, OP_XOR_RM, false, H_T0, RM_REG(H_T1));
+	put_imm(e, 4, false, RM_REG(H_T0), X86_JUMP_SIZE - 1);
+	put_op(e, OP_CMP_RM, true, H_T1,
+	       RM_SIB(H_CPU, H_T0, 3, t->jump + (s32)offsetof(struct x86_jump_cache, tag)));
+}
+
+static struct rm jump_code(const struct tr *t)
+{
+	return RM_SIB(H_CPU, H_T0, 3, t->jump + (s32)offsetof(struct x86_jump_cache, code));
+}
+
+static void put_jmp_rm(struct emit *e, struct rm rm)
+{
+	const struct enc c = { .op = 0xff };
+
+	put_insn(e, &c, 4, rm);
+}
+
+/* Push the address of the instruction after @u. */
+static void push_next(struct tr *t, const struct uop *u)
+{
+	struct emit *e = &t->e;
+
+	put_lea(e, H_T1, RM_MEM(H_GUEST_RSP, -8));
+	tr_lookup(t, 8, true);
+	put_lea(e, H_T1, RM_SIB(H_T1, H_T0, 0, 0));
+	put_load(e, H_T0, RM_CPU(s.gpr[X86_REG_RIP]));
+	put_lea(e, H_T0, RM_MEM(H_T0, u->off + u->insn.len));
+	put_store(e, H_T0, RM_MEM(H_T1, 0));
+	put_lea(e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, -8));
+}
+
+/* H_T1: where an indirect branch goes. */
+static void load_target(struct tr *t, const struct uop *u)
+{
+	const struct x86_insn *i = &u->insn;
+
+	if (i->flags & X86_IF_MEM) {
+		tr_operand(t, u, 8, false);
+		put_load(&t->e, H_T1, RM_SIB(H_T1, H_T0, 0, 0));
+	} else if (host_reg(i->rm) == H_NONE) {
+		put_load(&t->e, H_T1, RM_GPR(i->rm));
+	} else {
+		put_move(&t->e, H_T1, host_reg(i->rm));
+	}
+}
+
+static bool tr_loop(struct tr *t, const struct uop *u, s64 off)
+{
+	u8 *skip;
+
+	if (u->insn.addrsize != 8)
+		return false;
+	if (u->insn.op == X86_OP_LOOP) {
+		put_lea(&t->e, H_RCX, RM_MEM(H_RCX, -1));
+		PUT(&t->e, "\xe3\x00");			/* jrcxz skip */
+		skip = t->e.p;
+		branch_to(t, u, off, -1);
+	} else {
+		PUT(&t->e, "\xe3\x02\xeb\x00");		/* jrcxz +2; jmp skip */
+		skip = t->e.p;
+		branch_to(t, u, off, -1);
+	}
+	skip[-1] = (u8)(t->e.p - skip);
+	return true;
+}
+
+/* An indirect branch leaves from the line itself. */
+static void leave_vectors(struct tr *t)
+{
+	tr_vec_store(t, &t->v);
+	t->v = t->s->before = (struct vec_state){ 0 };
+}
+
+bool tr_branch(struct tr *t, const struct uop *u)
+{
+	struct emit *e = &t->e;
+	s64 off;
+
+	switch (u->insn.op) {
+	case X86_OP_JCC:
+		if (!target(u, &off))
+			return false;
+		tr_want_flags(t, true);
+		branch_to(t, u, off, u->insn.opcode & 15);
+		return true;
+	case X86_OP_LOOP:
+	case X86_OP_JCXZ:
+		return target(u, &off) && tr_loop(t, u, off);
+	case X86_OP_JMP:
+		if (!target(u, &off))
+			return false;
+		branch_to(t, u, off, -1);
+		return true;
+	case X86_OP_CALL:
+		if (!target(u, &off))
+			return false;
+		tr_clobber(t);
+		push_next(t, u);
+		branch_to(t, u, off, -1);
+		return true;
+	case X86_OP_JMPI:
+		if (u->insn.flags & X86_IF_MEM && !tr_ea_ok(u))
+			return false;
+		leave_vectors(t);
+		tr_clobber(t);
+		load_target(t, u);
+		jump_index(t);
+		tr_slow(t, CC_NE);
+		put_jmp_rm(e, jump_code(t));
+		return true;
+	case X86_OP_CALLI:
+		if (u->insn.flags & X86_IF_MEM && !tr_ea_ok(u))
+			return false;
+		leave_vectors(t);
+		tr_clobber(t);
+		load_target(t, u);
+		jump_index(t);
+		tr_slow(t, CC_NE);
+		put_store(e, H_T1, RM_CPU(jit.tmp[0]));
+		put_load(e, H_T0, jump_code(t));
+		put_store(e, H_T0, RM_CPU(jit.tmp[1]));
+		push_next(t, u);
+		put_load(e, H_T1, RM_CPU(jit.tmp[0]));
+		put_jmp_rm(e, RM_CPU(jit.tmp[1]));
+		return true;
+	case X86_OP_RET:
+		leave_vectors(t);
+		tr_clobber(t);
+		put_move(e, H_T1, H_GUEST_RSP);
+		tr_lookup(t, 8, false);
+		put_load(e, H_T1, RM_SIB(H_T1, H_T0, 0, 0));
+		jump_index(t);
+		tr_slow(t, CC_NE);
+		put_lea(e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, 8 + (u16)u->insn.imm));
+		put_jmp_rm(e, jump_code(t));
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Behind the last instruction. */
+void tr_end(struct tr *t, const struct uop *u)
+{
+	branch_to(t, u, u->off, -1);
+}
+
+/* --- ways out --- */
+
+static void put_exit(struct tr *t, struct jit_exit *x)
+{
+	put_const(&t->e, H_T0, (u64)x);
+	put_jmp_to(&t->e, t->c->rw + (t->c->leave - t->c->rx));
+}
+
+/* The block was counted as a whole when it was entered. */
+static void put_correction(struct tr *t, const struct way_out *o)
+{
+	s32 left = (s32)(t->nr - o->done);
+
+	if (!left)
+		return;
+	put_load(&t->e, H_T1, RM_CPU(jit.insns));
+	put_lea(&t->e, H_T1, RM_MEM(H_T1, -left));
+	put_store(&t->e, H_T1, RM_CPU(jit.insns));
+}
+
+static void out_far(struct tr *t, const struct way_out *o)
+{
+	struct emit *e = &t->e;
+	u8 *miss;
+
+	put_target(o->from, e->p);
+	tr_vec_store(t, &o->v);
+	put_correction(t, o);
+	t->where = o->where;
+	if (o->where == IN_EFLAGS)
+		tr_save(t, ALL);
+	put_load(e, H_T1, RM_CPU(s.gpr[X86_REG_RIP]));
+	put_lea(e, H_T1, RM_MEM(H_T1, o->off));
+	jump_index(t);
+	miss = put_jcc(e, CC_NE);
+	put_jmp_rm(e, jump_code(t));
+	put_target(miss, e->p);
+	put_const(e, H_T0, (u64)o->u);
+	put_jmp_to(e, t->c->rw + (t->c->leave_jump - t->c->rx));
+}
+
+static void out_near(struct tr *t, const struct way_out *o, struct jit_exit *x)
+{
+	struct emit *e = &t->e;
+	bool save = o->where == IN_EFLAGS && o->live;
+	u8 *from = o->from;
+
+	*x = (struct jit_exit){ .kind = JIT_EXIT_LINK, .b = t->b, .off = o->off, .live = o->live };
+	if (o->where == IN_MEMORY || o->where == IN_BOTH)
+		x->live = ALL;
+	put_target(from, e->p);
+	if (o->done != t->nr || o->v.low) {
+		tr_vec_store(t, &o->v);
+		put_correction(t, o);
+		put_branch_align(e, 1);
+		from = put_jmp(e);
+		put_target(from, e->p);
+	}
+	x->site[0] = from;
+	if (save) {
+		t->where = IN_EFLAGS;
+		tr_save(t, o->live);
+		put_branch_align(e, 1);
+		x->site[1] = put_jmp(e);
+		put_target(x->site[1], e->p);
+	}
+	put_exit(t, x);
+}
+
+void tr_outs(struct tr *t)
+{
+	for (unsigned int n = 0; n < t->nr_out; n++) {
+		const struct way_out *o = &t->out[n];
+
+		if (in_page(o->off)) {
+			out_near(t, o, (struct jit_exit *)(t->c->data + t->c->data_used));
+			t->c->data_used += sizeof(struct jit_exit);
+		} else {
+			out_far(t, o);
+		}
+	}
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * cache.c - the code cache and the code that all translations share: entering, leaving, calling a handler
+ *
+ * One memfd mapped twice, once to write, once to execute. A translation is never freed by itself; when the cache is
+ * full, everything goes, with the world stopped.
+ *
+ * While translated code runs, RSP is the address of the vCPU's struct x86_cpu, R13 is the guest's RSP, R14 and R15 are
+ * scratch, and the twelve others are the guest's registers of the same names. The guest's R13 to R15 are in memory.
+ */
+#include <cpuid.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../../host/host.h"
+#include "emit.h"
+#include "jit.h"
+
+#define CACHE_SIZE	(64UL << 20)
+#define CACHE_STRESS	(256UL << 10)
+
+#ifndef MFD_EXEC
+#define MFD_EXEC	0x10U		/* since Linux 6.3; older kernels reject it and need no flag */
+#endif
+
+/* Host register of a guest register, H_NONE if it is in memory. */
+static unsigned int home(unsigned int g)
+{
+	return g == X86_RSP ? H_GUEST_RSP : g < X86_R13 ? g : H_NONE;
+}
+
+static void put_guest(struct emit *e, bool store)
+{
+	for (unsigned int g = X86_RAX; g <= X86_R15; g++) {
+		if (home(g) == H_NONE)
+			continue;
+		if (store)
+			put_store(e, home(g), RM_GPR(g));
+		else
+			put_load(e, home(g), RM_GPR(g));
+	}
+}
+
+static const u8 saved[] = { H_RBX, H_RBP, H_R12, H_GUEST_RSP, H_T0, H_T1 };
+
+static void put_push(struct emit *e, unsigned int reg)
+{
+	if (reg >= 8)
+		put8(e, 0x41);
+	put8(e, 0x50 | (reg & 7));
+}
+static void put_pop(struct emit *e, unsigned int reg)
+{
+	if (reg >= 8)
+		put8(e, 0x41);
+	put8(e, 0x58 | (reg & 7));
+}
+static void put_jmp_rm(struct emit *e, struct rm rm)
+{
+	const struct enc c = { .op = 0xff };
+
+	put_insn(e, &c, 4, rm);
+}
+
+static void put_leave(struct emit *e)
+{
+	put_guest(e, true);
+	put_move(e, H_RAX, H_T0);
+	put_load(e, H_CPU, RM_CPU(jit.host_rsp));
+	for (unsigned int i = ARRAY_SIZE(saved); i-- > 0; )
+		put_pop(e, saved[i]);
+	put8(e, 0xc3);
+}
+
+static void common_code(struct jit_cache *c)
+{
+	struct emit e = { c->rw };
+	u8 *out;
+
+#define HERE	((void *)(c->rx + (e.p - c->rw)))
+	c->enter = HERE;
+	for (unsigned int i = 0; i < ARRAY_SIZE(saved); i++)
+		put_push(&e, saved[i]);
+	put_store(&e, H_CPU, RM_MEM(H_RDI, offsetof(struct x86_cpu, jit.host_rsp)));
+	put_move(&e, H_CPU, H_RDI);
+	put_move(&e, H_T0, H_RSI);
+	put_move(&e, H_T1, H_RDX);
+	put_guest(&e, false);
+	put_jmp_rm(&e, RM_REG(H_T0));
+
+	c->leave = HERE;
+	put_leave(&e);
+
+	c->leave_jump = HERE;
+	put_store(&e, H_T1, RM_CPU(s.rip));
+	put_store(&e, H_T0, RM_CPU(jit.u));
+	put_const(&e, H_T0, (u64)&c->exit_jump);
+	put_leave(&e);
+
+	/* The stack of C code is aligned: six registers and the return address were pushed. */
+	c->call = HERE;
+	put_store(&e, H_T1, RM_CPU(jit.ret));
+	put_guest(&e, true);
+	put_move(&e, H_RDI, H_CPU);
+	put_move(&e, H_RSI, H_T0);
+	put_move(&e, H_RBP, H_CPU);
+	put_load(&e, H_CPU, RM_CPU(jit.host_rsp));
+	put_imm(&e, 5, true, RM_REG(H_CPU), 8);
+	put_const(&e, H_RAX, (u64)jit_call);
+	PUT(&e, "\xff\xd0");				/* call rax */
+	put_move(&e, H_CPU, H_RBP);
+	PUT(&e, "\x85\xc0");				/* test eax, eax */
+	out = put_jcc(&e, CC_NE);
+	put_guest(&e, false);
+	put_jmp_rm(&e, RM_CPU(jit.ret));
+	put_target(out, e.p);
+	/* registers are stored already */
+	put_const(&e, H_RAX, (u64)&c->exit_uop);
+	put_load(&e, H_CPU, RM_CPU(jit.host_rsp));
+	for (unsigned int i = ARRAY_SIZE(saved); i-- > 0; )
+		put_pop(&e, saved[i]);
+	put8(&e, 0xc3);
+#undef HERE
+	c->start = ((size_t)(e.p - c->rw) + 63) & ~(size_t)63;
+	c->used = c->start;
+}
+
+/* What host_features() does not count: integer instructions that the interpreter computes in C. */
+static u64 integer_features(void)
+{
+	unsigned int a, b, c, d;
+	u64 f = 0;
+
+	__cpuid(1, a, b, c, d);
+	f |= c & BIT(22) ? BIT_ULL(X86_FEAT_MOVBE) : 0;
+	f |= c & BIT(23) ? BIT_ULL(X86_FEAT_POPCNT) : 0;
+	if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+		f |= b & BIT(3) ? BIT_ULL(X86_FEAT_BMI1) : 0;
+		f |= b & BIT(8) ? BIT_ULL(X86_FEAT_BMI2) : 0;
+		f |= b & BIT(19) ? BIT_ULL(X86_FEAT_ADX) : 0;
+	}
+	if (__get_cpuid(0x80000001, &a, &b, &c, &d))
+		f |= c & BIT(5) ? BIT_ULL(X86_FEAT_LZCNT) : 0;
+	return f;
+}
+
+struct jit_cache *jit_cache_new(bool stress)
+{
+	struct jit_cache *c = calloc(1, sizeof(*c));
+	int fd;
+
+	if (!c)
+		return NULL;
+	c->stress = stress;
+	c->size = stress ? CACHE_STRESS : CACHE_SIZE;
+	c->data_size = c->size;
+	c->exit_uop.kind = JIT_EXIT_UOP;
+	c->exit_jump.kind = JIT_EXIT_JUMP;
+	c->host_features = host_features() | integer_features();
+	fd = memfd_create("tenon-jit", MFD_CLOEXEC | MFD_EXEC);
+	if (fd < 0)
+		fd = memfd_create("tenon-jit", MFD_CLOEXEC);
+	if (fd < 0)
+		goto free_cache;
+	if (ftruncate(fd, (off_t)c->size) < 0)
+		goto close_fd;
+	c->rw = mmap(NULL, c->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (c->rw == MAP_FAILED)
+		goto close_fd;
+	c->rx = mmap(NULL, c->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	if (c->rx == MAP_FAILED)
+		goto unmap_rw;
+	c->data = mmap(NULL, c->data_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (c->data == MAP_FAILED)
+		goto unmap_rx;
+	close(fd);
+	common_code(c);
+	return c;
+
+unmap_rx:
+	munmap(c->rx, c->size);
+unmap_rw:
+	munmap(c->rw, c->size);
+close_fd:
+	close(fd);
+free_cache:
+	free(c);
+	return NULL;
+}
+
+void jit_cache_free(struct jit_cache *c)
+{
+	munmap(c->data, c->data_size);
+	munmap(c->rx, c->size);
+	munmap(c->rw, c->size);
+	free(c);
+}

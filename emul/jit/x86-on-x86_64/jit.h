@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * jit.h - the translator of x86-64 code to x86-64 code: for the interpreter, and what its files share
+ *
+ * See Documentation/translator.rst. On other hosts there is no translator: all of this is nothing.
+ */
+#ifndef TENON_JIT_H
+#define TENON_JIT_H
+
+#include "../../guest/x86/block.h"
+
+/* What jit_run() returns when the interpreter shall run the block, beside enum x86_next. */
+#define JIT_INTERPRET	(-1)
+#define JIT_GONE	(-2)	/* the arena was emptied: look at state.rip again */
+
+/* interp.c: a jump's target if it is at hand. */
+struct x86_block *x86_next_block(struct x86_cpu *cpu);
+
+#ifdef __x86_64__
+
+/* Once a VM, on the first vCPU; without memory for code there is no translation. */
+void jit_init(struct x86_cpu *cpu);
+/* All blocks and translations are gone: the world is stopped. */
+void jit_reset(struct emul_vm *vm);
+void jit_stale(struct emul_block *b);
+void jit_exit(struct emul_vm *vm);
+
+/* Entries of the instruction TLB were dropped. */
+void jit_flush(struct x86_cpu *cpu, bool global);
+void jit_flush_page(struct x86_cpu *cpu, u64 lin);
+
+/*
+ * Run translated code from *@b, translating it if it is hot. JIT_INTERPRET: *@b is to be interpreted. Otherwise the
+ * straight line ended at *@u of *@b with this outcome (as in interp.c; X86_JUMP: no block at hand at state.rip).
+ */
+int jit_run(struct x86_cpu *cpu, struct x86_block **b, const struct uop **u);
+/* --- within the translator --- */
+
+struct jit_flags {
+	u32 reads, kills;	/* X86_ARITH */
+};
+struct jit_flags jit_flags(const struct x86_insn *insn);
+u32 jit_cc_reads(unsigned int cc);
+
+/* x86_jit.vector: what may run as it is */
+#define JIT_SSE		BIT(0)
+#define JIT_AVX		BIT(1)
+#define JIT_X87		BIT(2)
+
+enum jit_exit_kind {
+	JIT_EXIT_UOP,		/* jit.u had the outcome jit.next */
+	JIT_EXIT_LINK,		/* a direct branch within the page */
+	JIT_EXIT_JUMP,		/* state.rip is set, the jump cache did not have it */
+	JIT_EXIT_HEAD,		/* a request came before the block, or it is stale */
+};
+
+/* A way out of a block. @site: displacements to be replaced when the target is known, see exit_link(). */
+struct jit_exit {
+	enum jit_exit_kind kind;
+	struct x86_block *b;
+	s32 off;		/* of the target from the page's start */
+	u32 live;		/* flags that are in memory if the target has any that are live */
+	u8 *site[2];		/* writable view; between [0] and [1] flags are saved, for targets that read any */
+};
+
+/* A translation. */
+struct jit_code {
+	struct jit_cache *cache;
+	struct emul_page *page;
+	u8 *rx;			/* entry with state.gpr[X86_REG_RIP] set; aligned to 8, 8 bytes long */
+	u8 *far;		/* entry with RIP in H_T1 */
+	u32 live;		/* flags that it reads before it writes them */
+	u32 nr;			/* instructions: those of the block, or fewer */
+};
+
+struct jit_cache {
+	u8 *rw, *rx;		/* two views of the same memory */
+	size_t size, used, start;
+	u8 *data;		/* struct jit_code, struct jit_exit: not on code pages */
+	size_t data_size, data_used;
+	u64 host_features;
+	bool stress;
+
+	/* common code, executable view */
+	/* Returns the struct jit_exit; @rip is for a far entry. */
+	void *(*enter)(struct x86_cpu *cpu, const void *code, u64 rip);
+	u8 *leave;		/* H_T0: struct jit_exit */
+	u8 *leave_jump;		/* H_T1: rip, H_T0: uop */
+	u8 *call;		/* H_T0: uop, H_T1: where to go on */
+	struct jit_exit exit_uop, exit_jump;
+};
+
+static inline struct jit_cache *jit_cache(const struct x86_cpu *cpu)
+{
+	return cpu->core.vm->jit;
+}
+
+struct jit_cache *jit_cache_new(bool stress);
+void jit_cache_free(struct jit_cache *c);
+/* Translate; code_lock is held. False: the cache is full. */
+bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes);
+/* Called by translated code: execute an instruction by its handler. True: leave translated code. */
+int jit_call(struct x86_cpu *cpu, const struct uop *u);
+
+/* Bytes of code of a block at most: each instruction may store and load all vector registers. */
+#define TRANSLATION_MAX	(X86_BLOCK_MAX * 1536)
+
+#else
+
+static inline void jit_init(struct x86_cpu *cpu) { (void)cpu; }
+static inline void jit_reset(struct emul_vm *vm) { (void)vm; }
+static inline void jit_exit(struct emul_vm *vm) { (void)vm; }
+static inline void jit_stale(struct emul_block *b) { (void)b; }
+static inline void jit_flush(struct x86_cpu *cpu, bool global) { (void)cpu, (void)global; }
+static inline void jit_flush_page(struct x86_cpu *cpu, u64 lin) { (void)cpu, (void)lin; }
+static inline int jit_run(struct x86_cpu *cpu, struct x86_block **b, const struct uop **u)
+{
+	(void)cpu, (void)b, (void)u;
+	return JIT_INTERPRET;
+}
+
+#endif /* __x86_64__ */
+
+#endif /* TENON_JIT_H */

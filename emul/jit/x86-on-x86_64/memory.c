@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * memory.c - effective addresses and the software TLB, inline
+ *
+ *	lea	r15, [operand]			; linear address
+ *	mov	r14d, r15d
+ *	shr	r14d, 10
+ *	xor	r14d, r15d			; emul_tlb_index(), as an offset of entries
+ *	shr	r14d, 12 - 5
+ *	and	r14d, (entries - 1) << 5
+ *	xor	r15, [rsp + r14 + tag]		; offset in the page, if the entry is the page's
+ *	cmp	r15, 4096 - size		; larger: another page, or over the page's end
+ *	ja	slow
+ *	mov	r14, [rsp + r14 + host]
+ *	op	[r15 + r14]
+ */
+#include "translate.h"
+
+void tr_slow(struct tr *t, unsigned int cc)
+{
+	t->s->from[t->s->nr++] = put_jcc(&t->e, cc);
+}
+
+bool tr_ea_ok(const struct uop *u)
+{
+	return u->insn.disp == (s32)u->insn.disp && u->insn.addrsize >= 4 &&
+	       x86_rows[u->insn.row].opnd[0].kind != X86_OK_O && x86_rows[u->insn.row].opnd[1].kind != X86_OK_O;
+}
+
+struct rm tr_ea(struct tr *t, const struct uop *u)
+{
+	const struct x86_insn *i = &u->insn;
+	unsigned int base = H_NONE, index = H_NONE;
+
+	if (i->base == X86_REG_RIP) {
+		put_load(&t->e, H_T1, RM_CPU(s.gpr[X86_REG_RIP]));
+		base = H_T1;
+	} else if (i->base != X86_REG_ZERO) {
+		base = host_reg(i->base);
+		if (base == H_NONE) {
+			put_load(&t->e, H_T1, RM_GPR(i->base));
+			base = H_T1;
+		}
+	}
+	if (i->index != X86_REG_ZERO) {
+		index = host_reg(i->index);
+		if (index == H_NONE) {
+			put_load(&t->e, H_T0, RM_GPR(i->index));
+			index = H_T0;
+		}
+	}
+	if (base == H_NONE) {
+		/* [index * scale + disp] and [disp] want encodings of their own: a base of zero instead */
+		put_op(&t->e, 0x8b, false, H_T1, RM_CPU(s.gpr[X86_REG_ZERO]));
+		base = H_T1;
+	}
+	return index == H_NONE ? RM_MEM(base, (s32)i->disp) : RM_SIB(base, index, i->scale, (s32)i->disp);
+}
+
+void tr_linear(struct tr *t, const struct uop *u)
+{
+	struct rm rm = tr_ea(t, u);
+
+	if (u->insn.addrsize == 8 && rm.index == H_NONE && !rm.disp) {
+		if (rm.reg != H_T1)
+			put_move(&t->e, H_T1, rm.reg);
+	} else {
+		put_op(&t->e, OP_LEA, u->insn.addrsize == 8, H_T1, rm);
+	}
+	if (u->insn.seg == X86_FS || u->insn.seg == X86_GS)
+		put_op(&t->e, OP_ADD_RM, true, H_T1,
+		       RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, lin_base) + 8 * u->insn.seg)));
+}
+
+void tr_lookup(struct tr *t, unsigned int size, bool write)
+{
+	struct emit *e = &t->e;
+	s32 tag = write ? offsetof(struct emul_tlb_entry, wtag) : offsetof(struct emul_tlb_entry, rtag);
+
+	put_op(e, OP_MOV_RM, false, H_T0, RM_REG(H_T1));
+	put_op(e, 0xc1, false, 5, RM_REG(H_T0));		/* shr */
+	put8(e, EMUL_TLB_BITS);
+	put_op(e, OP_XOR_RM, false, H_T0, RM_REG(H_T1));
+	put_op(e, 0xc1, false, 5, RM_REG(H_T0));
+	put8(e, EMUL_PAGE_SHIFT - 5);
+	static_assert(EMUL_PAGE_SHIFT + 2 * EMUL_TLB_BITS <= 32, "a slot depends on the low 32 bits");
+	put_imm(e, 4, false, RM_REG(H_T0), (EMUL_TLB_SIZE - 1) << 5);
+	put_op(e, OP_XOR_RM, true, H_T1, RM_SIB(H_CPU, H_T0, 0, t->tlb + tag));
+	put_imm(e, 7, true, RM_REG(H_T1), EMUL_PAGE_SIZE - size);
+	tr_slow(t, CC_A);
+	put_load(e, H_T0, RM_SIB(H_CPU, H_T0, 0, t->tlb + (s32)offsetof(struct emul_tlb_entry, host)));
+}
+
+void tr_operand(struct tr *t, const struct uop *u, unsigned int size, bool write)
+{
+	tr_linear(t, u);
+	tr_lookup(t, size, write);
+}

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * run.c - running translated code: entering it, what it asks for when it leaves, links between translations
+ */
+#include <stdlib.h>
+
+#include "../../guest/x86/flags.h"
+#include "../../host/host.h"
+#include "emit.h"
+#include "jit.h"
+
+/* How often a block is interpreted before it is translated. */
+#define HOT	24
+
+void jit_init(struct x86_cpu *cpu)
+{
+	struct emul_vm *vm = cpu->core.vm;
+
+	for (unsigned int m = 0; m < TLB_MODES; m++)
+		for (unsigned int i = 0; i < X86_JUMP_SIZE; i++)
+			cpu->jit.jump[m].tag[i] = X86_JUMP_EMPTY(i);
+	pthread_mutex_lock(&vm->code_lock);
+	if (!vm->jit && vm->cfg.jit != EMUL_JIT_OFF)
+		vm->jit = jit_cache_new(vm->cfg.jit == EMUL_JIT_STRESS);
+	pthread_mutex_unlock(&vm->code_lock);
+}
+
+void jit_exit(struct emul_vm *vm)
+{
+	if (vm->jit)
+		jit_cache_free(vm->jit);
+	vm->jit = NULL;
+}
+
+/* --- the jump cache --- */
+
+static void jump_flush(struct x86_jump_cache *jc)
+{
+	if (!jc->nr_fills)
+		return;
+	if (jc->nr_fills <= X86_JUMP_FILLS)
+		for (unsigned int i = 0; i < jc->nr_fills; i++)
+			jc->tag[jc->fill[i]] = X86_JUMP_EMPTY(jc->fill[i]);
+	else
+		for (unsigned int i = 0; i < X86_JUMP_SIZE; i++)
+			jc->tag[i] = X86_JUMP_EMPTY(i);
+	memset(jc->pages, 0, sizeof(jc->pages));
+	jc->half[0] = jc->half[1] = false;
+	jc->local = false;
+	jc->nr_fills = 0;
+}
+
+static unsigned int page_bit(u64 lin)
+{
+	return (unsigned int)(lin >> EMUL_PAGE_SHIFT ^ lin >> 21) & 511;
+}
+
+void jit_flush(struct x86_cpu *cpu, bool global)
+{
+	for (unsigned int m = 0; m < TLB_MODES; m++)
+		if (global || cpu->jit.jump[m].local)
+			jump_flush(&cpu->jit.jump[m]);
+}
+
+void jit_flush_page(struct x86_cpu *cpu, u64 lin)
+{
+	unsigned int bit = page_bit(lin);
+
+	for (unsigned int m = 0; m < TLB_MODES; m++)
+		if (cpu->jit.jump[m].half[lin >> 63] && cpu->jit.jump[m].pages[bit / 64] >> (bit % 64) & 1)
+			jump_flush(&cpu->jit.jump[m]);
+}
+
+/* state.rip leads to @code: its translation was just looked up in the instruction TLB. */
+static void jump_fill(struct x86_cpu *cpu, const struct jit_code *code)
+{
+	struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
+	u64 rip = cpu->s.rip;
+	const struct emul_itlb_entry *e = &cpu->itlb[cpu->cpl == 3][(rip >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE];
+	unsigned int i = X86_JUMP_SLOT(rip), bit = page_bit(rip);
+
+	jc->tag[i] = rip;
+	jc->code[i] = code->far;
+	jc->pages[bit / 64] |= BIT_ULL(bit % 64);
+	jc->half[rip >> 63] = true;
+	if (jc->nr_fills < X86_JUMP_FILLS)
+		jc->fill[jc->nr_fills] = (u16)i;
+	if (jc->nr_fills <= X86_JUMP_FILLS)
+		jc->nr_fills++;
+	if (!e->global)
+		jc->local = true;
+}
+
+/* --- invalidation --- */
+
+void jit_reset(struct emul_vm *vm)
+{
+	struct jit_cache *c = vm->jit;
+
+	if (!c)
+		return;
+	c->used = c->start;
+	c->data_used = 0;
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpu[i])
+			jit_flush(x86_cpu(vm->vcpu[i]), true);
+}
+
+/*
+ * The entry becomes a jump to the way out that a request before the block takes, in one aligned store: whoever has a link
+ * to this block, or an entry in a jump cache, ends there. That way out lies behind the displacement of the entry's
+ * first branch, 10 bytes from its start.
+ */
+static void replace_entry(const struct jit_code *code, s32 rel)
+{
+	const struct jit_cache *c = code->cache;
+
+	__atomic_store_n((u64 *)(c->rw + (code->rx - c->rx)), 0x9090900000000000ULL | 0xe9 | (u64)(u32)(rel - 5) << 8,
+			 __ATOMIC_RELEASE);
+}
+
+void jit_stale(struct emul_block *b)
+{
+	const struct jit_code *code = atomic_load_explicit(&b->code, memory_order_relaxed);
+	s32 rel;
+
+	memcpy(&rel, code->rx + 10, 4);
+	replace_entry(code, rel + 14);
+}
+
+/* Whoever still comes to the stale block @from is sent on to @to, its successor. */
+static void forward(struct x86_cpu *cpu, const struct x86_block *from, const struct x86_block *to)
+{
+	const struct jit_code *old, *new;
+
+	pthread_mutex_lock(&cpu->core.vm->code_lock);
+	old = atomic_load_explicit(&from->b.code, memory_order_relaxed);
+	new = atomic_load_explicit(&to->b.code, memory_order_relaxed);
+	if (new && old->page == new->page && from->b.off == to->b.off && from->b.mode == to->b.mode &&
+	    !(new->live & ~old->live) && !atomic_load(&to->b.stale))
+		replace_entry(old, (s32)(new->rx - old->rx));
+	pthread_mutex_unlock(&cpu->core.vm->code_lock);
+}
+
+/* --- running --- */
+
+/* Flags as translated code keeps them in memory, from and to those of the interpreter. */
+static void flags_out(struct x86_cpu *cpu)
+{
+	u64 f = cpu->jit.flags;
+
+	cc_set(&cpu->s, (f >> 8 & (X86_ARITH & 0xff)) | (f & 1 ? X86_OF : 0));
+}
+
+static void flags_in(struct x86_cpu *cpu)
+{
+	u64 f = cc_get(&cpu->s);
+
+	cpu->jit.flags = (f & 0xff) << 8 | X86_FLAG1 << 8 | !!(f & X86_OF);
+}
+
+/*
+ * Vector and x87 instructions may run as they are if they are allowed to, and if MXCSR or the x87 unit is in the host and
+ * masks all exceptions.
+ */
+static void vector_state(struct x86_cpu *cpu)
+{
+	const struct x86_fpu_live *live = cpu->fpu_live;
+	bool sse = live->live & HOST_MXCSR && live->masked && !(cpu->s.cr0 & (X86_CR0_EM | X86_CR0_TS)) &&
+		   cpu->s.cr4 & X86_CR4_OSFXSR;
+	bool avx = live->live & HOST_MXCSR && live->masked && !(cpu->s.cr0 & X86_CR0_TS) &&
+		   cpu->s.cr4 & X86_CR4_OSXSAVE && (cpu->s.xcr0 & 6) == 6;
+
+	bool x87 = live->live & HOST_X87 && !(cpu->s.cr0 & (X86_CR0_EM | X86_CR0_TS)) &&
+		   (host_x87_control() & 0x3f) == 0x3f;
+
+	cpu->jit.vector = (u8)((sse ? JIT_SSE : 0) | (avx ? JIT_AVX : 0) | (x87 ? JIT_X87 : 0));
+}
+
+int jit_call(struct x86_cpu *cpu, const struct uop *u)
+{
+	struct x86_block *b = x86_uop_block(u);
+	u32 live = cpu->fpu_live->live;
+	u8 vector = cpu->jit.vector, class = x86_op_class[u->insn.op];
+	bool flags = class == X86_CLASS_SYS || x86_rows[u->insn.row].flags & (X86_RF_FLAGS_R | X86_RF_FLAGS_W);
+	int next;
+
+	cpu->block = &b->b;
+	cpu->u = u;
+	cpu->jit.calls++;
+	cpu->s.intr_shadow = 0;		/* of the instruction before, see jit_run() */
+	if (flags)
+		flags_out(cpu);
+	next = u->fn(cpu, u);
+	if (likely(next == X86_NEXT)) {
+		if (likely(!atomic_load_explicit(&cpu->core.request, memory_order_relaxed) &&
+			   b->b.mode == X86_BLOCK_MODE(cpu) && !cpu->watch)) {
+			if (flags)
+				flags_in(cpu);
+			/* what the rest of the block may rely on; a device access has sent it home */
+			if (unlikely(live & ~cpu->fpu_live->live))
+				host_fpu_load(cpu->fpu_live, &cpu->s.fpu, live);
+			vector_state(cpu);
+			if (class == X86_CLASS_VEC)
+				vector |= u->insn.flags & X86_IF_VEX ? JIT_AVX : JIT_SSE;
+			else if (class == X86_CLASS_FPU)
+				vector |= JIT_X87;
+			if (likely(!(vector & ~cpu->jit.vector)))
+				return 0;
+		}
+		u++;
+	}
+	if (!flags)
+		flags_out(cpu);
+	cpu->jit.u = u;
+	cpu->jit.next = next;
+	return 1;
+}
+
+/* A direct branch within the page has met its target: from now on it goes there by itself. */
+static void exit_link(struct x86_cpu *cpu, const struct jit_exit *x, const struct x86_block *to)
+{
+	struct emul_vm *vm = cpu->core.vm;
+	const struct jit_code *from, *code;
+	const struct jit_cache *c = vm->jit;
+
+	pthread_mutex_lock(&vm->code_lock);
+	from = atomic_load_explicit(&x->b->b.code, memory_order_relaxed);
+	code = atomic_load_explicit(&to->b.code, memory_order_relaxed);
+	/* the page may have been mapped elsewhere meanwhile */
+	if (code && code->page == from->page && to->b.mode == x->b->b.mode && !(code->live & ~x->live) &&
+	    !atomic_load(&to->b.stale) && !atomic_load(&x->b->b.stale)) {
+		u8 *at = x->site[x->site[1] && code->live ? 1 : 0];
+		s32 rel = (s32)(c->rw + (code->rx - c->rx) - (at + 4));
+
+		__atomic_store_n((s32 *)at, rel, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&vm->code_lock);
+}
+
+/* May @b be entered as translated code? Translates it if it has become hot. */
+static const struct jit_code *ready(struct x86_cpu *cpu, struct x86_block *b, bool *full)
+{
+	struct emul_vm *vm = cpu->core.vm;
+	const struct jit_cache *c = vm->jit;
+	const struct jit_code *code = atomic_load_explicit(&b->b.code, memory_order_acquire);
+	const struct emul_itlb_entry *e;
+	u64 lin;
+
+	*full = false;
+	if (likely(code))
+		return code;
+	if (!c || (b->b.mode & 7) != X86_MODE_64)
+		return NULL;
+	if (++b->b.hits < HOT && !c->stress)
+		return NULL;
+	lin = cpu->s.gpr[X86_REG_RIP];
+	e = &cpu->itlb[cpu->cpl == 3][(lin >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE];
+	if (e->tag != lin || !e->page)
+		return NULL;
+	pthread_mutex_lock(&vm->code_lock);
+	if (!atomic_load(&b->b.stale) && !atomic_load_explicit(&b->b.code, memory_order_relaxed)) {
+		*full = !jit_translate(cpu, b, e->page, e->host);
+		if (!*full)
+			cpu->core.stats.jit_blocks++;
+	}
+	code = atomic_load_explicit(&b->b.code, memory_order_acquire);
+	pthread_mutex_unlock(&vm->code_lock);
+	return code;
+}
+
+/* The far entry of the code at state.rip, if the jump cache has it and there is nothing else to look at first. */
+static const void *jump_find(const struct x86_cpu *cpu)
+{
+	const struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
+	unsigned int i = X86_JUMP_SLOT(cpu->s.rip);
+
+	if (jc->tag[i] != cpu->s.rip || !cpu->code64 || cpu->intr_waiting ||
+	    atomic_load_explicit(&cpu->core.request, memory_order_relaxed))
+		return NULL;
+	return jc->code[i];
+}
+
+static inline bool usable(const struct x86_cpu *cpu)
+{
+	return !cpu->watch && !cpu->slow;
+}
+
+int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
+{
+	const struct jit_cache *c = jit_cache(cpu);
+	struct x86_block *b = *bp;
+	const struct jit_exit *x;
+	const struct jit_code *code;
+	struct x86_block *to;
+	const void *entry;
+	bool full;
+	u64 before;
+
+	if (!c || !usable(cpu) || b->b.mode != X86_BLOCK_MODE(cpu))
+		return JIT_INTERPRET;
+	code = ready(cpu, b, &full);
+	entry = code ? code->rx : NULL;
+	if (likely(entry))
+		flags_in(cpu);
+	while (entry) {
+		const struct uop *u;
+
+		vector_state(cpu);
+		before = cpu->jit.insns;
+		x = c->enter(cpu, entry, cpu->s.rip);
+		/*
+		 * STI and MOV SS keep interrupts away from the first instruction: a request that came before it leaves
+		 * at once, with intr_shadow still set. Handlers clear it, and may set it again.
+		 */
+		if (x->kind != JIT_EXIT_UOP && cpu->jit.insns != before)
+			cpu->s.intr_shadow = 0;
+		switch (x->kind) {
+		case JIT_EXIT_UOP:
+			/* the block was counted as a whole; the caller counts up to @u */
+			u = cpu->jit.u;
+			b = x86_uop_block(u);
+			code = atomic_load_explicit(&b->b.code, memory_order_relaxed);
+			cpu->jit.insns -= code->nr - u->idx;
+			if (cpu->jit.next == X86_NEXT) {
+				cpu->s.rip = x86_this_rip(cpu, u);	/* @u is the one to come */
+				cpu->jit.insns--;
+			} else if (cpu->jit.next == X86_LEAVE && !cpu->s.halted) {
+				cpu->s.rip = x86_next_rip(cpu, u);
+			} else if (cpu->jit.next != X86_JUMP) {
+				cpu->core.stats.insns -= u->idx;
+				*bp = b;
+				*up = u;
+				return cpu->jit.next;	/* the handler left the flags in place */
+			}
+			cpu->jit.insns++;
+			to = NULL;
+			if (!usable(cpu))
+				break;
+			entry = jump_find(cpu);
+			if (likely(entry)) {
+				flags_in(cpu);
+				continue;
+			}
+			to = x86_next_block(cpu);
+			break;
+		case JIT_EXIT_LINK:
+			flags_out(cpu);
+			cpu->s.rip = cpu->s.gpr[X86_REG_RIP] + (u64)(s64)x->off;
+			to = x86_next_block(cpu);
+			break;
+		case JIT_EXIT_JUMP:
+			flags_out(cpu);
+			u = cpu->jit.u;
+			if (unlikely(!x86_canonical(cpu->s.rip)) && u->fn != x86_uop_end) {
+				/* the branch should have faulted */
+				if (u->insn.op == X86_OP_CALL)
+					cpu->s.gpr[X86_RSP] += 8;
+				cpu->jit.insns -= u->idx + 1;
+				*bp = x86_uop_block(u);
+				*up = u;
+				return x86_gp0(cpu);
+			}
+			to = x86_next_block(cpu);
+			break;
+		default:
+			flags_out(cpu);
+			if (atomic_load_explicit(&cpu->core.request, memory_order_relaxed) || cpu->s.intr_shadow) {
+				*bp = x->b;
+				*up = x->b->uop;
+				return X86_NEXT;
+			}
+			cpu->s.rip = cpu->s.gpr[X86_REG_RIP] + x->b->b.off;
+			to = x86_next_block(cpu);
+			break;
+		}
+		if (!to || (cpu->s.intr_shadow && !atomic_load_explicit(&to->b.code, memory_order_relaxed))) {
+			/* all counted: finish() is told of an end without an instruction */
+			*bp = b;
+			*up = &b->uop[b->nr];
+			cpu->core.stats.insns -= b->nr;
+			return X86_JUMP;
+		}
+		b = to;
+		code = ready(cpu, b, &full);
+		if (code && x->kind == JIT_EXIT_LINK)
+			exit_link(cpu, x, b);
+		else if (code && x->kind == JIT_EXIT_HEAD)
+			forward(cpu, x->b, b);
+		else if (code)
+			jump_fill(cpu, code);
+		if (code && x->kind == JIT_EXIT_UOP)
+			flags_in(cpu);
+		entry = code ? code->rx : NULL;
+	}
+	*bp = b;
+	if (full) {
+		cpu->s.rip = cpu->s.gpr[X86_REG_RIP] + b->b.off;
+		cpu->block = NULL;
+		emul_code_reset(&cpu->core);
+		return JIT_GONE;
+	}
+	return JIT_INTERPRET;
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * special.c - instructions that need code of their own: the stack, LEA, division, exchanges, flags as data
+ */
+#include "translate.h"
+
+/* The value of guest register @g: where it lives, or in @scratch. */
+static unsigned int value_of(struct tr *t, unsigned int g, unsigned int scratch)
+{
+	unsigned int h = host_reg(g);
+
+	if (h != H_NONE)
+		return h;
+	put_load(&t->e, scratch, RM_GPR(g));
+	return scratch;
+}
+
+static bool tr_lea(struct tr *t, const struct uop *u)
+{
+	const struct x86_insn *i = &u->insn;
+	unsigned int to = host_reg(i->reg);
+	struct enc c = { .opsz = i->opsize == 2 ? 0x66 : 0, .w = i->opsize == 8, .op = OP_LEA };
+	struct rm rm;
+
+	if (!tr_ea_ok(u) || (i->addrsize != 8 && i->opsize != 4) || (to == H_NONE && i->opsize == 2))
+		return false;
+	rm = tr_ea(t, u);
+	/* a 32-bit result does not depend on the size of the address */
+	put_insn(&t->e, &c, to == H_NONE ? H_T0 : to, rm);
+	if (to == H_NONE)
+		put_store(&t->e, H_T0, RM_GPR(i->reg));
+	return true;
+}
+
+/* MOV Z, imm */
+static bool tr_mov_imm(struct tr *t, const struct uop *u)
+{
+	const struct x86_insn *i = &u->insn;
+	bool high = i->opsize == 1 && !(i->flags & X86_IF_REX) && i->rm >= 4 && i->rm < 8;
+	unsigned int to = high ? i->rm : host_reg(i->rm);
+
+	if (x86_rows[i->row].opnd[0].kind != X86_OK_Z)
+		return false;
+	if (i->opsize < 4) {
+		/* MOV r/m, imm: a part of the register, or of where it is kept */
+		const struct enc c = {
+			.opsz = i->opsize == 2 ? 0x66 : 0, .op = i->opsize == 2 ? 0xc7 : 0xc6,
+			.rex = i->opsize == 1 && !high && to != H_NONE && to >= 4,
+		};
+
+		put_insn(&t->e, &c, 0, to == H_NONE ? RM_GPR(i->rm) : RM_REG(to));
+		put_bytes(&t->e, &i->imm, i->opsize);
+		return true;
+	}
+	put_const(&t->e, to == H_NONE ? H_T0 : to, i->opsize == 4 ? (u32)i->imm : i->imm);
+	if (to == H_NONE)
+		put_store(&t->e, H_T0, RM_GPR(i->rm));
+	return true;
+}
+
+static bool tr_bswap(struct tr *t, const struct uop *u)
+{
+	unsigned int g = u->insn.rm, h;
+
+	if (u->insn.opsize < 4)
+		return false;
+	h = value_of(t, g, H_T0);
+	put8(&t->e, 0x40 | (u->insn.opsize == 8) << 3 | (h >= 8));
+	put8(&t->e, 0x0f);
+	put8(&t->e, 0xc8 | (h & 7));
+	if (h == H_T0)
+		put_store(&t->e, h, RM_GPR(g));
+	return true;
+}
+
+/* XCHG of two registers: not the host's, which would lock if one is in memory */
+static bool tr_xchg(struct tr *t, const struct uop *u)
+{
+	const struct x86_insn *i = &u->insn;
+	bool z = x86_rows[i->row].opnd[0].kind == X86_OK_Z, w = i->opsize == 8;
+	unsigned int a = i->rm, b = z ? X86_RAX : i->reg;
+
+	if (i->flags & X86_IF_MEM || i->opsize < 4)
+		return false;
+	put_op(&t->e, OP_MOV_RM, w, H_T0, host_reg(a) == H_NONE ? RM_GPR(a) : RM_REG(host_reg(a)));
+	put_op(&t->e, OP_MOV_RM, w, H_T1, host_reg(b) == H_NONE ? RM_GPR(b) : RM_REG(host_reg(b)));
+	put_op(&t->e, OP_MOV_MR, true, H_T1, host_reg(a) == H_NONE ? RM_GPR(a) : RM_REG(host_reg(a)));
+	put_op(&t->e, OP_MOV_MR, true, H_T0, host_reg(b) == H_NONE ? RM_GPR(b) : RM_REG(host_reg(b)));
+	return true;
+}
+
+static bool tr_push(struct tr *t, const struct uop *u)
+{
+	const struct x86_insn *i = &u->insn;
+	bool mem = i->flags & X86_IF_MEM, imm = u->form == FORM_RI;
+
+	if (i->opsize != 8 || (mem && !tr_ea_ok(u)))
+		return false;
+	tr_clobber(t);
+	if (mem) {
+		tr_operand(t, u, 8, false);
+		put_load(&t->e, H_T0, RM_SIB(H_T1, H_T0, 0, 0));
+		put_store(&t->e, H_T0, RM_CPU(jit.tmp[0]));
+	}
+	put_lea(&t->e, H_T1, RM_MEM(H_GUEST_RSP, -8));
+	tr_lookup(t, 8, true);
+	if (imm) {
+		put_op(&t->e, 0xc7, true, 0, RM_SIB(H_T1, H_T0, 0, 0));
+		put32(&t->e, (u32)i->imm);
+	} else if (!mem && host_reg(i->rm) != H_NONE) {
+		put_store(&t->e, host_reg(i->rm), RM_SIB(H_T1, H_T0, 0, 0));
+	} else {
+		put_lea(&t->e, H_T1, RM_SIB(H_T1, H_T0, 0, 0));
+		put_load(&t->e, H_T0, mem ? RM_CPU(jit.tmp[0]) : RM_GPR(i->rm));
+		put_store(&t->e, H_T0, RM_MEM(H_T1, 0));
+	}
+	put_lea(&t->e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, -8));
+	return true;
+}
+
+static bool tr_pop(struct tr *t, const struct uop *u)
+{
+	const struct x86_insn *i = &u->insn;
+	unsigned int to;
+
+	if (i->opsize != 8 || i->flags & X86_IF_MEM)
+		return false;
+	to = host_reg(i->rm);
+	tr_clobber(t);
+	put_move(&t->e, H_T1, H_GUEST_RSP);
+	tr_lookup(t, 8, false);
+	if (i->rm == X86_RSP) {
+		put_load(&t->e, H_GUEST_RSP, RM_SIB(H_T1, H_T0, 0, 0));
+		return true;
+	}
+	put_load(&t->e, to == H_NONE ? H_T0 : to, RM_SIB(H_T1, H_T0, 0, 0));
+	if (to == H_NONE)
+		put_store(&t->e, H_T0, RM_GPR(i->rm));
+	put_lea(&t->e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, 8));
+	return true;
+}
+
+static bool tr_leave(struct tr *t, const struct uop *u)
+{
+	if (u->insn.opsize != 8)
+		return false;
+	tr_clobber(t);
+	put_move(&t->e, H_T1, H_RBP);
+	tr_lookup(t, 8, false);
+	put_lea(&t->e, H_GUEST_RSP, RM_MEM(H_RBP, 8));
+	put_load(&t->e, H_RBP, RM_SIB(H_T1, H_T0, 0, 0));
+	return true;
+}
+
+/*
+ * Division, where it can't fault: the dividend's upper half is less than the divisor (unsigned), or mere sign with a
+ * divisor other than 0 and -1. All else goes to the handler.
+ */
+static bool tr_div(struct tr *t, const struct uop *u)
+{
+	const struct x86_insn *i = &u->insn;
+	bool w = i->opsize == 8;
+	unsigned int d;
+
+	if (i->opsize < 4 || (i->flags & X86_IF_MEM && !tr_ea_ok(u)))
+		return false;
+	tr_clobber(t);
+	if (i->flags & X86_IF_MEM) {
+		tr_operand(t, u, i->opsize, false);
+		put_op(&t->e, OP_MOV_RM, w, H_T0, RM_SIB(H_T1, H_T0, 0, 0));
+		d = H_T0;
+	} else {
+		d = value_of(t, i->rm, H_T0);
+	}
+	if (i->op == X86_OP_DIV) {
+		put_op(&t->e, OP_CMP_RM, w, H_RDX, RM_REG(d));
+		tr_slow(t, CC_AE);
+	} else {
+		put_op(&t->e, OP_MOV_RM, w, H_T1, RM_REG(H_RAX));
+		put_op(&t->e, 0xc1, w, 7, RM_REG(H_T1));	/* sar */
+		put8(&t->e, w ? 63 : 31);
+		put_op(&t->e, OP_CMP_RM, w, H_T1, RM_REG(H_RDX));
+		tr_slow(t, CC_NE);
+		put_op(&t->e, OP_LEA, w, H_T1, RM_MEM(d, 1));
+		put_imm(&t->e, 7, w, RM_REG(H_T1), 1);
+		tr_slow(t, CC_BE);
+	}
+	put_op(&t->e, 0xf7, w, i->op == X86_OP_DIV ? 6 : 7, RM_REG(d));
+	t->where = NOWHERE;
+	return true;
+}
+
+/* One to three bytes without operands, as they are. */
+static bool tr_plain(struct tr *t, const struct uop *u)
+{
+	const struct x86_insn *i = &u->insn;
+	struct jit_flags f = jit_flags(i);
+
+	if (f.reads | (f.kills ? t->after & ~f.kills : 0))
+		tr_want_flags(t, true);
+	if (i->op == X86_OP_CBW || i->op == X86_OP_CWD) {
+		if (i->opsize == 2)
+			put8(&t->e, 0x66);
+		if (i->opsize == 8)
+			put8(&t->e, 0x48);
+	}
+	put8(&t->e, i->opcode);
+	if (f.kills)
+		t->where = t->after ? IN_EFLAGS : NOWHERE;
+	return true;
+}
+
+bool tr_special(struct tr *t, const struct uop *u)
+{
+	switch (u->insn.op) {
+	case X86_OP_NOP:
+	case X86_OP_PREFETCH:
+	case X86_OP_LFENCE:
+	case X86_OP_SFENCE:
+		return true;
+	case X86_OP_MFENCE:
+		PUT(&t->e, "\x0f\xae\xf0");
+		return true;
+	case X86_OP_LEA:
+		return tr_lea(t, u);
+	case X86_OP_MOV:
+		return tr_mov_imm(t, u);
+	case X86_OP_BSWAP:
+		return tr_bswap(t, u);
+	case X86_OP_XCHG:
+		return tr_xchg(t, u);
+	case X86_OP_PUSH:
+		return tr_push(t, u);
+	case X86_OP_POP:
+		return tr_pop(t, u);
+	case X86_OP_LEAVE:
+		return tr_leave(t, u);
+	case X86_OP_DIV:
+	case X86_OP_IDIV:
+		return tr_div(t, u);
+	case X86_OP_CBW: case X86_OP_CWD: case X86_OP_CLC: case X86_OP_STC: case X86_OP_CMC: case X86_OP_LAHF:
+	case X86_OP_SAHF:
+		return tr_plain(t, u);
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * translate.c - from a block of uops to host code
+ *
+ * One pass backwards finds which flags are live after each instruction, one forwards emits. What is rare (TLB misses,
+ * instructions that only the interpreter has, ways out) is emitted behind the block.
+ */
+#include "translate.h"
+
+#define ALL	X86_ARITH
+
+/* --- flags --- */
+
+/*
+ * LAHF's layout in bits 8..15 and OF in bit 0; H_T1 is used. Chains of additions with carry want CF alone: that is one
+ * instruction there and one back, which leaves nothing in memory. (BT would load more bytes than SETB stored, and wait.)
+ */
+void tr_save(struct tr *t, u32 live)
+{
+	const struct enc c = { .opsz = 0x66, .op = OP_MOV_MR }, setb = { .map = X86_MAP_0F, .op = 0x92 };
+
+	if (live == X86_CF) {
+		put_insn(&t->e, &setb, 0, RM_MEM(H_CPU, (s32)offsetof(struct x86_cpu, jit.flags) + 1));
+		return;
+	}
+	put_move(&t->e, H_T1, H_RAX);
+	PUT(&t->e, "\x9f\x0f\x90\xc0");			/* lahf; seto al */
+	put_insn(&t->e, &c, H_RAX, RM_CPU(jit.flags));
+	put_move(&t->e, H_RAX, H_T1);
+}
+
+/* The sum of OF and 127 overflows if OF is 1. */
+void tr_reload(struct tr *t, bool scratch, u32 live)
+{
+	const struct enc movzx = { .map = X86_MAP_0F, .op = 0xb7 }, shr = { .op = 0xd0 };
+
+	t->where = IN_BOTH;
+	if (live == X86_CF) {
+		put_insn(&t->e, &shr, 5, RM_MEM(H_CPU, (s32)offsetof(struct x86_cpu, jit.flags) + 1));
+		t->where = IN_EFLAGS;
+		return;
+	}
+	if (scratch)
+		put_move(&t->e, H_T1, H_RAX);
+	else
+		put_store(&t->e, H_RAX, RM_CPU(jit.tmp[2]));
+	put_insn(&t->e, &movzx, H_RAX, RM_CPU(jit.flags));
+	PUT(&t->e, "\x04\x7f\x9e");			/* add al, 127; sahf */
+	if (scratch)
+		put_move(&t->e, H_RAX, H_T1);
+	else
+		put_load(&t->e, H_RAX, RM_CPU(jit.tmp[2]));
+}
+
+void tr_clobber(struct tr *t)
+{
+	if (t->where == IN_EFLAGS && t->before)
+		tr_save(t, t->before);
+	else if (t->where == IN_EFLAGS)
+		t->where = NOWHERE;
+	if (t->where != NOWHERE)
+		t->where = IN_MEMORY;
+}
+
+void tr_want_flags(struct tr *t, bool scratch)
+{
+	if (t->where != IN_MEMORY)
+		return;
+	tr_reload(t, scratch, t->before);
+}
+
+/* Nothing follows in line. */
+static bool ends_line(const struct uop *u)
+{
+	switch (u->insn.op) {
+	case X86_OP_JMP: case X86_OP_JMPI: case X86_OP_CALL: case X86_OP_CALLI: case X86_OP_RET:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Flags live after each instruction and, returned, before the first. */
+static u32 liveness(struct tr *t)
+{
+	unsigned int n = t->nr;
+	u32 live = 0;
+
+	if (!ends_line(&t->b->uop[n - 1]))
+		live = t->target_live[n] = tr_target_live(t, &t->b->uop[n]);
+	while (n-- > 0) {
+		const struct x86_insn *i = &t->b->uop[n].insn;
+		struct jit_flags f = jit_flags(i);
+
+		if (x86_rows[i->row].flags & X86_RF_BRANCH) {
+			t->target_live[n] = tr_target_live(t, &t->b->uop[n]);
+			live |= t->target_live[n];
+		}
+		t->live[n] = live;
+		live = (live & ~f.kills) | f.reads;
+	}
+	return live;
+}
+
+/* --- calling a handler --- */
+
+static void put_call(struct tr *t, const struct uop *u)
+{
+	struct emit *e = &t->e;
+	u8 *back;
+	s32 rel;
+
+	put_const(e, H_T0, (u64)u);
+	PUT(e, "\x4c\x8d\x3d\0\0\0\0");			/* lea r15, [rip + behind the jump] */
+	back = e->p;
+	put_jmp_to(e, t->c->rw + (t->c->call - t->c->rx));
+	rel = (s32)(e->p - back);
+	memcpy(back - 4, &rel, 4);
+}
+
+static void handler(struct tr *t, const struct uop *u)
+{
+	if (t->where == IN_EFLAGS && t->before)
+		tr_save(t, t->before);
+	tr_vec_store(t, &t->v);
+	put_call(t, u);
+	t->v = (struct vec_state){ 0 };
+	t->vec_checked = 0;
+	t->where = t->after ? IN_MEMORY : NOWHERE;
+}
+
+static void slow_paths(struct tr *t)
+{
+	for (unsigned int n = 0; n < t->nr_slow; n++) {
+		const struct slow *s = &t->slow[n];
+
+		for (unsigned int k = 0; k < s->nr; k++)
+			put_target(s->from[k], t->e.p);
+		tr_vec_store(t, &s->before);
+		put_call(t, s->u);
+		tr_vec_load(t, &s->v);
+		if (s->after == IN_EFLAGS || s->after == IN_BOTH)
+			tr_reload(t, true, s->after == IN_BOTH ? ALL : s->live);
+		put_jmp_to(&t->e, s->join);
+	}
+}
+
+/* --- the block --- */
+
+static u8 *put_head(struct tr *t, u8 **far)
+{
+	struct emit *e = &t->e;
+	u8 *near, *head;
+
+	while (((uintptr_t)e->p & 7) != 0)
+		put8(e, 0x90);
+	/* so that the near entry is aligned: the far one's length is known when it is there */
+	*far = e->p;
+	put_lea(e, H_T1, RM_MEM(H_T1, -(s32)t->b->b.off));
+	put_store(e, H_T1, RM_CPU(s.gpr[X86_REG_RIP]));
+	while ((uintptr_t)e->p & 7)
+		put8(e, 0x90);
+	near = e->p;
+	/* cmp dword [rsp + 0], 0 in 8 bytes; jne: jit_stale() knows this form */
+	static_assert(offsetof(struct x86_cpu, core.request) == 0, "encoding of the entry");
+	PUT(e, "\x83\xbc\x24\0\0\0\0\0");
+	head = put_jcc(e, CC_NE);
+	put_imm(e, 0, true, RM_CPU(jit.insns), t->nr);
+	t->out[X86_BLOCK_MAX + 1].from = head;
+	return near;
+}
+
+static void *data(struct jit_cache *c, size_t size)
+{
+	void *p = c->data + c->data_used;
+
+	c->data_used += (size + 15) & ~(size_t)15;
+	return p;
+}
+
+/*
+ * A conditional branch backwards closes a loop: the translation ends there, so that going round needs no correction of the
+ * count of instructions.
+ */
+static unsigned int length(const struct x86_block *b)
+{
+	unsigned int n = 0;
+
+	while (n < b->nr) {
+		const struct uop *u = &b->uop[n++];
+
+		if (u->insn.op == X86_OP_JCC && (s64)u->insn.imm < 0)
+			break;
+	}
+	return n;
+}
+
+bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes)
+{
+	struct jit_cache *c = cpu->core.vm->jit;
+	struct jit_exit *head;
+	struct jit_code *code;
+	static __thread struct tr tr;
+	struct tr *t = &tr;
+	u8 *near, *far;
+	u32 live;
+
+	if (c->size - c->used < TRANSLATION_MAX || c->data_size - c->data_used < 8192)
+		return false;
+	*t = (struct tr){
+		.e = { c->rw + c->used }, .c = c, .cpu = cpu, .b = b, .page = page, .bytes = bytes,
+		.tlb = (s32)(offsetof(struct x86_cpu, tlbs) + cpu->tlb_mode * sizeof(struct x86_tlb)),
+		.jump = (s32)(offsetof(struct x86_cpu, jit.jump) + cpu->tlb_mode * sizeof(struct x86_jump_cache)),
+	};
+	t->nr = length(b);
+	code = data(c, sizeof(*code));
+	head = data(c, sizeof(*head));
+	live = liveness(t);
+	near = put_head(t, &far);
+	t->where = live ? IN_MEMORY : NOWHERE;
+	t->before = live;
+
+	for (unsigned int n = 0; n < t->nr; n++) {
+		const struct uop *u = &b->uop[n];
+
+		t->after = t->live[n];
+		t->s = &t->slow[t->nr_slow];
+		*t->s = (struct slow){ .u = u, .before = t->v };
+		if (!tr_branch(t, u) && !tr_special(t, u) && !tr_alu(t, u) && !tr_vector(t, u) &&
+		    !tr_x87(t, u))
+			handler(t, u);
+		if (t->s->nr) {
+			t->s->join = t->e.p;
+			t->s->after = t->where;
+			t->s->v = t->v;
+			t->s->live = t->after;
+			t->nr_slow++;
+		}
+		t->before = t->after;
+	}
+	if (!ends_line(&b->uop[t->nr - 1]))
+		tr_end(t, &b->uop[t->nr]);
+	slow_paths(t);
+	tr_outs(t);
+	*head = (struct jit_exit){ .kind = JIT_EXIT_HEAD, .b = b };
+	put_target(t->out[X86_BLOCK_MAX + 1].from, t->e.p);
+	put_const(&t->e, H_T0, (u64)head);
+	put_jmp_to(&t->e, c->rw + (c->leave - c->rx));
+
+	*code = (struct jit_code){
+		.cache = c, .page = page, .live = live, .nr = t->nr,
+		.rx = c->rx + (near - c->rw), .far = c->rx + (far - c->rw),
+	};
+	c->used = ((size_t)(t->e.p - c->rw) + 15) & ~(size_t)15;
+	b->b.deps = t->deps;
+	atomic_store_explicit(&b->b.code, code, memory_order_release);
+	return true;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * translate.h - a translation in the making
+ */
+#ifndef TENON_JIT_TRANSLATE_H
+#define TENON_JIT_TRANSLATE_H
+
+#include "emit.h"
+#include "jit.h"
+
+/*
+ * Where the guest's arithmetic flags are that somebody may still read: nowhere (nobody will), in EFLAGS, in jit.flags,
+ * or in both.
+ */
+enum where { NOWHERE, IN_EFLAGS, IN_MEMORY, IN_BOTH };
+
+/* Vector registers that are in the host's: lower halves, upper halves, and those that memory does not have yet. */
+struct vec_state {
+	u16 low, high, dirty_low, dirty_high;
+};
+
+/* An instruction's way to its handler, out of line: branches that lead there, and where it goes on afterwards. */
+struct slow {
+	const struct uop *u;
+	u8 *from[6];
+	unsigned int nr;
+	u8 *join;
+	enum where after;
+	u32 live;		/* flags that are live there */
+	struct vec_state before, v;	/* vector registers there and back */
+};
+
+struct way_out {
+	const struct uop *u;
+	u8 *from;		/* displacement of the branch, aligned */
+	s32 off;		/* of the target in the page */
+	u32 live;		/* flags the target may read */
+	enum where where;
+	unsigned int done;	/* instructions retired */
+	struct vec_state v;
+};
+
+struct tr {
+	struct emit e;
+	struct jit_cache *c;
+	struct x86_cpu *cpu;
+	struct x86_block *b;
+	struct emul_page *page;
+	const u8 *bytes;	/* of the page */
+	u64 deps;
+	unsigned int nr;	/* instructions to translate */
+	s32 tlb, jump;		/* offsets in struct x86_cpu of the TLB and the jump cache in use */
+
+	enum where where;
+	u32 live[X86_BLOCK_MAX + 1];	/* after each instruction */
+	u32 target_live[X86_BLOCK_MAX + 1];	/* where each direct branch, or the end, leads */
+	struct vec_state v;
+	u8 vec_checked;		/* bits of jit.vector that are known to be set */
+	u32 before;		/* live before the one being translated */
+	u32 after;
+	struct slow slow[X86_BLOCK_MAX], *s;
+	unsigned int nr_slow;
+	struct way_out out[X86_BLOCK_MAX + 2];
+	unsigned int nr_out;
+};
+
+static inline unsigned int host_reg(unsigned int g)
+{
+	return g == X86_RSP ? H_GUEST_RSP : g < X86_R13 ? g : H_NONE;
+}
+
+/* flags (translate.c) */
+void tr_save(struct tr *t, u32 live);
+void tr_reload(struct tr *t, bool scratch, u32 live);
+/* Before code that destroys EFLAGS: keep what is live. */
+void tr_clobber(struct tr *t);
+/* Have the flags in EFLAGS if they are anywhere. @scratch: H_T1 is free */
+void tr_want_flags(struct tr *t, bool scratch);
+
+/* memory (memory.c): the branches to the slow path are noted in t->s */
+void tr_slow(struct tr *t, unsigned int cc);
+/* May the operand's address be computed here? */
+bool tr_ea_ok(const struct uop *u);
+/* The effective address as an operand of LEA; loads scratch registers. */
+struct rm tr_ea(struct tr *t, const struct uop *u);
+/* H_T1: linear address of the memory operand. */
+void tr_linear(struct tr *t, const struct uop *u);
+/* From the linear address in H_T1 to H_T1 + H_T0, the host address. */
+void tr_lookup(struct tr *t, unsigned int size, bool write);
+void tr_operand(struct tr *t, const struct uop *u, unsigned int size, bool write);
+
+/* vector registers (vector.c) */
+void tr_vec_store(struct tr *t, const struct vec_state *v);
+void tr_vec_load(struct tr *t, const struct vec_state *v);
+
+/* instructions; false: not taken, nothing emitted */
+bool tr_alu(struct tr *t, const struct uop *u);		/* alu.c */
+bool tr_special(struct tr *t, const struct uop *u);	/* special.c */
+bool tr_vector(struct tr *t, const struct uop *u);	/* vector.c */
+bool tr_x87(struct tr *t, const struct uop *u);		/* x87.c */
+bool tr_branch(struct tr *t, const struct uop *u);	/* branch.c; true also says that the line does not end */
+/* Flags that are live where the instruction (or the block's end) leads when it does not go on in line. */
+u32 tr_target_live(struct tr *t, const struct uop *u);
+void tr_end(struct tr *t, const struct uop *u);
+void tr_outs(struct tr *t);
+
+#endif /* TENON_JIT_TRANSLATE_H */

@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * jit-diff.c - the translator against the interpreter
+ *
+ * Oracle: the interpreter, which has been compared with the processor (interp-int, vec-host). Two VMs with equal
+ * registers and memory run the same random program, one in translated code (every block at once, with a tiny cache),
+ * one in the interpreter. Programs have branches and loops, accesses that cross pages or fault in the middle of a
+ * block, and stores into their own code. Registers, memory, RIP, the way the run ended and, where it ended with HLT, flags
+ * must agree. (Flags that nobody can read any more are not kept over a fault: translator.rst.)
+ *
+ * Usage: jit-diff [programs]; TEST_SEED=n repeats a run.
+ */
+#include <time.h>
+
+#include "tap.h"
+
+#ifndef __x86_64__
+
+int main(void)
+{
+	skip("translator against interpreter", "the host is not x86-64");
+	return tap_done();
+}
+
+#else
+
+#include "interp-vm.h"
+
+#define VA		0x10000000ULL	/* code, then data */
+#define CODE_PAGES	2
+#define DATA_PAGES	5		/* the last but one is read-only; after the last comes nothing */
+#define PAGES		(CODE_PAGES + DATA_PAGES)
+#define DATA		(VA + CODE_PAGES * 4096)
+#define COUNTER		(DATA + 4 * 4096 + 1000)	/* of a loop: where programs hardly ever write */
+#define PROGRAM_MAX	600
+
+static u64 seed;
+static u64 rnd(void)
+{
+	return tap_random(&seed);
+}
+static u64 below(u64 n)
+{
+	return rnd() % n;
+}
+static bool chance(unsigned int percent)
+{
+	return below(100) < percent;
+}
+
+/* --- two machines --- */
+
+struct machine {
+	struct emul_vm *vm;
+	struct x86_cpu *cpu;
+	u8 *mem;		/* PAGES pages */
+	u8 *tables;
+};
+
+static struct machine translator, interpreter;
+
+static void machine_init(struct machine *m, enum emul_jit jit)
+{
+	const struct emul_config cfg = { .max_vcpus = 1, .tsc_hz = 1000000000, .jit = jit };
+	char err[200] = "";
+
+	m->vm = emul_vm_create(&cfg, &ops, NULL, err, sizeof(err));
+	m->tables = mmap(NULL, GUEST_RAM + PAGES * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (!m->vm || m->tables == MAP_FAILED || emul_mem_add(m->vm, 0, GUEST_RAM, m->tables, 0) ||
+	    emul_mem_add(m->vm, SCRATCH_GPA, PAGES * 4096, m->tables + GUEST_RAM, 0)) {
+		printf("Bail out! no VM: %s\n", err);
+		exit(EXIT_FAILURE);
+	}
+	m->mem = m->tables + GUEST_RAM;
+	m->cpu = x86_cpu(emul_vcpu_create(m->vm, 0, NULL));
+	map_pages(m->tables, (const u8 *)VA, PAGES);
+	/* level 1 table: page 4 of map_pages()'s */
+	for (unsigned int n = 0; n < GUEST_RAM / 8; n++) {
+		u64 *e = (u64 *)m->tables + n;
+
+		if ((*e & ~0xfffULL) == SCRATCH_GPA + (PAGES - 2) * 4096 && *e & 1)
+			*e &= ~2ULL;
+	}
+	m->cpu->s.cr0 = X86_CR0_PE | X86_CR0_PG | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP;
+	m->cpu->s.cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXSAVE;
+	m->cpu->s.xcr0 = 7;
+	m->cpu->s.cr3 = 0;
+	m->cpu->s.efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE;
+	test_segments(m->cpu, X86_MODE_64);
+	for (unsigned int i = 0; i < X86_SEG_COUNT; i++)
+		m->cpu->s.seg[i].attr &= ~(3 << X86_ATTR_DPL_SHIFT);
+	m->cpu->s.seg[X86_FS].base = DATA + 64;
+	m->cpu->s.seg[X86_GS].base = DATA + 4096 - 8;
+}
+
+/* --- programs --- */
+
+static u8 code[PROGRAM_MAX + 64];
+static unsigned int len;
+static unsigned int starts[256], nr_starts;
+
+static void put(const void *p, unsigned int n)
+{
+	memcpy(code + len, p, n);
+	len += n;
+}
+#define PUT(s)	put(s, sizeof(s) - 1)
+
+static const u8 pointers[] = { X86_RBX, X86_RSI, X86_RBP, X86_RDI, X86_R11, X86_R13, X86_R14, X86_R15 };
+
+static u64 place(void)
+{
+	static const u16 ends[] = { 4096, 2 * 4096, 3 * 4096, 4 * 4096, 5 * 4096 };
+
+	return DATA + (chance(30) ? ends[below(chance(5) ? 5 : 3)] - below(40) : below(3 * 4096));
+}
+
+static void put_pointer(void)
+{
+	u8 r = pointers[below(sizeof(pointers))];
+	u8 b[2] = { (u8)(0x48 | (r >= 8)), (u8)(0xb8 | (r & 7)) };
+	u64 v = chance(2) ? VA + below(len + 16) : place();	/* or into the program itself */
+
+	put(b, 2);
+	put(&v, 8);
+}
+
+/* What the manuals leave undefined differs: such flags are overwritten at once. */
+static bool flags_undefined(const struct x86_insn *i)
+{
+	switch (i->op) {
+	case X86_OP_SHL: case X86_OP_SHR: case X86_OP_SAR: case X86_OP_ROL: case X86_OP_ROR: case X86_OP_RCL:
+	case X86_OP_RCR: case X86_OP_SHLD: case X86_OP_SHRD: case X86_OP_BT: case X86_OP_BTS: case X86_OP_BTR:
+	case X86_OP_BTC: case X86_OP_BSF: case X86_OP_BSR: case X86_OP_TZCNT: case X86_OP_LZCNT:
+	case X86_OP_MUL: case X86_OP_IMUL1: case X86_OP_IMUL2: case X86_OP_IMUL3: case X86_OP_DIV:
+	case X86_OP_IDIV: case X86_OP_ANDN: case X86_OP_BEXTR: case X86_OP_BLSI: case X86_OP_BLSMSK:
+	case X86_OP_BLSR: case X86_OP_BZHI: case X86_OP_AND: case X86_OP_OR: case X86_OP_XOR: case X86_OP_TEST:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool carry_defined(const struct x86_insn *i)
+{
+	switch (i->op) {
+	case X86_OP_ROL: case X86_OP_ROR: case X86_OP_RCL: case X86_OP_RCR: case X86_OP_BT: case X86_OP_BTS:
+	case X86_OP_BTR: case X86_OP_BTC: case X86_OP_TZCNT: case X86_OP_LZCNT: case X86_OP_MUL: case X86_OP_IMUL1:
+	case X86_OP_IMUL2: case X86_OP_IMUL3: case X86_OP_AND: case X86_OP_OR: case X86_OP_XOR: case X86_OP_TEST:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool excluded(const struct x86_insn *i)
+{
+	switch (i->op) {
+	case X86_OP_RDRAND: case X86_OP_RDSEED: case X86_OP_JMP: case X86_OP_JMPI: case X86_OP_CALL: case X86_OP_CALLI:
+	case X86_OP_RET: case X86_OP_JCC: case X86_OP_LOOP: case X86_OP_LOOPE: case X86_OP_LOOPNE: case X86_OP_JCXZ:
+	case X86_OP_IN: case X86_OP_OUT: case X86_OP_INS: case X86_OP_OUTS: case X86_OP_POPF: case X86_OP_PAUSE:
+	case X86_OP_STD:
+		return true;
+	case X86_OP_SHLD: case X86_OP_SHRD: case X86_OP_BSWAP: case X86_OP_MOVSXD:
+		return i->opsize == 2;
+	default:
+		return i->flags & (X86_IF_REP | X86_IF_REPNE) || i->addrsize == 2;
+	}
+}
+
+/* A random instruction of the table that has a chance not to fault. */
+static void put_random(bool vectors)
+{
+	for (;;) {
+		struct x86_insn i;
+		unsigned int n = 0, at, cls;
+		u8 b[32];
+
+		for (unsigned int k = 0; k < sizeof(b); k++)
+			b[k] = (u8)rnd();
+		if (chance(10))
+			b[n++] = 0x66;
+		if (chance(vectors ? 40 : 8))
+			b[n++] = chance(50) ? 0xf2 : 0xf3;
+		if (chance(6))
+			b[n++] = 0xf0;
+		if (chance(5))
+			b[n++] = chance(50) ? 0x64 : 0x65;
+		if (chance(4))
+			b[n++] = 0x67;
+		if (chance(vectors ? 40 : 8)) {
+			b[n++] = 0xc4;
+			b[n] = (b[n] & 0xe0) | (1 + below(3));
+			n += 2;
+		} else {
+			if (chance(50))
+				b[n++] = (u8)(0x40 | below(16));
+			if (vectors || chance(30)) {
+				b[n++] = 0x0f;
+				if (chance(20))
+					b[n++] = chance(50) ? 0x38 : 0x3a;
+			}
+		}
+		if (vectors && chance(12))
+			b[n] = (u8)(0xd8 | below(8));
+		at = n + 1;
+		/* operands in memory by a pointer, with a small displacement */
+		if ((b[at] & 0xc0) != 0xc0) {
+			static const u8 base[] = { 3, 6, 5, 7, 0 };
+
+			b[at] = (u8)(0x40 | (b[at] & 0x38) | base[below(4)]);
+			if (chance(20)) {	/* [base + index * scale + disp8] */
+				b[at] = (b[at] & 0x78) | 4;
+				b[at + 1] = (u8)((chance(70) ? 4 : below(8)) << 3 | base[below(4)] | (b[at + 1] & 0xc0));
+			}
+		}
+		if (x86_decode(&i, b, 15, X86_MODE_64) != X86_DECODE_OK || excluded(&i))
+			continue;
+		cls = x86_op_class[i.op];
+		if (cls != X86_CLASS_INT && !(vectors && (cls == X86_CLASS_VEC || cls == X86_CLASS_FPU)))
+			continue;
+		if (!x86_has(translator.cpu, x86_rows[i.row].feat))
+			continue;
+		put(b, i.len);
+		if (flags_undefined(&i)) {
+			if (chance(30) && carry_defined(&i))
+				PUT("\x48\x11\xca");	/* adc rdx, rcx */
+			PUT("\x48\x39\xc8");		/* cmp rax, rcx */
+		}
+		return;
+	}
+}
+
+static void make_program(void)
+{
+	unsigned int n = 3 + (unsigned int)below(30), fix[32], nr_fix = 0, size = PROGRAM_MAX;
+	bool vectors = chance(40), loop = chance(60);
+
+	len = 0;
+	nr_starts = 0;
+	for (unsigned int k = 0; k < 4; k++)
+		put_pointer();
+	for (unsigned int k = 0; k < n && len < size - 60; k++) {
+		starts[nr_starts++] = len;
+		if (chance(15)) {
+			put_pointer();
+		} else if (chance(12) && nr_fix < 32) {
+			u8 j[6] = { 0x0f, (u8)(0x80 | below(16)) };
+
+			put(j, 6);
+			fix[nr_fix++] = len;
+		} else if (chance(4)) {			/* push; pop */
+			u8 r[2] = { (u8)(0x50 | below(8)), (u8)(0x58 | below(8)) };
+
+			put(r, 2);
+		} else if (chance(3)) {			/* call +0; add rsp, 8 */
+			PUT("\xe8\0\0\0\0\x48\x83\xc4\x08");
+		} else if (chance(3)) {			/* lea rax, [rip + 3]; push rax; ret; nop */
+			PUT("\x48\x8d\x05\x02\0\0\0\x50\xc3");
+		} else if (chance(2)) {			/* lea rdx, [rip + 2]; jmp rdx */
+			PUT("\x48\x8d\x15\x02\0\0\0\xff\xe2");
+		} else if (chance(2)) {			/* inc byte [rip + 1]; mov al, 0 */
+			PUT("\xfe\x05\x01\0\0\0\xb0\0");
+		} else {
+			put_random(vectors);
+		}
+	}
+	starts[nr_starts++] = len;
+	/* forward, to a later instruction */
+	for (unsigned int k = 0; k < nr_fix; k++) {
+		unsigned int to;
+		s32 rel;
+
+		do
+			to = starts[below(nr_starts)];
+		while (to < fix[k]);
+		rel = (s32)(to - fix[k]);
+		memcpy(code + fix[k] - 4, &rel, 4);
+	}
+	if (loop) {	/* dec dword [counter]; jnz start */
+		s32 rel;
+
+		PUT("\xff\x0c\x25");
+		put(&(u32){ COUNTER }, 4);
+		PUT("\x0f\x85\0\0\0\0");
+		rel = -(s32)len;
+		memcpy(code + len - 4, &rel, 4);
+	}
+	PUT("\xf4");
+}
+
+/* --- running and comparing --- */
+
+static u8 image[PAGES * 4096];
+static u64 gpr[16];
+static struct x86_fpu fpu;
+static u64 start_rip;
+
+static void make_state(void)
+{
+	for (unsigned int i = 0; i < sizeof(image); i += 8)
+		*(u64 *)(image + i) = chance(50) ? rnd() : below(300);
+	memset(image, 0xf4, CODE_PAGES * 4096);
+	start_rip = VA + (chance(40) ? 4096 - below(len + 1) : below(4096));
+	memcpy(image + (start_rip - VA), code, len);
+	*(u32 *)(image + (COUNTER - VA)) = (u32)(1 + below(6));
+	for (unsigned int i = 0; i < 16; i++)
+		gpr[i] = chance(50) ? rnd() : below(100);
+	for (unsigned int i = 0; i < sizeof(pointers); i++)
+		gpr[pointers[i]] = place();
+	gpr[X86_RSP] = DATA + 4096 + below(4096);
+	memset(&fpu, 0, sizeof(fpu));
+	for (unsigned int i = 0; i < 16; i++)
+		for (unsigned int k = 0; k < 16; k++)
+			fpu.fx.xmm[i][k] = (u8)rnd(), fpu.ymmh[i][k] = (u8)rnd();
+	fpu.fx.fcw = 0x37f;
+	fpu.fx.mxcsr = 0x1f80;
+}
+
+static void run(struct machine *m, struct emul_exit *x)
+{
+	struct x86_cpu *cpu = m->cpu;
+	u64 size = sizeof(image);
+
+	memcpy(emul_dma_map(m->vm, SCRATCH_GPA, &size, true), image, sizeof(image));
+	emul_dma_unmap(m->vm, SCRATCH_GPA, size, true);
+	memcpy(cpu->s.gpr, gpr, sizeof(gpr));
+	cpu->s.fpu = fpu;
+	cpu->s.rip = start_rip;
+	cpu->s.halted = 0;
+	cpu->s.cr2 = 0;
+	cpu->s.idtr.limit = 0;
+	x86_set_rflags(&cpu->s, 2);
+	emul_x86_changed(&cpu->core);
+	emul_run(&cpu->core, x);
+}
+
+static void dump(void)
+{
+	printf("# at %llx:", (unsigned long long)start_rip);
+	for (unsigned int i = 0; i < len; i++)
+		printf(" %02x", code[i]);
+	printf("\n");
+}
+
+static bool agree(const struct emul_exit *a, const struct emul_exit *b)
+{
+	const struct x86_state *s = &translator.cpu->s, *t = &interpreter.cpu->s;
+	bool same = a->reason == b->reason && s->rip == t->rip && s->cr2 == t->cr2 &&
+		    !memcmp(s->gpr, t->gpr, 16 * 8) && !memcmp(translator.mem, interpreter.mem, PAGES * 4096) &&
+		    !memcmp(s->fpu.fx.xmm, t->fpu.fx.xmm, 256) && !memcmp(s->fpu.ymmh, t->fpu.ymmh, 256) &&
+		    !memcmp(s->fpu.fx.st, t->fpu.fx.st, 128) && s->fpu.fx.mxcsr == t->fpu.fx.mxcsr &&
+		    s->fpu.fx.fsw == t->fpu.fx.fsw && s->fpu.fx.fcw == t->fpu.fx.fcw && s->fpu.fip == t->fpu.fip &&
+		    s->fpu.fdp == t->fpu.fdp && s->fpu.fop == t->fpu.fop && s->fpu.fcs == t->fpu.fcs &&
+		    s->fpu.fds == t->fpu.fds;
+
+	if (a->reason == EMUL_EXIT_HALT)
+		same = same && cc_get(s) == cc_get(t);
+	if (same)
+		return true;
+	printf("# translator reason %d rip %llx flags %llx cr2 %llx, interpreter reason %d rip %llx flags %llx cr2 %llx\n",
+	       a->reason, (unsigned long long)s->rip, (unsigned long long)cc_get(s), (unsigned long long)s->cr2, b->reason,
+	       (unsigned long long)t->rip, (unsigned long long)cc_get(t), (unsigned long long)t->cr2);
+	for (unsigned int i = 0; i < 16; i++)
+		if (s->gpr[i] != t->gpr[i])
+			printf("# r%u: %llx, %llx\n", i, (unsigned long long)s->gpr[i], (unsigned long long)t->gpr[i]);
+	for (unsigned int i = 0; i < 16; i++)
+		if (memcmp(s->fpu.fx.xmm[i], t->fpu.fx.xmm[i], 16) || memcmp(s->fpu.ymmh[i], t->fpu.ymmh[i], 16))
+			printf("# vector register %u\n", i);
+	printf("# fsw %x, %x; fip %llx, %llx; fdp %llx, %llx; fop %x, %x\n", s->fpu.fx.fsw, t->fpu.fx.fsw,
+	       (unsigned long long)s->fpu.fip, (unsigned long long)t->fpu.fip, (unsigned long long)s->fpu.fdp,
+	       (unsigned long long)t->fpu.fdp, s->fpu.fop, t->fpu.fop);
+	for (unsigned int i = 0, bad = 0; i < PAGES * 4096 && bad < 4; i++)
+		if (translator.mem[i] != interpreter.mem[i]) {
+			printf("# memory %llx: %02x, %02x\n", (unsigned long long)VA + i, translator.mem[i], interpreter.mem[i]);
+			bad++;
+		}
+	dump();
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long programs = argc > 1 ? strtoul(argv[1], NULL, 0) : 4000, halted = 0, bad = 0;
+	const char *s = getenv("TEST_SEED");
+	struct emul_stats st;
+
+	(void)test_cpu;
+	seed = s ? strtoull(s, NULL, 0) : (u64)time(NULL);
+	printf("# TEST_SEED=%llu\n", (unsigned long long)seed);
+	machine_init(&translator, EMUL_JIT_STRESS);
+	machine_init(&interpreter, EMUL_JIT_OFF);
+	for (unsigned long n = 0; n < programs && bad < 5; n++) {
+		struct emul_exit a, b;
+		u64 was = seed;
+
+		make_program();
+		make_state();
+		run(&translator, &a);
+		run(&interpreter, &b);
+		halted += a.reason == EMUL_EXIT_HALT;
+		if (!agree(&a, &b)) {
+			printf("# program %lu, TEST_SEED=%llu\n", n, (unsigned long long)was);
+			bad++;
+		}
+	}
+	emul_vcpu_stats(&translator.cpu->core, &st);
+	printf("# %lu programs, %lu ran to their end; %llu instructions, %llu translated, %llu by handlers\n", programs,
+	       halted, (unsigned long long)st.insns, (unsigned long long)st.jit_insns, (unsigned long long)st.jit_calls);
+	ok(!bad, "random programs agree");
+	ok(st.jit_insns * 10 > st.insns * 6, "most of it was translated code");
+	emul_vm_destroy(translator.cpu->core.vm);
+	emul_vm_destroy(interpreter.cpu->core.vm);
+	return tap_done();
+}
+
+#endif /* __x86_64__ */
