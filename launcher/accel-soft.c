@@ -67,10 +67,14 @@ static void soft_vm_exit(struct vm *vm)
 
 static int soft_vm_init(struct vm *vm)
 {
+	static const enum emul_jit jit[] = {
+		[VM_JIT_ON] = EMUL_JIT_ON, [VM_JIT_OFF] = EMUL_JIT_OFF, [VM_JIT_STRESS] = EMUL_JIT_STRESS,
+	};
 	const struct emul_config config = {
 		.max_vcpus = vm->config.cpus,
 		.tsc_hz = SOFT_TSC_HZ,
 		.cpu = vm->config.cpu,
+		.jit = jit[vm->config.jit],
 	};
 	struct soft_vm *s = calloc(1, sizeof(*s));
 	char err[200] = "out of memory";
@@ -137,8 +141,10 @@ static void soft_stats(struct vm *vm, int fd)
 		if (!s->vcpu[i].emul)
 			continue;
 		emul_vcpu_stats(s->vcpu[i].emul, &st);
-		dprintf(fd, "vcpu%u: insns %llu blocks %llu tlb-fills %llu io %llu exceptions %llu interrupts %llu\n", i,
-			(unsigned long long)st.insns, (unsigned long long)st.blocks, (unsigned long long)st.tlb_fills,
+		dprintf(fd, "vcpu%u: insns %llu (%llu translated, %llu of them by a handler) blocks %llu (%llu translated) "
+			"tlb-fills %llu io %llu exceptions %llu interrupts %llu\n", i,
+			(unsigned long long)st.insns, (unsigned long long)st.jit_insns, (unsigned long long)st.jit_calls,
+			(unsigned long long)st.blocks, (unsigned long long)st.jit_blocks, (unsigned long long)st.tlb_fills,
 			(unsigned long long)st.io, (unsigned long long)st.exceptions, (unsigned long long)st.interrupts);
 	}
 }
@@ -165,6 +171,7 @@ static int soft_vcpu_init(struct vcpu *vcpu)
 	}
 	pthread_mutex_lock(&s->lock);
 	v->emul = ev;
+	emul_intr(ev);		/* nobody could tell it of an interrupt that came before */
 	pthread_mutex_unlock(&s->lock);
 	return 0;
 }
@@ -259,6 +266,7 @@ static bool soft_events(struct soft_vm *s, struct soft_vcpu *v)
 			v->init = false;
 			emul_vcpu_reset(v->emul, true);
 			lapic_reset(&v->lapic, LAPIC_RESET_INIT);
+			emul_intr(v->emul);	/* the PIC's output may still be up */
 			v->wait_sipi = v->vcpu->id != 0;
 		}
 		if (v->sipi) {

@@ -7,7 +7,9 @@
 #include "accel.h"
 
 const struct accel_ops *const accel_table[] = {
+	&accel_module,
 	&accel_soft,
+	&accel_kvm,
 	NULL,
 };
 

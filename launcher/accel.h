@@ -63,9 +63,9 @@ struct accel_ops {
 	void (*stats)(struct vm *vm, int fd);
 };
 
-extern const struct accel_ops accel_soft;
+extern const struct accel_ops accel_module, accel_soft, accel_kvm;
 
-/* The back ends in order of preference; NULL-terminated. */
+/* The back ends in order of preference, of which auto takes the first usable one; NULL-terminated. */
 extern const struct accel_ops *const accel_table[];
 const struct accel_ops *accel_by_name(const char *name);
 

@@ -2,8 +2,6 @@
 /*
  * cmd-info.c - tenon info: what this host can run guests with, and what to do where it can't
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -13,12 +11,6 @@
 #include "msg.h"
 
 #define MIB	(1ull << 20)
-
-/* Back ends that are known of, but not in this version: what is said about them says so first. */
-struct missing_accel {
-	const char *name, *summary;
-	void (*tell)(char *why, size_t len);
-};
 
 /* First value of a key in /proc/cpuinfo; false if there is none. */
 static bool cpuinfo(const char *key, char *val, size_t len)
@@ -67,58 +59,8 @@ static const char *virt_extension(void)
 }
 
 static const char no_extension[] =
-	"The processor shows no virtualization extension (neither vmx nor svm in /proc/cpuinfo).";
-
-static void tell_node(const char *node, const char *absent, char *why, size_t len)
-{
-	int fd = open(node, O_RDWR | O_CLOEXEC);
-
-	if (fd >= 0) {
-		snprintf(why, len, "%s exists and can be opened.", node);
-		close(fd);
-	} else if (errno == ENOENT) {
-		snprintf(why, len, "%s does not exist: %s.", node, absent);
-	} else {
-		snprintf(why, len, "%s exists, but opening it fails: %s.", node, strerror(errno));
-	}
-}
-
-static void tell_module(char *why, size_t len)
-{
-	const char *ext = virt_extension();
-	char node[256];
-
-	if (access("/dev/tenon", F_OK))
-		snprintf(node, sizeof(node), "/dev/tenon does not exist.");
-	else
-		tell_node("/dev/tenon", "", node, sizeof(node));
-	if (ext)
-		snprintf(why, len, "%s The processor has %s.", node, ext);
-	else
-		snprintf(why, len, "%s %s The module could not be used here in any case.", node,
-			 no_extension);
-}
-
-static void tell_kvm(char *why, size_t len)
-{
-	const char *ext = virt_extension();
-	char node[256];
-
-	tell_node("/dev/kvm", "the kvm modules are not loaded, or the container was not given the device",
-		  node, sizeof(node));
-	if (ext)
-		snprintf(why, len, "%s The processor has %s.", node, ext);
-	else if (access("/dev/kvm", F_OK))
-		snprintf(why, len, "%s %s", node, no_extension);
-	else
-		snprintf(why, len, "%s %s What answers there all the same runs no ordinary guest well, and "
-			 "is never chosen by itself.", node, no_extension);
-}
-
-static const struct missing_accel missing[] = {
-	{ "module", "the processor itself, through /dev/tenon", tell_module },
-	{ "kvm", "the processor itself, through /dev/kvm", tell_kvm },
-};
+	"But the processor shows no virtualization extension (neither vmx nor svm in /proc/cpuinfo): what answers there "
+	"all the same runs no ordinary guest well. It is never chosen by itself.";
 
 /* Print @text in lines of up to 100 columns, each after @indent spaces. */
 static void print_wrapped(const char *text, int indent)
@@ -154,16 +96,10 @@ static void print_accels(void)
 		printf("  %-8s %s\n", ops->name, ops->summary);
 		printf("           %s\n", usable ? "usable" : "not usable");
 		print_wrapped(why, 11);
+		if (usable && ops == &accel_kvm && !virt_extension())
+			print_wrapped(no_extension, 11);
 		if (usable && !chosen)
 			chosen = ops->name;
-	}
-	for (unsigned int i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
-		char why[512] = "";
-
-		printf("  %-8s %s\n", missing[i].name, missing[i].summary);
-		printf("           not in this version of tenon\n");
-		missing[i].tell(why, sizeof(why));
-		print_wrapped(why, 11);
 	}
 	if (chosen)
 		printf("\n`tenon run` takes '%s', unless --accel names another.\n", chosen);

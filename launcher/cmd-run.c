@@ -13,6 +13,8 @@
 
 #include "cmd.h"
 #include "msg.h"
+#include "net/net.h"
+#include "rootfs.h"
 
 #define MIB		(1ull << 20)
 #define MEMORY_DEFAULT	(512 * MIB)
@@ -24,7 +26,12 @@
 enum {
 	OPT_CPU = 256,
 	OPT_DISK,
+	OPT_NET,
+	OPT_SHARE,
+	OPT_ROOTFS,
+	OPT_MODULES,
 	OPT_ACCEL,
+	OPT_JIT,
 	OPT_DEBUG_EXIT,
 	OPT_NO_REBOOT,
 	OPT_STATS,
@@ -38,7 +45,12 @@ static const struct option options[] = {
 	{ "cpus", required_argument, NULL, 'c' },
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "disk", required_argument, NULL, OPT_DISK },
+	{ "net", required_argument, NULL, OPT_NET },
+	{ "share", required_argument, NULL, OPT_SHARE },
+	{ "rootfs", required_argument, NULL, OPT_ROOTFS },
+	{ "modules", required_argument, NULL, OPT_MODULES },
 	{ "accel", required_argument, NULL, OPT_ACCEL },
+	{ "jit", required_argument, NULL, OPT_JIT },
 	{ "debug-exit", required_argument, NULL, OPT_DEBUG_EXIT },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "stats", no_argument, NULL, OPT_STATS },
@@ -48,6 +60,7 @@ static const struct option options[] = {
 
 static const char help[] =
 	"Usage: tenon run --kernel FILE [OPTIONS]\n"
+	"       tenon run --rootfs DIR [OPTIONS] -- COMMAND [ARGUMENTS]\n"
 	"\n"
 	"Runs a virtual machine. Its first serial port (ttyS0) is this terminal.\n"
 	"\n"
@@ -55,15 +68,32 @@ static const char help[] =
 	"  -k, --kernel FILE      Linux kernel (bzImage or vmlinux) or other image to start\n"
 	"  -i, --initrd FILE      initial RAM disk for the kernel\n"
 	"  -a, --append STRING    kernel command line; console=ttyS0 shows the kernel's messages here\n"
+	"      --rootfs DIR[,ro]  boot with a directory of the host as root file system, run COMMAND in it\n"
+	"                         and end with its exit status; with ,ro, and always with /, what the guest\n"
+	"                         changes stays in its memory. Default kernel: the newest in /boot\n"
+	"      --modules DIR      the kernel's modules for that, if not in DIR/lib/modules or /lib/modules\n"
 	"\n"
 	"Machine:\n"
 	"  -m, --memory SIZE      memory, as in 512M or 2G (default: 512M)\n"
 	"  -c, --cpus N           number of processors, 1 to 255 (default: 1)\n"
 	"      --cpu MODEL        processor model and feature changes, as in max or x86-64-v2,-avx\n"
-	"      --disk FILE[,ro]   raw disk image or block device: /dev/vda; up to 8 times, for vdb, vdc...\n"
+	"      --disk FILE[,OPT]  disk image or block device: /dev/vda; up to 8 times, for vdb, vdc... *.qcow2 is\n"
+	"                         qcow2, all else raw; OPT: format=raw|qcow2, ro, snapshot (drop what is written),\n"
+	"                         cache=writeback|writethrough|none|unsafe, discard=on|off, backing=inside|any|none,\n"
+	"                         serial=TEXT\n"
+	"      --net user[,...]   a network card; the guest connects as this user's programs do (default).\n"
+	"                         hostfwd=tcp::2222-:22 lets the host's port 2222 lead to the guest's 22,\n"
+	"                         host-loopback lets the guest reach the host's 127.0.0.1, as 10.0.2.2\n"
+	"      --net tap[,...]    a network card on an interface of the host: ifname=NAME,bridge=NAME\n"
+	"      --net none         no network card\n"
+	"      --share DIR[,tag=NAME][,ro]\n"
+	"                         a directory of the host for the guest to use (default tags: share0, share1...):\n"
+	"                         mount -t 9p -o trans=virtio,version=9p2000.L share0 /mnt\n"
 	"\n"
 	"Running:\n"
 	"      --accel NAME       how guest code is run: auto (default) or a name that `tenon info` lists\n"
+	"      --jit MODE         the software CPU's translator: on (default), off, or stress (for tests: all code\n"
+	"                         at once, in a tiny cache)\n"
 	"      --no-reboot        a reset by the guest ends the run\n"
 	"      --debug-exit PORT  I/O port by which the guest ends the run with a status of its own\n"
 	"      --stats            print counters at the end\n"
@@ -79,12 +109,28 @@ static const char help[] =
 	"  4       the guest reported a panic (pvpanic)\n"
 	"  5       triple fault\n"
 	"  128+N   ended by signal N; 130 also by Ctrl-A x\n"
-	"  other   with --debug-exit: the value V that the guest wrote gives (V * 2 + 1) modulo 256\n"
+	"  other   with --debug-exit: the value V that the guest wrote gives (V * 2 + 1) modulo 256;\n"
+	"          with --rootfs: the command's own, 128+N if signal N ended it, 125 if the guest could not\n"
+	"          get as far as running it, 126 if it is no program, 127 if it was not found\n"
 	"\n"
 	"Examples:\n"
 	"  tenon run -k /boot/vmlinuz -i /boot/initrd.img -a console=ttyS0\n"
 	"  tenon run -k vmlinuz -m 2G -c 2 --disk root.img -a \"console=ttyS0 root=/dev/vda1\"\n"
-	"  tenon run -k vmlinuz -i test.cpio -a \"console=ttyS0 panic=-1\" --no-reboot </dev/null >log\n";
+	"  tenon run -k vmlinuz -i test.cpio -a \"console=ttyS0 panic=-1\" --no-reboot </dev/null >log\n"
+	"  tenon run --rootfs / -- /bin/sh -c 'uname -a; exit 7'\n";
+
+static int read_jit(const char *arg, struct vm_config *config)
+{
+	static const char *const modes[] = { [VM_JIT_ON] = "on", [VM_JIT_OFF] = "off", [VM_JIT_STRESS] = "stress" };
+
+	for (unsigned int i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+		if (!strcmp(arg, modes[i])) {
+			config->jit = (enum vm_jit)i;
+			return 0;
+		}
+	msg_error("--jit: '%s' is no mode. Give on, off or stress", arg);
+	return -EINVAL;
+}
 
 static int read_memory(const char *arg, uint64_t *memory)
 {
@@ -144,6 +190,79 @@ static int read_accel(const char *arg, const struct accel_ops **accel)
 	return 0;
 }
 
+static int read_net(char *arg, struct vm_config *config, bool *none)
+{
+	if (!strcmp(arg, "none")) {
+		*none = true;
+	} else if (config->nr_nets == VM_MAX_NETS) {
+		msg_error("--net: '%s' is one too many. Give %u at most", arg, VM_MAX_NETS);
+		return -EINVAL;
+	} else if (net_parse(arg, &config->net[config->nr_nets++])) {
+		return -EINVAL;
+	}
+	if (*none && config->nr_nets) {
+		msg_error("--net: a network card and 'none' contradict each other. Leave one of them out");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int read_share(char *arg, struct vm_config *config)
+{
+	static char tag[VM_MAX_SHARES][8];
+	unsigned int nr = config->nr_shares;
+	struct vm_share *share = &config->share[nr];
+
+	if (nr == VM_MAX_SHARES) {
+		msg_error("--share: '%s' is one too many. Give %u at most", arg, VM_MAX_SHARES);
+		return -EINVAL;
+	}
+	switch (parse_share(arg, share)) {
+	case 0:
+		break;
+	case -ENAMETOOLONG:
+		msg_error("--share: the tag of '%s' has to have 1 to %u characters", share->path,
+			  VM_SHARE_TAG_MAX);
+		return -EINVAL;
+	default:
+		msg_error("--share: no directory. Give --share DIR, with ,tag=NAME or ,ro behind it if you like");
+		return -EINVAL;
+	}
+	if (!share->tag) {
+		snprintf(tag[nr], sizeof(tag[nr]), "share%u", nr);
+		share->tag = tag[nr];
+	}
+	for (unsigned int i = 0; i < nr; i++) {
+		if (strcmp(config->share[i].tag, share->tag))
+			continue;
+		msg_error("--share: '%s' and '%s' have the same tag, '%s'. Give one of them another with "
+			  ",tag=NAME", config->share[i].path, share->path, share->tag);
+		return -EINVAL;
+	}
+	config->nr_shares++;
+	return 0;
+}
+
+static int read_rootfs(char *arg, struct rootfs *rootfs)
+{
+	size_t len = strlen(arg);
+
+	if (rootfs->dir) {
+		msg_error("--rootfs: '%s' and '%s': there is one root file system only", rootfs->dir, arg);
+		return -EINVAL;
+	}
+	if (len > 3 && !strcmp(arg + len - 3, ",ro")) {
+		arg[len - 3] = '\0';
+		rootfs->readonly = true;
+	}
+	if (!*arg) {
+		msg_error("--rootfs: no directory. Give --rootfs DIR or --rootfs DIR,ro");
+		return -EINVAL;
+	}
+	rootfs->dir = arg;
+	return 0;
+}
+
 /* A file that will be read later; seen now, so that the message names the option. */
 static int check_file(const char *option, const char *path)
 {
@@ -194,9 +313,10 @@ static int check_host(const struct vm_config *config)
 }
 
 /* -1: go on; otherwise the exit status. */
-static int read_options(int argc, char **argv, struct vm_config *config)
+static int read_options(int argc, char **argv, struct vm_config *config, struct rootfs *rootfs)
 {
-	const char *accel = "auto";
+	const char *accel = "auto", *bad;
+	bool no_net = false;
 	uint64_t val;
 	int opt, ret;
 
@@ -233,14 +353,39 @@ static int read_options(int argc, char **argv, struct vm_config *config)
 					  VM_MAX_DISKS);
 				return VM_END_USAGE;
 			}
-			if (parse_disk(optarg, &config->disk[config->nr_disks])) {
-				msg_error("--disk: no file name. Give --disk FILE or --disk FILE,ro");
+			if (parse_disk(optarg, &config->disk[config->nr_disks], &bad)) {
+				if (bad)
+					msg_error("--disk: '%s' is not possible. Options are ro or snapshot, "
+						  "format=raw|qcow2, discard=on|off, backing=inside|any|none, "
+						  "cache=writeback|writethrough|none|unsafe, serial= (up to 20 "
+						  "characters)", bad);
+				else
+					msg_error("--disk: no file name. Give --disk FILE or --disk FILE,ro");
 				return VM_END_USAGE;
 			}
 			config->nr_disks++;
 			break;
+		case OPT_NET:
+			if (read_net(optarg, config, &no_net))
+				return VM_END_USAGE;
+			break;
+		case OPT_SHARE:
+			if (read_share(optarg, config))
+				return VM_END_USAGE;
+			break;
+		case OPT_ROOTFS:
+			if (read_rootfs(optarg, rootfs))
+				return VM_END_USAGE;
+			break;
+		case OPT_MODULES:
+			rootfs->modules = optarg;
+			break;
 		case OPT_ACCEL:
 			accel = optarg;
+			break;
+		case OPT_JIT:
+			if (read_jit(optarg, config))
+				return VM_END_USAGE;
 			break;
 		case OPT_DEBUG_EXIT:
 			/* The port is four bytes wide. */
@@ -275,15 +420,33 @@ static int read_options(int argc, char **argv, struct vm_config *config)
 			return VM_END_USAGE;
 		}
 	}
-	if (optind < argc) {
+	if (rootfs->dir) {
+		rootfs->command = argv + optind;
+		if (optind < argc && strcmp(argv[optind - 1], "--")) {
+			msg_error("--rootfs: the command comes behind '--', so that its options are its own: tenon "
+				  "run --rootfs '%s' -- %s", rootfs->dir, argv[optind]);
+			return VM_END_USAGE;
+		}
+		if (config->initrd) {
+			msg_error("--rootfs and --initrd contradict each other: the initial RAM disk is what mounts "
+				  "the directory. Leave out --initrd");
+			return VM_END_USAGE;
+		}
+	} else if (rootfs->modules) {
+		msg_error("--modules: modules are loaded for --rootfs only. Leave it out, or give --rootfs");
+		return VM_END_USAGE;
+	} else if (optind < argc) {
 		msg_error("'%s' belongs to no option. Is it a kernel? Then: --kernel %s. If it is part of "
 			  "the kernel's command line, put all of that in quotes", argv[optind], argv[optind]);
 		return VM_END_USAGE;
 	}
-	if (!config->kernel) {
+	if (!config->kernel && !rootfs->dir) {
 		msg_error("nothing to run: no kernel was given. Name one, as in --kernel /boot/vmlinuz");
 		return VM_END_USAGE;
 	}
+	/* As with a real PC, there is a network unless it is unplugged; this one needs no privileges. */
+	if (!config->nr_nets && !no_net)
+		config->net[config->nr_nets++].ops = &net_user;
 	ret = read_accel(accel, &config->accel);
 	if (ret)
 		return ret == -EINVAL ? VM_END_USAGE : VM_END_ERROR;
@@ -297,11 +460,13 @@ int cmd_run(int argc, char **argv)
 		.cpus = 1,
 		.debug_exit_port = -1,
 	};
-	int end = read_options(argc, argv, &config);
+	struct rootfs rootfs = { 0 };
+	int end = read_options(argc, argv, &config, &rootfs);
 
 	if (end >= 0)
 		return end;
-	if (check_file("--kernel", config.kernel) ||
+	if ((config.kernel && check_file("--kernel", config.kernel)) ||
+	    (rootfs.dir && rootfs_prepare(&rootfs, &config)) ||
 	    (config.initrd && check_file("--initrd", config.initrd)) || check_host(&config))
 		return VM_END_ERROR;
 	end = vm_run(&config);

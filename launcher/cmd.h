@@ -22,6 +22,7 @@ struct cmd {
 };
 
 int cmd_run(int argc, char **argv);
+int cmd_img(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
@@ -31,8 +32,17 @@ int cmd_version(int argc, char **argv);
 int parse_size(const char *s, uint64_t *size);
 /* Decimal or 0x...; the whole string; 0, -EINVAL, -ERANGE (outside of [min, max]). */
 int parse_uint(const char *s, uint64_t min, uint64_t max, uint64_t *val);
-/* "FILE" or "FILE,ro". @s is changed and must live as long as @disk. 0, -EINVAL. */
-int parse_disk(char *s, struct vm_disk *disk);
+/*
+ * "FILE[,OPTION...]": options are taken from the end, so that a name may have commas. @s is changed and must
+ * live as long as @disk. 0, or -EINVAL with *bad the option that is wrong, NULL if there is no file name.
+ */
+int parse_disk(char *s, struct vm_disk *disk, const char **bad);
+
+/*
+ * "DIR[,tag=NAME][,ro]"; a comma elsewhere is part of the name. Likewise. -ENAMETOOLONG: not a tag; without one
+ * it is NULL.
+ */
+int parse_share(char *s, struct vm_share *share);
 
 /* RAM and swap of this host in bytes, or what the control group allows of it; 0: unknown. */
 uint64_t host_memory(uint64_t *ram);

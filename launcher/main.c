@@ -12,6 +12,7 @@
 
 static const struct cmd commands[] = {
 	{ "run", "run a virtual machine", cmd_run },
+	{ "img", "create, examine, check and convert disk images", cmd_img },
 	{ "info", "tell what this host can run guests with", cmd_info },
 	{ "version", "print the version", cmd_version },
 };
@@ -83,6 +84,6 @@ int main(int argc, char **argv)
 		if (!strcmp(name, commands[i].name))
 			return finish(commands[i].fn(argc - 1, argv + 1));
 	}
-	msg_error("there is no command '%s'. The commands are run, info and version; see tenon --help", name);
+	msg_error("there is no command '%s'. The commands are run, img, info and version; see tenon --help", name);
 	return EXIT_USAGE;
 }

@@ -75,17 +75,105 @@ int parse_uint(const char *s, uint64_t min, uint64_t max, uint64_t *val)
 	return 0;
 }
 
-int parse_disk(char *s, struct vm_disk *disk)
+/* The value of a disk option; 0, -EINVAL. */
+static int disk_value(const char *key, size_t len, const char *val, struct vm_disk *disk)
 {
-	static const char ro[] = ",ro";
-	size_t len = strlen(s);
+	static const char *const caches[] = {
+		[BLOCK_WRITEBACK] = "writeback", [BLOCK_WRITETHROUGH] = "writethrough", [BLOCK_NONE] = "none",
+		[BLOCK_UNSAFE] = "unsafe",
+	};
+	static const char *const backings[] = {
+		[BLOCK_BACKING_INSIDE] = "inside", [BLOCK_BACKING_ANY] = "any", [BLOCK_BACKING_NONE] = "none",
+	};
 
-	disk->path = s;
-	disk->readonly = false;
-	if (len >= strlen(ro) && !strcmp(s + len - strlen(ro), ro)) {
-		s[len - strlen(ro)] = '\0';
-		disk->readonly = true;
+	if (len == 6 && !strncmp(key, "format", len)) {
+		disk->format = block_driver_by_name(val);
+		return disk->format ? 0 : -EINVAL;
 	}
+	if (len == 7 && !strncmp(key, "discard", len)) {
+		disk->no_discard = !strcmp(val, "off");
+		return disk->no_discard || !strcmp(val, "on") ? 0 : -EINVAL;
+	}
+	if (len == 6 && !strncmp(key, "serial", len)) {
+		disk->serial = val;
+		return *val && strlen(val) <= 20 ? 0 : -EINVAL;
+	}
+	if (len == 5 && !strncmp(key, "cache", len)) {
+		for (unsigned int i = 0; i < sizeof(caches) / sizeof(caches[0]); i++) {
+			if (!strcmp(val, caches[i])) {
+				disk->cache = (enum block_cache)i;
+				return 0;
+			}
+		}
+	}
+	if (len == 7 && !strncmp(key, "backing", len)) {
+		for (unsigned int i = 0; i < sizeof(backings) / sizeof(backings[0]); i++) {
+			if (!strcmp(val, backings[i])) {
+				disk->backing = (enum block_backing)i;
+				return 0;
+			}
+		}
+	}
+	return -EINVAL;
+}
+
+int parse_disk(char *s, struct vm_disk *disk, const char **bad)
+{
+	static const char *const names[] = {
+		"ro", "snapshot", "format=", "cache=", "discard=", "backing=", "serial=",
+	};
+	unsigned int seen = 0, i;
+	char *comma;
+
+	*disk = (struct vm_disk){ .path = s };
+	*bad = NULL;
+	while ((comma = strrchr(s, ',')) != NULL) {
+		const char *opt = comma + 1, *eq = strchr(opt, '=');
+
+		for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+			if (eq ? !strncmp(opt, names[i], (size_t)(eq + 1 - opt)) && !names[i][eq + 1 - opt] :
+				 !strcmp(opt, names[i]))
+				break;
+		}
+		/* Anything else, and the same once more, belongs to the name. */
+		if (i == sizeof(names) / sizeof(names[0]) || seen >> i & 1)
+			break;
+		seen |= 1u << i;
+		if (i == 0)
+			disk->readonly = true;
+		else if (i == 1)
+			disk->snapshot = true;
+		else if (disk_value(opt, (size_t)(eq - opt), eq + 1, disk)) {
+			*bad = opt;
+			return -EINVAL;
+		}
+		*comma = '\0';
+	}
+	if (disk->readonly && disk->snapshot) {
+		*bad = "snapshot";
+		return -EINVAL;
+	}
+	return *s ? 0 : -EINVAL;
+}
+
+int parse_share(char *s, struct vm_share *share)
+{
+	char *comma;
+	size_t len;
+
+	*share = (struct vm_share){ .path = s };
+	while ((comma = strrchr(s, ','))) {
+		if (!strcmp(comma, ",ro"))
+			share->readonly = true;
+		else if (!strncmp(comma, ",tag=", 5))
+			share->tag = comma + 5;
+		else
+			break;
+		*comma = '\0';
+	}
+	len = share->tag ? strlen(share->tag) : 1;
+	if (!len || len > VM_SHARE_TAG_MAX)
+		return -ENAMETOOLONG;
 	return *s ? 0 : -EINVAL;
 }
 

@@ -82,18 +82,23 @@ static void lapic_eoi_broadcast(void *ctx, u8 vector)
 	ioapic_eoi(&soft_of(v)->ioapic, vector);
 }
 
-/* The guest's TSC runs in nanoseconds from soft_vm.start, plus the vCPU's own offset. */
+/*
+ * The guest's TSC runs in nanoseconds from soft_vm.start, plus the vCPU's own offset. A deadline in its past is due now,
+ * also if it lies before soft_vm.start.
+ */
 static u64 lapic_deadline_ns(struct soft_vcpu *v)
 {
 	struct lapic_deadline d = lapic_timer_deadline(&v->lapic);
-	u64 at;
+	u64 now, tsc, left;
 
 	switch (d.clock) {
 	case LAPIC_CLOCK_NS:
 		return d.at;
 	case LAPIC_CLOCK_TSC:
-		at = d.at - emul_x86_state(v->emul)->tsc_offset;
-		return at > UINT64_MAX - 1 - soft_of(v)->start ? TIMER_OFF - 1 : at + soft_of(v)->start;
+		now = clock_ns();
+		tsc = now - soft_of(v)->start + emul_x86_state(v->emul)->tsc_offset;
+		left = d.at > tsc ? d.at - tsc : 0;
+		return left > TIMER_OFF - 1 - now ? TIMER_OFF - 1 : now + left;
 	default:
 		return TIMER_OFF;
 	}
@@ -223,7 +228,7 @@ static void port_byte(struct soft_vm *s, u16 port, u8 *byte, bool write)
 bool soft_irq_access(struct soft_vm *s, struct soft_vcpu *v, enum emul_space space, u64 addr, void *data, unsigned int len,
 		     bool write)
 {
-	u64 off, val = 0;
+	u64 base, off, val = 0;
 
 	if (space == EMUL_PIO) {
 		if (!is_pic_port(addr) && !is_pit_port(addr))
@@ -235,8 +240,9 @@ bool soft_irq_access(struct soft_vm *s, struct soft_vcpu *v, enum emul_space spa
 		return true;
 	}
 
-	off = addr - lapic_mmio_base(&v->lapic);
-	if (off < LAPIC_PAGE_SIZE && len <= 8) {
+	base = lapic_mmio_base(&v->lapic);	/* all ones: not in memory space */
+	off = addr - base;
+	if (base != ~0ULL && off < LAPIC_PAGE_SIZE && len <= 8) {
 		pthread_mutex_lock(&s->lock);
 		if (write) {
 			memcpy(&val, data, len);
@@ -306,9 +312,13 @@ int soft_intr_ack(void *opaque, struct emul_vcpu *ev)
 bool soft_intr_pending(void *opaque, struct emul_vcpu *ev)
 {
 	struct soft_vcpu *v = emul_vcpu_opaque(ev);
+	struct soft_vm *s = opaque;
+	bool pending;
 
-	(void)opaque;
-	return lapic_extint_pending(&v->lapic) || lapic_pending_vector(&v->lapic) >= 0;
+	pthread_mutex_lock(&s->lock);
+	pending = lapic_extint_pending(&v->lapic) || lapic_pending_vector(&v->lapic) >= 0;
+	pthread_mutex_unlock(&s->lock);
+	return pending;
 }
 
 u8 soft_tpr_get(void *opaque, struct emul_vcpu *ev)

@@ -13,15 +13,57 @@
 #include <stdatomic.h>
 
 #include "accel.h"
+#include "block/block.h"
 #include "bus.h"
 #include "loop.h"
 
 #define VM_MAX_DISKS	8
+#define VM_MAX_NETS	4
+#define VM_MAX_HOSTFWD	16
+
+#define VM_MAX_SHARES	8
+#define VM_SHARE_TAG_MAX 31
+
+/* A directory of the host that the guest can mount. */
+struct vm_share {
+	const char *path, *tag;
+	bool readonly;
+};
 
 struct vm_disk {
 	const char *path;
-	bool readonly;
+	bool readonly, snapshot, no_discard;
+	const char *serial;		/* NULL: made from its number */
+	const struct block_driver *format;	/* NULL: by the name */
+	enum block_cache cache;
+	enum block_backing backing;
 };
+
+struct net_ops;
+
+/* A port of the host whose connections go to the guest. Addresses in network order, ports in the host's. */
+struct vm_hostfwd {
+	bool udp;
+	uint32_t host_addr, guest_addr;	/* guest_addr 0: the one that DHCP gives out */
+	uint16_t host_port, guest_port;
+};
+
+struct vm_net {
+	const struct net_ops *ops;
+	uint8_t mac[6];			/* all 0: choose one */
+	unsigned int mtu;		/* 0: the back end's own */
+
+	/* user */
+	bool host_loopback;		/* the guest may connect to the host's 127.0.0.1 */
+	struct vm_hostfwd fwd[VM_MAX_HOSTFWD];
+	unsigned int nr_fwd;
+
+	/* tap */
+	const char *ifname, *bridge;	/* or NULL */
+};
+
+/* Whether the software CPU translates; stress: all code at once, in a tiny cache. */
+enum vm_jit { VM_JIT_ON, VM_JIT_OFF, VM_JIT_STRESS };
 
 /* What the user asked for; filled by cmd-run.c, constant afterwards. */
 struct vm_config {
@@ -32,7 +74,13 @@ struct vm_config {
 	const char *kernel, *initrd, *append;
 	struct vm_disk disk[VM_MAX_DISKS];
 	unsigned int nr_disks;
+	struct vm_net net[VM_MAX_NETS];
+	unsigned int nr_nets;
+	struct vm_share share[VM_MAX_SHARES];
+	unsigned int nr_shares;
+	bool run_port;			/* the guest is there to run a command: devices/run-port.c */
 	int debug_exit_port;		/* -1: none */
+	enum vm_jit jit;		/* software CPU only */
 	bool no_reboot;			/* a guest reset ends the run */
 	bool stats;
 };

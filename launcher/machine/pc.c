@@ -19,7 +19,11 @@ const struct device_ops *const machine_devices[] = {
 	&i8042_device,
 	&serial_device,
 	&debug_exit_device,
+	&run_port_device,
 	&pvpanic_device,
+	&virtio_net_device,
+	&virtio_rng_device,
+	&virtio_9p_device,
 	&virtio_blk_device,
 	NULL,
 };

@@ -33,6 +33,10 @@ void term_detach(void);
 size_t term_read(uint8_t *buf, size_t len);
 void term_unread(const uint8_t *buf, size_t len);
 void term_write(uint8_t byte);
+/* Keep input back until the guest is ready for it. */
+void term_hold(bool hold);
+/* How many bytes term_read() has given so far (modulo 2^32), and was that all there will be? */
+uint32_t term_taken(bool *end);
 bool term_writable(void);
 
 /* For messages: is the terminal in raw mode; did the guest's last byte leave the cursor inside a line? */

@@ -23,8 +23,13 @@
 #define BLK_THREADS	4
 /* Segments of a request, less header and status, plus what RAM boundaries may split. */
 #define BLK_IOV_MAX	(VQ_MAX_SEGS + 8)
+/* Ranges of one discard or write zeroes request, and sectors of one range: what takes bounded time. */
+#define BLK_RANGES_MAX	32u
+#define BLK_DISCARD_MAX	(1u << 21)
+#define BLK_ZEROES_MAX	(1u << 17)
 
 _Static_assert(sizeof(struct virtio_blk_outhdr) == 16, "request header");
+_Static_assert(sizeof(struct virtio_blk_discard_write_zeroes) == 16, "range of a discard request");
 
 struct vblk {
 	struct virtio_dev vdev;
@@ -152,6 +157,40 @@ static uint8_t read_write(struct vblk *blk, struct request *req, bool in, uint64
 	return err ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
 
+static uint8_t discard_zero(struct vblk *blk, struct request *req, bool zero, bool sync)
+{
+	struct virtio_blk_discard_write_zeroes range[BLK_RANGES_MAX];
+	uint64_t len = req->elem.out_len - sizeof(struct virtio_blk_outhdr);
+	uint64_t capacity = blk->block.size / BLOCK_SECTOR, max = zero ? BLK_ZEROES_MAX : BLK_DISCARD_MAX;
+	unsigned int i, nr = len / sizeof(range[0]);
+	int err = 0;
+
+	if (!virtio_has(&blk->vdev, zero ? VIRTIO_BLK_F_WRITE_ZEROES : VIRTIO_BLK_F_DISCARD))
+		return VIRTIO_BLK_S_UNSUPP;
+	if (!len || len % sizeof(range[0]) || nr > BLK_RANGES_MAX ||
+	    !copy_chain(blk->vdev.vm, &req->elem, false, sizeof(struct virtio_blk_outhdr), range, len))
+		return VIRTIO_BLK_S_IOERR;
+	for (i = 0; i < nr; i++) {
+		uint32_t flags = le32toh(range[i].flags);
+		uint64_t n = le32toh(range[i].num_sectors), sector = le64toh(range[i].sector);
+
+		if (flags & ~(zero ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0))
+			return VIRTIO_BLK_S_UNSUPP;
+		if (sector > capacity || n > capacity - sector || n > max)
+			return VIRTIO_BLK_S_IOERR;
+	}
+	for (i = 0; i < nr && !err; i++) {
+		uint64_t off = le64toh(range[i].sector) * BLOCK_SECTOR;
+
+		len = (uint64_t)le32toh(range[i].num_sectors) * BLOCK_SECTOR;
+		err = zero ? block_zero(&blk->block, off, len, range[i].flags != 0) :
+			     block_discard(&blk->block, off, len);
+	}
+	if (!err && sync)
+		err = block_flush(&blk->block);
+	return err ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+}
+
 /*
  * Execute a request without any lock. Returns how much was written to the chain, or 0 if it makes no sense at
  * all.
@@ -188,6 +227,12 @@ static uint32_t handle(struct vblk *blk, struct request *req, bool sync)
 			status = VIRTIO_BLK_S_OK;
 			written = sizeof(blk->id) + 1;
 		}
+		break;
+	case VIRTIO_BLK_T_DISCARD:
+		status = discard_zero(blk, req, false, sync);
+		break;
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		status = discard_zero(blk, req, true, sync);
 		break;
 	default:
 		status = VIRTIO_BLK_S_UNSUPP;
@@ -255,6 +300,12 @@ static void blk_config_read(struct virtio_dev *dev, void *config)
 		.seg_max = htole32(VQ_MAX_SEGS - 2),
 		.blk_size = htole32(BLOCK_SECTOR),
 		.wce = blk->writeback,
+		.max_discard_sectors = htole32(BLK_DISCARD_MAX),
+		.max_discard_seg = htole32(BLK_RANGES_MAX),
+		.discard_sector_alignment = htole32(4096 / BLOCK_SECTOR),
+		.max_write_zeroes_sectors = htole32(BLK_ZEROES_MAX),
+		.max_write_zeroes_seg = htole32(BLK_RANGES_MAX),
+		.write_zeroes_may_unmap = blk->block.discard,
 	};
 
 	memcpy(config, &cfg, sizeof(cfg));
@@ -330,23 +381,40 @@ static void disk_exit(struct vblk *blk)
 
 static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int nr, struct vblk **out)
 {
+	const struct block_options opts = {
+		.format = config->format,
+		.readonly = config->readonly,
+		.snapshot = config->snapshot,
+		.discard = !config->no_discard,
+		.cache = config->cache,
+		.backing = config->backing,
+	};
 	struct vblk *blk = calloc(1, sizeof(*blk));
 	int err;
 
 	if (!blk)
 		return -ENOMEM;
-	err = block_open(&blk->block, config->path, config->readonly);
+	err = block_open(&blk->block, config->path, &opts);
 	if (err)
 		goto err_free;
 	memcpy(blk->id, "tenon-disk0", 11);
 	blk->id[10] = '0' + nr % 10;
+	if (config->serial) {
+		/* Not terminated if it fills the field. */
+		memset(blk->id, 0, sizeof(blk->id));
+		memcpy(blk->id, config->serial, strnlen(config->serial, sizeof(blk->id)));
+	}
 	blk->writeback = true;
 	pthread_cond_init(&blk->work, NULL);
 	pthread_cond_init(&blk->idle, NULL);
 	blk->vdev.ops = &blk_ops;
 	blk->vdev.offered =
 		1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH;
-	blk->vdev.offered |= config->readonly ? 1ull << VIRTIO_BLK_F_RO : 1ull << VIRTIO_BLK_F_CONFIG_WCE;
+	if (config->readonly)
+		blk->vdev.offered |= 1ull << VIRTIO_BLK_F_RO;
+	else
+		blk->vdev.offered |= 1ull << VIRTIO_BLK_F_CONFIG_WCE | 1ull << VIRTIO_BLK_F_WRITE_ZEROES |
+				     (opts.discard ? 1ull << VIRTIO_BLK_F_DISCARD : 0);
 	err = virtio_init(&blk->vdev, vm);
 	if (err)
 		goto err_close;

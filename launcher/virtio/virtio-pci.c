@@ -76,6 +76,13 @@ void virtio_push(struct virtio_dev *dev, unsigned int queue, uint16_t head, uint
 		virtio_needs_reset(dev, vq->broken);
 		return;
 	}
+	virtio_signal(dev, queue);
+}
+
+void virtio_signal(struct virtio_dev *dev, unsigned int queue)
+{
+	struct virtqueue *vq = &dev->vq[queue];
+
 	if (vq_wants_interrupt(vq))
 		interrupt(dev, vq->vector, ISR_QUEUE);
 }

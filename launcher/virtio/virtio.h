@@ -60,6 +60,19 @@ bool vq_wants_interrupt(struct virtqueue *vq);
 bool vq_rearm(struct virtqueue *vq);
 bool vq_pending(struct virtqueue *vq);
 
+/*
+ * For data that spans several chains: take them, put back those of a try that failed (the last @n), or show
+ * the driver all of them in one step: vq_fill() with @n from 0 on, then vq_publish() with their number.
+ */
+void vq_unpop(struct virtqueue *vq, unsigned int n);
+int vq_fill(struct virtqueue *vq, unsigned int n, uint16_t head, uint32_t written);
+int vq_publish(struct virtqueue *vq, unsigned int n);
+/* Like vq_rearm(), for a queue that has chains, but too few: be notified of, or see, further ones. */
+bool vq_rearm_beyond(struct virtqueue *vq);
+
+/* Copy @len bytes at offset @off of what the device reads (@in: writes) of a chain; false if that is not RAM. */
+bool vq_copy(struct vm *vm, const struct vq_elem *elem, bool in, uint64_t off, void *buf, uint64_t len);
+
 /* Copies to and from guest RAM while it runs; false if not all of it is RAM. */
 bool dma_read(struct vm *vm, uint64_t gpa, void *buf, uint64_t len);
 bool dma_write(struct vm *vm, uint64_t gpa, const void *buf, uint64_t len);
@@ -114,9 +127,14 @@ static inline bool virtio_has(const struct virtio_dev *dev, unsigned int feature
 /* May queue @n be worked on? */
 bool virtio_queue_live(const struct virtio_dev *dev, unsigned int n);
 void virtio_push(struct virtio_dev *dev, unsigned int queue, uint16_t head, uint32_t written);
+/* After vq_publish(): send the interrupt if the driver wants it. */
+void virtio_signal(struct virtio_dev *dev, unsigned int queue);
 /* The driver broke the protocol, or gave memory that is none: stop, until it resets the device. */
 void virtio_needs_reset(struct virtio_dev *dev, const char *why);
 
 extern const struct device_ops virtio_blk_device;
+extern const struct device_ops virtio_9p_device;
+extern const struct device_ops virtio_net_device;
+extern const struct device_ops virtio_rng_device;
 
 #endif /* TENON_VIRTIO_H */

@@ -243,19 +243,62 @@ int vq_pop(struct virtqueue *vq, struct vq_elem *elem)
 	return broken(vq, "loop in a descriptor chain");
 }
 
-int vq_push(struct virtqueue *vq, uint16_t head, uint32_t written)
+void vq_unpop(struct virtqueue *vq, unsigned int n)
+{
+	vq->last_avail -= n;
+}
+
+bool vq_copy(struct vm *vm, const struct vq_elem *elem, bool in, uint64_t off, void *buf, uint64_t len)
+{
+	unsigned int i = in ? elem->nr_out : 0, end = in ? elem->nr_out + elem->nr_in : elem->nr_out;
+
+	for (; i < end && len; i++) {
+		uint64_t part = elem->seg[i].len;
+
+		if (off >= part) {
+			off -= part;
+			continue;
+		}
+		part -= off;
+		if (part > len)
+			part = len;
+		if (!dma_copy(vm, elem->seg[i].gpa + off, buf, part, in))
+			return false;
+		buf = (char *)buf + part;
+		len -= part;
+		off = 0;
+	}
+	return !len;
+}
+
+int vq_fill(struct virtqueue *vq, unsigned int n, uint16_t head, uint32_t written)
 {
 	struct vring_used_elem used = { .id = htole32(head), .len = htole32(written) };
-	uint64_t at = vq->used + USED_RING + sizeof(used) * (vq->used_idx & (vq->size - 1));
+	uint16_t idx = vq->used_idx + n;
 
 	if (vq->broken)
 		return -EPROTO;
-	if (!dma_write(vq->vm, at, &used, sizeof(used)))
+	if (!dma_write(vq->vm, vq->used + USED_RING + sizeof(used) * (idx & (vq->size - 1)), &used,
+		       sizeof(used)))
 		return broken(vq, "used ring is not in RAM");
-	vq->used_idx++;
+	return 0;
+}
+
+int vq_publish(struct virtqueue *vq, unsigned int n)
+{
+	if (vq->broken)
+		return -EPROTO;
+	vq->used_idx += n;
 	if (!store16(vq, vq->used + USED_IDX, vq->used_idx))
 		return broken(vq, "used ring is not in RAM");
 	return 0;
+}
+
+int vq_push(struct virtqueue *vq, uint16_t head, uint32_t written)
+{
+	int err = vq_fill(vq, 0, head, written);
+
+	return err ? err : vq_publish(vq, 1);
 }
 
 bool vq_wants_interrupt(struct virtqueue *vq)
@@ -277,4 +320,18 @@ bool vq_rearm(struct virtqueue *vq)
 	/* The wish is visible before the ring is looked at once more. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return vq_pending(vq);
+}
+
+bool vq_rearm_beyond(struct virtqueue *vq)
+{
+	uint16_t idx, now;
+
+	if (vq->broken || !vq->event_idx)
+		return false;
+	if (!load16(vq, vq->avail + AVAIL_IDX, &idx) || !store16(vq, avail_event_addr(vq), idx)) {
+		broken(vq, "ring is not in RAM");
+		return false;
+	}
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return load16(vq, vq->avail + AVAIL_IDX, &now) && now != idx;
 }
