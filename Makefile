@@ -51,12 +51,14 @@ EMUL_CFLAGS := $(if $(filter x86_64,$(HOST_ARCH)),-mgeneral-regs-only)
 # ---- sources: everything in these directories
 
 emul_dirs := emul/core emul/irqchip emul/guest/x86 emul/host/$(HOST_ARCH)
-launcher_dirs := launcher launcher/machine launcher/devices launcher/virtio launcher/block launcher/ui
+emul_dirs += $(wildcard emul/jit/x86-on-$(HOST_ARCH))
+launcher_dirs := launcher launcher/machine launcher/devices launcher/virtio launcher/block launcher/net launcher/fs launcher/ui
 
 sources = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c $(d)/*.S)))
 objects = $(addprefix $(B)/,$(addsuffix .o,$(basename $(1))))
 
 emul_obj := $(call objects,$(call sources,$(emul_dirs)))
+launcher_libs := -lz -lzstd -lslirp -lnl-route-3 -lnl-3 -llzma
 launcher_obj := $(call objects,$(call sources,$(launcher_dirs)))
 libemul := $(B)/libemul.a
 liblauncher := $(B)/liblauncher.a
@@ -65,7 +67,7 @@ unit_names := $(patsubst tools/testing/unit/%.c,%,$(sort $(wildcard tools/testin
 unit_bin := $(addprefix $(B)/unit/,$(unit_names))
 unit_sh := $(sort $(wildcard tools/testing/unit/*.sh))
 # Tests of launcher code are told by their names; the others link with the software CPU alone.
-unit_launcher := $(filter launcher-% machine-% devices-% virtio-% block-% ui-%,$(unit_names))
+unit_launcher := $(filter launcher-% machine-% devices-% virtio-% block-% net-% fs-% ui-%,$(unit_names))
 
 .PHONY: all
 all: $(B)/tenon
@@ -74,20 +76,29 @@ all: $(B)/tenon
 
 $(B)/tenon: $(B)/launcher/main.o $(liblauncher) $(libemul)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(TENON_LDFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
+	$(Q)$(CC) $(TENON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(launcher_libs) -lpthread
 
 # An archive is made anew, or members whose source is gone would stay.
 $(libemul): $(emul_obj)
-$(liblauncher): $(filter-out $(B)/launcher/main.o,$(launcher_obj))
+$(liblauncher): $(filter-out $(B)/launcher/main.o,$(launcher_obj)) $(B)/launcher/init/blob.o
 $(libemul) $(liblauncher):
 	$(call say,AR,$@)
 	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $^
 
 $(B)/emul/%.o: TENON_CFLAGS += $(EMUL_CFLAGS)
+$(B)/launcher/net/%.o: TENON_CFLAGS += -isystem /usr/include/libnl3
 
 $(B)/%.o: %.c Makefile
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(TENON_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# The first program in the guest of `tenon run --rootfs`, without a C library, as data in the launcher.
+INIT_CFLAGS := -std=gnu11 $(warnings) -Os -ffreestanding -fno-stack-protector -fno-pie -mgeneral-regs-only
+INIT_CFLAGS += -fno-asynchronous-unwind-tables -nostdlib -static -no-pie -s -Wl,--build-id=none,-e,start
+$(B)/launcher/init/blob.o: launcher/init/init.c launcher/devices/run-port.h Makefile
+	$(call say,INIT,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(INIT_CFLAGS) -o $(@D)/tenon-init $<
+	$(Q)cd $(@D) && $(LD) -r -b binary -z noexecstack -o $(@F) tenon-init
 
 $(B)/%.o: %.S Makefile
 	$(call say,AS,$@)
@@ -96,7 +107,7 @@ $(B)/%.o: %.S Makefile
 # ---- unit tests: one program a file
 
 unit_libs = $(if $(filter $(1),$(unit_launcher)),$(liblauncher)) $(libemul)
-unit_ld = -lpthread $(if $(filter decode decode-%,$(1)),-lZydis -lZycore)
+unit_ld = $(if $(filter $(1),$(unit_launcher)),$(launcher_libs)) -lpthread $(if $(filter decode decode-%,$(1)),-lZydis -lZycore)
 
 .PHONY: unit
 unit: $(unit_bin)
@@ -148,6 +159,19 @@ check-unit: prepare-unit
 check-bats: prepare-bats
 	$(Q)scripts/check bats
 
+# tenon.ko: modules, selftests, modules_install, dkms-install
+include scripts/kmod.mk
+
+# The module's tests, in a VM whose emulated processor has AMD-V: on both kernels, some ten minutes.
+.PHONY: check-module
+check-module:
+	$(Q)scripts/setup build guest check module
+	$(Q)$(sub) all selftests
+	$(Q)$(sub) modules KERNEL=generic
+	$(Q)$(sub) modules KERNEL=6.12
+	$(Q)scripts/guest-image full
+	$(Q)scripts/check module
+
 .PHONY: bench
 bench:
 	$(Q)scripts/setup build guest bench
@@ -164,7 +188,7 @@ install: all
 # What was fetched and the guest images ($(O)/guest, $(O)/bench) stay; distclean takes them too.
 .PHONY: clean distclean
 clean:
-	rm -rf $(addprefix $(O)/,emul launcher tools unit san check tenon libemul.a liblauncher.a)
+	rm -rf $(addprefix $(O)/,emul launcher tools unit san check modules selftests tenon libemul.a liblauncher.a)
 distclean:
 	rm -rf $(O)
 
@@ -177,6 +201,9 @@ help:
 	@echo 'make check-unit   unit tests alone, in the sanitizer build'
 	@echo 'make check-bats   command line and guests alone'
 	@echo 'make unit         build the unit tests'
+	@echo 'make modules      build tenon.ko (KERNEL=generic: Debian 6.1, or 6.12; KERNELDIR=DIR)'
+	@echo 'make check-module the tests of the module, in a test bed'
+	@echo 'make dkms-install install the sources of the module for DKMS'
 	@echo 'make bench        boot and CPU benchmarks against QEMU TCG and Bochs, as ratios (BENCH=ROWS, REPS=N)'
 	@echo 'make install      install to DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
 	@echo 'make clean        remove what was built; distclean also what was fetched (kernels, guest images)'

@@ -22,12 +22,12 @@ load guest
 @test "full: cloud, amd64, 4 CPU(s), 512 MiB, noapic" { try cloud amd64 4 512 4 "noapic"; }
 @test "full: cloud, amd64, 1 CPU(s), 512 MiB, nosmp" { try cloud amd64 1 512 1 "nosmp"; }
 @test "full: cloud, amd64, 4 CPU(s), 512 MiB, nosmp" { try cloud amd64 4 512 1 "nosmp"; }
-@test "full: cloud, amd64, 1 CPU(s), 512 MiB, nolapic" { try cloud amd64 1 512 1 "nolapic"; }
-@test "full: cloud, amd64, 4 CPU(s), 512 MiB, nolapic" { try cloud amd64 4 512 1 "nolapic"; }
+@test "full: cloud, amd64, 1 CPU(s), 512 MiB, nolapic" { try cloud amd64 1 512 1 "nolapic pci=nomsi"; }
+@test "full: cloud, amd64, 4 CPU(s), 512 MiB, nolapic" { try cloud amd64 4 512 1 "nolapic pci=nomsi"; }
 @test "full: cloud, i386, 1 CPU(s), 512 MiB" { try cloud i386 1 512 1 ""; }
 @test "full: cloud, i386, 4 CPU(s), 512 MiB" { try cloud i386 4 512 4 ""; }
 @test "full: cloud, amd64, 1 CPU(s), 512 MiB, acpi=off" {
-	GUEST_END="reboot -f" GUEST_STATUS=3 try cloud amd64 1 512 1 "acpi=off" --no-reboot
+	GUEST_END="reboot -f" GUEST_STATUS=3 try cloud amd64 1 512 1 "acpi=off pci=nomsi" --no-reboot
 }
 
 # generic
@@ -47,12 +47,12 @@ load guest
 @test "full: generic, amd64, 4 CPU(s), 512 MiB, noapic" { try generic amd64 4 512 4 "noapic"; }
 @test "full: generic, amd64, 1 CPU(s), 512 MiB, nosmp" { try generic amd64 1 512 1 "nosmp"; }
 @test "full: generic, amd64, 4 CPU(s), 512 MiB, nosmp" { try generic amd64 4 512 1 "nosmp"; }
-@test "full: generic, amd64, 1 CPU(s), 512 MiB, nolapic" { try generic amd64 1 512 1 "nolapic"; }
-@test "full: generic, amd64, 4 CPU(s), 512 MiB, nolapic" { try generic amd64 4 512 1 "nolapic"; }
+@test "full: generic, amd64, 1 CPU(s), 512 MiB, nolapic" { try generic amd64 1 512 1 "nolapic pci=nomsi"; }
+@test "full: generic, amd64, 4 CPU(s), 512 MiB, nolapic" { try generic amd64 4 512 1 "nolapic pci=nomsi"; }
 @test "full: generic, i386, 1 CPU(s), 512 MiB" { try generic i386 1 512 1 ""; }
 @test "full: generic, i386, 4 CPU(s), 512 MiB" { try generic i386 4 512 4 ""; }
 @test "full: generic, amd64, 1 CPU(s), 512 MiB, acpi=off" {
-	GUEST_END="reboot -f" GUEST_STATUS=3 try generic amd64 1 512 1 "acpi=off" --no-reboot
+	GUEST_END="reboot -f" GUEST_STATUS=3 try generic amd64 1 512 1 "acpi=off pci=nomsi" --no-reboot
 }
 
 # 6.12
@@ -72,10 +72,10 @@ load guest
 @test "full: 6.12, amd64, 4 CPU(s), 512 MiB, noapic" { try 6.12 amd64 4 512 4 "noapic"; }
 @test "full: 6.12, amd64, 1 CPU(s), 512 MiB, nosmp" { try 6.12 amd64 1 512 1 "nosmp"; }
 @test "full: 6.12, amd64, 4 CPU(s), 512 MiB, nosmp" { try 6.12 amd64 4 512 1 "nosmp"; }
-@test "full: 6.12, amd64, 1 CPU(s), 512 MiB, nolapic" { try 6.12 amd64 1 512 1 "nolapic"; }
-@test "full: 6.12, amd64, 4 CPU(s), 512 MiB, nolapic" { try 6.12 amd64 4 512 1 "nolapic"; }
+@test "full: 6.12, amd64, 1 CPU(s), 512 MiB, nolapic" { try 6.12 amd64 1 512 1 "nolapic pci=nomsi"; }
+@test "full: 6.12, amd64, 4 CPU(s), 512 MiB, nolapic" { try 6.12 amd64 4 512 1 "nolapic pci=nomsi"; }
 @test "full: 6.12, i386, 1 CPU(s), 512 MiB" { try 6.12 i386 1 512 1 ""; }
 @test "full: 6.12, i386, 4 CPU(s), 512 MiB" { try 6.12 i386 4 512 4 ""; }
 @test "full: 6.12, amd64, 1 CPU(s), 512 MiB, acpi=off" {
-	GUEST_END="reboot -f" GUEST_STATUS=3 try 6.12 amd64 1 512 1 "acpi=off" --no-reboot
+	GUEST_END="reboot -f" GUEST_STATUS=3 try 6.12 amd64 1 512 1 "acpi=off pci=nomsi" --no-reboot
 }
