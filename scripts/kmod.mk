@@ -15,16 +15,18 @@ modules_src := Kbuild VERSION kmod emul/base.h emul/irqchip emul/guest/x86 uapi
 
 # BTF would want pahole and the kernel's own debugging information; the module does without.
 #
+# O is kbuild's word for another thing, and would reach it: O= takes it back.
+#
 # Built from a copy: kbuild writes beside its sources, and a copy shows that nothing else is needed.
 .PHONY: modules
 modules:
 	$(Q)mkdir -p $(modules_dir)
 	$(Q)tar -cf - $(modules_src) | tar -xf - -C $(modules_dir)
-	$(Q)$(MAKE) --no-print-directory -C $(modules_kdir) M=$(abspath $(modules_dir)) W=$(W) C=$(C) CONFIG_DEBUG_INFO_BTF_MODULES= modules
+	$(Q)$(MAKE) --no-print-directory -C $(modules_kdir) O= M=$(abspath $(modules_dir)) W=$(W) C=$(C) CONFIG_DEBUG_INFO_BTF_MODULES= modules
 
 .PHONY: modules_install
 modules_install: modules
-	$(Q)$(MAKE) --no-print-directory -C $(modules_kdir) M=$(abspath $(modules_dir)) modules_install
+	$(Q)$(MAKE) --no-print-directory -C $(modules_kdir) O= M=$(abspath $(modules_dir)) modules_install
 
 # The module's tests, for the test bed.
 selftests_dir := tools/testing/selftests/tenon
