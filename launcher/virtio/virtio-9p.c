@@ -14,27 +14,22 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <linux/virtio_9p.h>
 
 #include "../fs/9p.h"
 #include "../msg.h"
-#include "virtio.h"
+#include "pool.h"
 
 #define P9_THREADS	4
 #define TAG_MAX		VM_SHARE_TAG_MAX
 
-struct v9p_worker {
-	struct v9p *dev;
-	pthread_t thread;
-
-	/* owned by vdev.lock */
-	bool busy;			/* has a message in hand */
-	uint8_t type;
+struct v9p_work {
+	struct virtio_work work;
+	uint8_t type;			/* of the message in hand; with dev->lock */
 	uint16_t tag;
-
-	struct vq_elem elem;
 	uint8_t req[P9_MSIZE_MAX], reply[P9_MSIZE_MAX];
 };
 
@@ -42,14 +37,6 @@ struct v9p {
 	struct virtio_dev vdev;
 	struct p9_server *srv;
 	const char *tag;
-
-	/* owned by vdev.lock */
-	pthread_cond_t work;
-	pthread_cond_t done;		/* a worker has finished a message */
-	bool stop;
-
-	struct v9p_worker *worker[P9_THREADS];
-	unsigned int nr_workers;
 };
 
 struct v9p_set {
@@ -59,103 +46,57 @@ struct v9p_set {
 
 /* A message */
 
-static bool in_hand(const struct v9p *p9, uint16_t tag)
+static bool in_hand(const struct virtio_pool *pool, uint16_t tag)
 {
-	for (unsigned int i = 0; i < p9->nr_workers; i++) {
-		const struct v9p_worker *w = p9->worker[i];
+	for (unsigned int i = 0; i < pool->nr; i++) {
+		const struct v9p_work *w = (const struct v9p_work *)pool->work[i];
 
-		if (w->busy && w->type != P9_TFLUSH && w->tag == tag)
+		if (w->work.busy && w->type != P9_TFLUSH && w->tag == tag)
 			return true;
 	}
 	return false;
 }
 
-/* Copy the request; with dev->lock held only its header, so that a later Tflush finds it. */
-static bool fetch_header(struct v9p_worker *w)
+/* Copy the header of the request with dev->lock held, so that a later Tflush finds it. */
+static const char *p9_taken(struct virtio_work *work)
 {
-	if (w->elem.out_len < P9_HEADER ||
-	    !vq_copy(w->dev->vdev.vm, &w->elem, false, 0, w->req, P9_HEADER))
-		return false;
+	struct v9p_work *w = (struct v9p_work *)work;
+
+	if (work->elem.out_len < P9_HEADER ||
+	    !vq_copy(work->dev->vm, &work->elem, false, 0, w->req, P9_HEADER))
+		return "request without a header";
 	w->type = p9_type(w->req);
 	w->tag = p9_tag(w->req);
-	return true;
+	return NULL;
 }
 
-/* Without a lock, except for Tflush. Returns the length of the reply, 0 if the chain makes no sense. */
-static uint32_t serve(struct v9p_worker *w)
+static const char *p9_serve(struct virtio_work *work, uint32_t *written)
 {
-	struct v9p *p9 = w->dev;
+	struct v9p_work *w = (struct v9p_work *)work;
+	struct v9p *p9 = (struct v9p *)work->dev;
 	struct vm *vm = p9->vdev.vm;
-	uint32_t len = w->elem.out_len, max = w->elem.in_len, n;
+	uint32_t len = work->elem.out_len, max = work->elem.in_len;
 
 	if (len > P9_MSIZE_MAX)
 		len = P9_MSIZE_MAX;
 	if (max > P9_MSIZE_MAX)
 		max = P9_MSIZE_MAX;
 	/* The header is the one that was seen: the guest may have changed it meanwhile. */
-	if (!vq_copy(vm, &w->elem, false, P9_HEADER, w->req + P9_HEADER, len - P9_HEADER))
-		return 0;
+	if (!vq_copy(vm, &work->elem, false, P9_HEADER, w->req + P9_HEADER, len - P9_HEADER))
+		return "request is not in RAM";
 	if (w->type == P9_TFLUSH && len >= P9_HEADER + 2) {
 		uint16_t old = w->req[P9_HEADER] | w->req[P9_HEADER + 1] << 8;
 
 		pthread_mutex_lock(&p9->vdev.lock);
-		while (in_hand(p9, old))
-			pthread_cond_wait(&p9->done, &p9->vdev.lock);
+		while (in_hand(p9->vdev.pool, old))
+			virtio_pool_wait(&p9->vdev);
 		pthread_mutex_unlock(&p9->vdev.lock);
-		n = p9_flushed(w->tag, w->reply, max);
+		*written = p9_flushed(w->tag, w->reply, max);
 	} else {
-		n = p9_handle(p9->srv, w->req, len, w->reply, max);
+		*written = p9_handle(p9->srv, w->req, len, w->reply, max);
 	}
-	return n && vq_copy(vm, &w->elem, true, 0, w->reply, n) ? n : 0;
-}
-
-static void *worker_thread(void *opaque)
-{
-	struct v9p_worker *w = opaque;
-	struct v9p *p9 = w->dev;
-	struct virtio_dev *dev = &p9->vdev;
-	struct virtqueue *vq = &dev->vq[0];
-
-	pthread_setname_np(pthread_self(), "9p");
-	pthread_mutex_lock(&dev->lock);
-	while (!p9->stop) {
-		uint32_t written;
-		int got = virtio_queue_live(dev, 0) ? vq_pop(vq, &w->elem) : 0;
-
-		if (got < 0) {
-			virtio_needs_reset(dev, vq->broken);
-			continue;
-		}
-		if (!got) {
-			if (virtio_queue_live(dev, 0) && vq_rearm(vq)) {
-				if (vq->broken)
-					virtio_needs_reset(dev, vq->broken);
-				continue;
-			}
-			pthread_cond_wait(&p9->work, &dev->lock);
-			continue;
-		}
-		if (!fetch_header(w)) {
-			virtio_needs_reset(dev, "request without a header");
-			continue;
-		}
-		w->busy = true;
-		if (vq_pending(vq))
-			pthread_cond_signal(&p9->work);
-		pthread_mutex_unlock(&dev->lock);
-		written = serve(w);
-		pthread_mutex_lock(&dev->lock);
-		w->busy = false;
-		if (virtio_queue_live(dev, 0)) {
-			if (written)
-				virtio_push(dev, 0, w->elem.head, written);
-			else
-				virtio_needs_reset(dev, "request or reply is not in RAM, or too short");
-		}
-		pthread_cond_broadcast(&p9->done);
-	}
-	pthread_mutex_unlock(&dev->lock);
-	return NULL;
+	return *written && vq_copy(vm, &work->elem, true, 0, w->reply, *written) ?
+		       NULL : "reply is not in RAM, or has no room";
 }
 
 /* Device ops */
@@ -170,32 +111,10 @@ static void v9p_config_read(struct virtio_dev *dev, void *config)
 	memcpy((char *)config + sizeof(cfg), tag, strlen(tag));
 }
 
-static void v9p_start(struct virtio_dev *dev)
-{
-	pthread_cond_signal(&((struct v9p *)dev)->work);
-}
-
-static void v9p_notify(struct virtio_dev *dev, unsigned int queue)
-{
-	(void)queue;
-	pthread_cond_signal(&((struct v9p *)dev)->work);
-}
-
-static bool any_busy(const struct v9p *p9)
-{
-	for (unsigned int i = 0; i < p9->nr_workers; i++)
-		if (p9->worker[i]->busy)
-			return true;
-	return false;
-}
-
 static void v9p_quiesce(struct virtio_dev *dev)
 {
-	struct v9p *p9 = (struct v9p *)dev;
-
-	while (any_busy(p9))
-		pthread_cond_wait(&p9->done, &dev->lock);
-	p9_reset(p9->srv);
+	virtio_pool_quiesce(dev);
+	p9_reset(((struct v9p *)dev)->srv);
 }
 
 static const struct virtio_ops v9p_ops = {
@@ -205,9 +124,16 @@ static const struct virtio_ops v9p_ops = {
 	.nr_queues = 1,
 	.config_size = sizeof(struct virtio_9p_config) + TAG_MAX,
 	.config_read = v9p_config_read,
-	.start = v9p_start,
-	.notify = v9p_notify,
+	.notify = virtio_pool_notify,
 	.quiesce = v9p_quiesce,
+};
+
+static const struct virtio_pool_ops v9p_pool = {
+	.name = "9p",
+	.threads = P9_THREADS,
+	.work_size = sizeof(struct v9p_work),
+	.taken = p9_taken,
+	.serve = p9_serve,
 };
 
 _Static_assert(offsetof(struct v9p, vdev) == 0, "the casts above");
@@ -217,44 +143,16 @@ _Static_assert(sizeof(struct virtio_9p_config) == 2, "configuration layout");
 
 static void share_exit(struct v9p *p9)
 {
-	pthread_mutex_lock(&p9->vdev.lock);
-	p9->stop = true;
-	pthread_cond_broadcast(&p9->work);
-	pthread_mutex_unlock(&p9->vdev.lock);
-	for (unsigned int i = 0; i < p9->nr_workers; i++)
-		pthread_join(p9->worker[i]->thread, NULL);
+	virtio_pool_exit(&p9->vdev);
 	virtio_exit(&p9->vdev);
-	for (unsigned int i = 0; i < p9->nr_workers; i++)
-		free(p9->worker[i]);
-	pthread_cond_destroy(&p9->done);
-	pthread_cond_destroy(&p9->work);
 	p9_close(p9->srv);
 	free(p9);
-}
-
-static int worker_add(struct v9p *p9)
-{
-	struct v9p_worker *w = malloc(sizeof(*w));
-	int err;
-
-	if (!w)
-		return -ENOMEM;
-	w->dev = p9;
-	w->busy = false;
-	/* Workers look at each other under the lock. */
-	pthread_mutex_lock(&p9->vdev.lock);
-	err = -pthread_create(&w->thread, NULL, worker_thread, w);
-	if (!err)
-		p9->worker[p9->nr_workers++] = w;
-	pthread_mutex_unlock(&p9->vdev.lock);
-	if (err)
-		free(w);
-	return err;
 }
 
 static int share_init(struct vm *vm, const struct vm_share *config, struct v9p **out)
 {
 	struct v9p *p9 = calloc(1, sizeof(*p9));
+	char what[128];
 	int err;
 
 	if (!p9)
@@ -263,28 +161,21 @@ static int share_init(struct vm *vm, const struct vm_share *config, struct v9p *
 	if (err)
 		goto err_free;
 	p9->tag = config->tag;
-	pthread_cond_init(&p9->work, NULL);
-	pthread_cond_init(&p9->done, NULL);
 	p9->vdev.ops = &v9p_ops;
 	p9->vdev.offered = 1ull << VIRTIO_9P_MOUNT_TAG;
 	err = virtio_init(&p9->vdev, vm);
 	if (err)
 		goto err_close;
-	while (p9->nr_workers < P9_THREADS) {
-		err = worker_add(p9);
-		if (!err)
-			continue;
-		msg_error("start a thread for the share '%s': %s. Raise the limit of processes (ulimit -u)",
-			  config->path, strerror(-err));
-		share_exit(p9);
-		return err;
-	}
+	snprintf(what, sizeof(what), "the share '%s'", config->path);
+	err = virtio_pool_init(&p9->vdev, &v9p_pool, what);
+	if (err)
+		goto err_virtio;
 	*out = p9;
 	return 0;
 
+err_virtio:
+	virtio_exit(&p9->vdev);
 err_close:
-	pthread_cond_destroy(&p9->done);
-	pthread_cond_destroy(&p9->work);
 	p9_close(p9->srv);
 err_free:
 	free(p9);

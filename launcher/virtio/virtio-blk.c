@@ -11,6 +11,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <linux/virtio_blk.h>
@@ -18,9 +19,11 @@
 
 #include "../block/block.h"
 #include "../msg.h"
-#include "virtio.h"
+#include "pool.h"
 
 #define BLK_THREADS	4
+#define BLK_PHYSICAL	4096u		/* the host's page */
+#define BLK_QUEUES_MAX	8u		/* a queue for each CPU, up to this many */
 /* Segments of a request, less header and status, plus what RAM boundaries may split. */
 #define BLK_IOV_MAX	(VQ_MAX_SEGS + 8)
 /* Ranges of one discard or write zeroes request, and sectors of one range: what takes bounded time. */
@@ -36,14 +39,7 @@ struct vblk {
 	struct block block;
 	char id[VIRTIO_BLK_ID_BYTES];
 
-	/* owned by vdev.lock */
-	pthread_cond_t work, idle;
-	unsigned int busy;		/* threads that have a request in hand */
-	bool writeback;
-	bool stop;
-
-	pthread_t thread[BLK_THREADS];
-	unsigned int nr_threads;
+	bool writeback;			/* owned by vdev.lock */
 };
 
 struct vblk_set {
@@ -54,39 +50,14 @@ struct vblk_set {
 /* A request */
 
 struct request {
-	struct vq_elem elem;
+	struct virtio_work work;
+	bool sync;			/* on stable storage before it completes */
 	struct iovec iov[BLK_IOV_MAX];
 	struct {
 		uint64_t gpa, len;
 	} map[BLK_IOV_MAX];
 	unsigned int nr;
 };
-
-/* Copy @len bytes at offset @off of the readable (or writable) part of the chain. */
-static bool copy_chain(struct vm *vm, const struct vq_elem *elem, bool in, uint64_t off, void *buf,
-		       uint64_t len)
-{
-	unsigned int i = in ? elem->nr_out : 0, end = in ? elem->nr_out + elem->nr_in : elem->nr_out;
-
-	for (; i < end && len; i++) {
-		uint64_t part = elem->seg[i].len;
-
-		if (off >= part) {
-			off -= part;
-			continue;
-		}
-		part -= off;
-		if (part > len)
-			part = len;
-		if (in ? !dma_write(vm, elem->seg[i].gpa + off, buf, part) :
-			 !dma_read(vm, elem->seg[i].gpa + off, buf, part))
-			return false;
-		buf = (char *)buf + part;
-		len -= part;
-		off = 0;
-	}
-	return !len;
-}
 
 static void unmap_data(struct vm *vm, struct request *req, bool in)
 {
@@ -99,7 +70,7 @@ static void unmap_data(struct vm *vm, struct request *req, bool in)
 /* Host addresses of @len bytes from offset @off of the readable (or writable) part. */
 static bool map_data(struct vm *vm, struct request *req, bool in, uint64_t off, uint64_t len)
 {
-	const struct vq_elem *elem = &req->elem;
+	const struct vq_elem *elem = &req->work.elem;
 	unsigned int i = in ? elem->nr_out : 0, end = in ? elem->nr_out + elem->nr_in : elem->nr_out;
 
 	req->nr = 0;
@@ -140,7 +111,7 @@ static bool map_data(struct vm *vm, struct request *req, bool in, uint64_t off, 
 
 static uint8_t read_write(struct vblk *blk, struct request *req, bool in, uint64_t sector, bool sync)
 {
-	uint64_t len = in ? req->elem.in_len - 1u : req->elem.out_len - sizeof(struct virtio_blk_outhdr);
+	uint64_t len = in ? req->work.elem.in_len - 1u : req->work.elem.out_len - sizeof(struct virtio_blk_outhdr);
 	uint64_t nr = len / BLOCK_SECTOR, capacity = blk->block.size / BLOCK_SECTOR;
 	struct vm *vm = blk->vdev.vm;
 	int err;
@@ -160,7 +131,7 @@ static uint8_t read_write(struct vblk *blk, struct request *req, bool in, uint64
 static uint8_t discard_zero(struct vblk *blk, struct request *req, bool zero, bool sync)
 {
 	struct virtio_blk_discard_write_zeroes range[BLK_RANGES_MAX];
-	uint64_t len = req->elem.out_len - sizeof(struct virtio_blk_outhdr);
+	uint64_t len = req->work.elem.out_len - sizeof(struct virtio_blk_outhdr);
 	uint64_t capacity = blk->block.size / BLOCK_SECTOR, max = zero ? BLK_ZEROES_MAX : BLK_DISCARD_MAX;
 	unsigned int i, nr = len / sizeof(range[0]);
 	int err = 0;
@@ -168,7 +139,7 @@ static uint8_t discard_zero(struct vblk *blk, struct request *req, bool zero, bo
 	if (!virtio_has(&blk->vdev, zero ? VIRTIO_BLK_F_WRITE_ZEROES : VIRTIO_BLK_F_DISCARD))
 		return VIRTIO_BLK_S_UNSUPP;
 	if (!len || len % sizeof(range[0]) || nr > BLK_RANGES_MAX ||
-	    !copy_chain(blk->vdev.vm, &req->elem, false, sizeof(struct virtio_blk_outhdr), range, len))
+	    !vq_copy(blk->vdev.vm, &req->work.elem, false, sizeof(struct virtio_blk_outhdr), range, len))
 		return VIRTIO_BLK_S_IOERR;
 	for (i = 0; i < nr; i++) {
 		uint32_t flags = le32toh(range[i].flags);
@@ -191,29 +162,33 @@ static uint8_t discard_zero(struct vblk *blk, struct request *req, bool zero, bo
 	return err ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
 
-/*
- * Execute a request without any lock. Returns how much was written to the chain, or 0 if it makes no sense at
- * all.
- */
-static uint32_t handle(struct vblk *blk, struct request *req, bool sync)
+static const char *blk_taken(struct virtio_work *work)
 {
-	struct vq_elem *elem = &req->elem;
+	((struct request *)work)->sync = !((struct vblk *)work->dev)->writeback;
+	return NULL;
+}
+
+static const char *blk_serve(struct virtio_work *work, uint32_t *written)
+{
+	struct request *req = (struct request *)work;
+	struct vblk *blk = (struct vblk *)work->dev;
+	struct vq_elem *elem = &work->elem;
 	struct vm *vm = blk->vdev.vm;
 	struct virtio_blk_outhdr hdr;
-	uint32_t written = 1;
 	uint8_t status;
 
 	if (elem->out_len < sizeof(hdr) || !elem->in_len ||
-	    !copy_chain(vm, elem, false, 0, &hdr, sizeof(hdr)))
-		return 0;
+	    !vq_copy(vm, elem, false, 0, &hdr, sizeof(hdr)))
+		return "request without header or status";
+	*written = 1;
 	switch (le32toh(hdr.type)) {
 	case VIRTIO_BLK_T_IN:
 		status = read_write(blk, req, true, le64toh(hdr.sector), false);
 		if (status == VIRTIO_BLK_S_OK)
-			written = elem->in_len;
+			*written = elem->in_len;
 		break;
 	case VIRTIO_BLK_T_OUT:
-		status = read_write(blk, req, false, le64toh(hdr.sector), sync);
+		status = read_write(blk, req, false, le64toh(hdr.sector), req->sync);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 		status = VIRTIO_BLK_S_OK;
@@ -223,71 +198,21 @@ static uint32_t handle(struct vblk *blk, struct request *req, bool sync)
 	case VIRTIO_BLK_T_GET_ID:
 		status = VIRTIO_BLK_S_IOERR;
 		if (elem->in_len - 1 >= sizeof(blk->id) &&
-		    copy_chain(vm, elem, true, 0, blk->id, sizeof(blk->id))) {
+		    vq_copy(vm, elem, true, 0, blk->id, sizeof(blk->id))) {
 			status = VIRTIO_BLK_S_OK;
-			written = sizeof(blk->id) + 1;
+			*written = sizeof(blk->id) + 1;
 		}
 		break;
 	case VIRTIO_BLK_T_DISCARD:
-		status = discard_zero(blk, req, false, sync);
+		status = discard_zero(blk, req, false, req->sync);
 		break;
 	case VIRTIO_BLK_T_WRITE_ZEROES:
-		status = discard_zero(blk, req, true, sync);
+		status = discard_zero(blk, req, true, req->sync);
 		break;
 	default:
 		status = VIRTIO_BLK_S_UNSUPP;
 	}
-	return copy_chain(vm, elem, true, elem->in_len - 1u, &status, 1) ? written : 0;
-}
-
-static void *blk_thread(void *opaque)
-{
-	struct vblk *blk = opaque;
-	struct virtio_dev *dev = &blk->vdev;
-	struct virtqueue *vq = &dev->vq[0];
-	struct request *req = malloc(sizeof(*req));
-
-	pthread_mutex_lock(&dev->lock);
-	if (!req)
-		virtio_needs_reset(dev, "out of memory");
-	while (!blk->stop && req) {
-		uint32_t written;
-		bool sync;
-		int got = virtio_queue_live(dev, 0) ? vq_pop(vq, &req->elem) : 0;
-
-		if (got < 0) {
-			virtio_needs_reset(dev, vq->broken);
-			continue;
-		}
-		if (!got) {
-			if (virtio_queue_live(dev, 0) && vq_rearm(vq)) {
-				if (vq->broken)
-					virtio_needs_reset(dev, vq->broken);
-				continue;
-			}
-			pthread_cond_wait(&blk->work, &dev->lock);
-			continue;
-		}
-		blk->busy++;
-		sync = !blk->writeback;
-		if (blk->busy < BLK_THREADS && vq_pending(vq))
-			pthread_cond_signal(&blk->work);
-		pthread_mutex_unlock(&dev->lock);
-		written = handle(blk, req, sync);
-		pthread_mutex_lock(&dev->lock);
-		blk->busy--;
-		if (virtio_queue_live(dev, 0)) {
-			if (written)
-				virtio_push(dev, 0, req->elem.head, written);
-			else
-				virtio_needs_reset(dev, "request without header or status");
-		}
-		if (!blk->busy)
-			pthread_cond_broadcast(&blk->idle);
-	}
-	pthread_mutex_unlock(&dev->lock);
-	free(req);
-	return NULL;
+	return vq_copy(vm, elem, true, elem->in_len - 1u, &status, 1) ? NULL : "status is not in RAM";
 }
 
 /* Device ops */
@@ -300,9 +225,13 @@ static void blk_config_read(struct virtio_dev *dev, void *config)
 		.seg_max = htole32(VQ_MAX_SEGS - 2),
 		.blk_size = htole32(BLOCK_SECTOR),
 		.wce = blk->writeback,
+		.num_queues = htole16(dev->nr_queues),
+		/* Smaller writes make the host read first. */
+		.physical_block_exp = __builtin_ctz(BLK_PHYSICAL / BLOCK_SECTOR),
+		.min_io_size = htole16(BLK_PHYSICAL / BLOCK_SECTOR),
 		.max_discard_sectors = htole32(BLK_DISCARD_MAX),
 		.max_discard_seg = htole32(BLK_RANGES_MAX),
-		.discard_sector_alignment = htole32(4096 / BLOCK_SECTOR),
+		.discard_sector_alignment = htole32(BLK_PHYSICAL / BLOCK_SECTOR),
 		.max_write_zeroes_sectors = htole32(BLK_ZEROES_MAX),
 		.max_write_zeroes_seg = htole32(BLK_RANGES_MAX),
 		.write_zeroes_may_unmap = blk->block.discard,
@@ -326,23 +255,12 @@ static void blk_start(struct virtio_dev *dev)
 
 	if (!virtio_has(dev, VIRTIO_BLK_F_CONFIG_WCE))
 		blk->writeback = virtio_has(dev, VIRTIO_BLK_F_FLUSH);
-	/* Requests may have been queued before. */
-	pthread_cond_signal(&blk->work);
-}
-
-static void blk_notify(struct virtio_dev *dev, unsigned int queue)
-{
-	(void)queue;
-	pthread_cond_signal(&((struct vblk *)dev)->work);
 }
 
 static void blk_quiesce(struct virtio_dev *dev)
 {
-	struct vblk *blk = (struct vblk *)dev;
-
-	while (blk->busy)
-		pthread_cond_wait(&blk->idle, &dev->lock);
-	blk->writeback = true;
+	virtio_pool_quiesce(dev);
+	((struct vblk *)dev)->writeback = true;
 }
 
 static const struct virtio_ops blk_ops = {
@@ -354,8 +272,16 @@ static const struct virtio_ops blk_ops = {
 	.config_read = blk_config_read,
 	.config_written = blk_config_written,
 	.start = blk_start,
-	.notify = blk_notify,
+	.notify = virtio_pool_notify,
 	.quiesce = blk_quiesce,
+};
+
+static const struct virtio_pool_ops blk_pool = {
+	.name = "blk",
+	.threads = BLK_THREADS,
+	.work_size = sizeof(struct request),
+	.taken = blk_taken,
+	.serve = blk_serve,
 };
 
 _Static_assert(offsetof(struct vblk, vdev) == 0, "the casts above");
@@ -364,17 +290,8 @@ _Static_assert(offsetof(struct vblk, vdev) == 0, "the casts above");
 
 static void disk_exit(struct vblk *blk)
 {
-	unsigned int i;
-
-	pthread_mutex_lock(&blk->vdev.lock);
-	blk->stop = true;
-	pthread_cond_broadcast(&blk->work);
-	pthread_mutex_unlock(&blk->vdev.lock);
-	for (i = 0; i < blk->nr_threads; i++)
-		pthread_join(blk->thread[i], NULL);
+	virtio_pool_exit(&blk->vdev);
 	virtio_exit(&blk->vdev);
-	pthread_cond_destroy(&blk->idle);
-	pthread_cond_destroy(&blk->work);
 	block_close(&blk->block);
 	free(blk);
 }
@@ -390,6 +307,7 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 		.backing = config->backing,
 	};
 	struct vblk *blk = calloc(1, sizeof(*blk));
+	char what[128];
 	int err;
 
 	if (!blk)
@@ -405,11 +323,11 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 		memcpy(blk->id, config->serial, strnlen(config->serial, sizeof(blk->id)));
 	}
 	blk->writeback = true;
-	pthread_cond_init(&blk->work, NULL);
-	pthread_cond_init(&blk->idle, NULL);
 	blk->vdev.ops = &blk_ops;
+	blk->vdev.nr_queues = vm->config.cpus < BLK_QUEUES_MAX ? vm->config.cpus : BLK_QUEUES_MAX;
 	blk->vdev.offered =
-		1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH;
+		1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH |
+		1ull << VIRTIO_BLK_F_MQ | 1ull << VIRTIO_BLK_F_TOPOLOGY;
 	if (config->readonly)
 		blk->vdev.offered |= 1ull << VIRTIO_BLK_F_RO;
 	else
@@ -418,21 +336,16 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 	err = virtio_init(&blk->vdev, vm);
 	if (err)
 		goto err_close;
-	for (; blk->nr_threads < BLK_THREADS; blk->nr_threads++) {
-		err = -pthread_create(&blk->thread[blk->nr_threads], NULL, blk_thread, blk);
-		if (!err)
-			continue;
-		msg_error("start a thread for disk '%s': %s. Raise the limit of processes (ulimit -u)",
-			  config->path, strerror(-err));
-		disk_exit(blk);
-		return err;
-	}
+	snprintf(what, sizeof(what), "the disk '%s'", config->path);
+	err = virtio_pool_init(&blk->vdev, &blk_pool, what);
+	if (err)
+		goto err_virtio;
 	*out = blk;
 	return 0;
 
+err_virtio:
+	virtio_exit(&blk->vdev);
 err_close:
-	pthread_cond_destroy(&blk->idle);
-	pthread_cond_destroy(&blk->work);
 	block_close(&blk->block);
 err_free:
 	free(blk);

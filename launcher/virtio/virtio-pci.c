@@ -103,7 +103,7 @@ static void virtio_reset(struct virtio_dev *dev)
 	dev->offered_select = 0;
 	dev->features_select = 0;
 	dev->queue_select = 0;
-	for (i = 0; i < dev->ops->nr_queues; i++)
+	for (i = 0; i < dev->nr_queues; i++)
 		dev->vq[i] = (struct virtqueue){
 			.vm = dev->vm,
 			.size = VQ_MAX_SIZE,
@@ -111,6 +111,15 @@ static void virtio_reset(struct virtio_dev *dev)
 		};
 	pci_set_intx(&dev->pci, false);
 	pthread_mutex_unlock(&dev->lock);
+}
+
+static void notify_all(struct virtio_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->nr_queues; i++)
+		if (virtio_queue_live(dev, i))
+			dev->ops->notify(dev, i);
 }
 
 static void write_status(struct virtio_dev *dev, uint8_t val)
@@ -130,9 +139,11 @@ static void write_status(struct virtio_dev *dev, uint8_t val)
 		return;
 	if (dev->ops->start)
 		dev->ops->start(dev);
-	for (i = 0; i < dev->ops->nr_queues; i++)
+	for (i = 0; i < dev->nr_queues; i++)
 		if (dev->vq[i].enabled && dev->vq[i].broken)
 			virtio_needs_reset(dev, dev->vq[i].broken);
+	/* Something may have been queued before. */
+	notify_all(dev);
 }
 
 static void enable_queue(struct virtio_dev *dev, struct virtqueue *vq)
@@ -150,7 +161,7 @@ static void enable_queue(struct virtio_dev *dev, struct virtqueue *vq)
 
 static struct virtqueue *selected(struct virtio_dev *dev)
 {
-	return dev->queue_select < dev->ops->nr_queues ? &dev->vq[dev->queue_select] : NULL;
+	return dev->queue_select < dev->nr_queues ? &dev->vq[dev->queue_select] : NULL;
 }
 
 /* The register that starts at @off, as one number; *len is its width. */
@@ -181,7 +192,7 @@ static uint64_t common_get(struct virtio_dev *dev, unsigned int off, unsigned in
 	case VIRTIO_PCI_COMMON_MSIX:
 		return dev->config_vector;
 	case VIRTIO_PCI_COMMON_NUMQ:
-		return dev->ops->nr_queues;
+		return dev->nr_queues;
 	case VIRTIO_PCI_COMMON_Q_SELECT:
 		return dev->queue_select;
 	case VIRTIO_PCI_COMMON_Q_SIZE:
@@ -364,7 +375,7 @@ static void reg_write(void *opaque, uint64_t off, uint64_t val, unsigned int len
 		break;
 	case REG_NOTIFY:
 		queue = (off - REG_NOTIFY) / NOTIFY_MULTIPLIER;
-		if (queue < dev->ops->nr_queues && virtio_queue_live(dev, queue))
+		if (queue < dev->nr_queues && virtio_queue_live(dev, queue))
 			dev->ops->notify(dev, queue);
 		break;
 	}
@@ -408,7 +419,6 @@ static void virtio_cfg_written(struct pci_dev *pci, unsigned int off, unsigned i
 {
 	struct virtio_dev *dev = from_pci(pci);
 	uint32_t at, width, val;
-	unsigned int i;
 
 	if (window(dev, off, len, &at, &width)) {
 		val = pci_get32(pci->cfg + dev->pci_cfg_cap + sizeof(struct virtio_pci_cap));
@@ -419,9 +429,7 @@ static void virtio_cfg_written(struct pci_dev *pci, unsigned int off, unsigned i
 	/* Bus mastering may have been switched on with requests waiting. */
 	if (off <= PCI_COMMAND && off + len > PCI_COMMAND) {
 		pthread_mutex_lock(&dev->lock);
-		for (i = 0; i < dev->ops->nr_queues; i++)
-			if (virtio_queue_live(dev, i))
-				dev->ops->notify(dev, i);
+		notify_all(dev);
 		pthread_mutex_unlock(&dev->lock);
 	}
 }
@@ -454,7 +462,7 @@ static int add_caps(struct virtio_dev *dev)
 {
 	int err;
 
-	err = pci_msix_init(&dev->pci, dev->ops->nr_queues + 1, MSIX_BAR);
+	err = pci_msix_init(&dev->pci, dev->nr_queues + 1, MSIX_BAR);
 	if (err)
 		return err;
 	if (add_virtio_cap(dev, VIRTIO_PCI_CAP_COMMON_CFG, REG_COMMON, REG_PAGE, 0) < 0 ||
@@ -478,7 +486,9 @@ int virtio_init(struct virtio_dev *dev, struct vm *vm)
 	int err;
 
 	dev->vm = vm;
-	dev->vq = calloc(dev->ops->nr_queues, sizeof(*dev->vq));
+	if (!dev->nr_queues)
+		dev->nr_queues = dev->ops->nr_queues;
+	dev->vq = calloc(dev->nr_queues, sizeof(*dev->vq));
 	if (!dev->vq)
 		return -ENOMEM;
 	dev->offered |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |

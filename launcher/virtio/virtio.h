@@ -78,6 +78,7 @@ bool dma_read(struct vm *vm, uint64_t gpa, void *buf, uint64_t len);
 bool dma_write(struct vm *vm, uint64_t gpa, const void *buf, uint64_t len);
 
 struct virtio_dev;
+struct virtio_pool;
 
 /* A device type. All of these are called with dev->lock held unless it says otherwise. */
 struct virtio_ops {
@@ -92,6 +93,7 @@ struct virtio_ops {
 	void (*config_written)(struct virtio_dev *dev, const void *config, unsigned int off,
 			       unsigned int len);
 	void (*start)(struct virtio_dev *dev);				/* optional: the driver is ready */
+	/* there may be something in a queue; called for each when the driver is ready, too */
 	void (*notify)(struct virtio_dev *dev, unsigned int queue);
 	/* return when no worker is using a queue; may wait on dev->lock */
 	void (*quiesce)(struct virtio_dev *dev);
@@ -101,6 +103,8 @@ struct virtio_dev {
 	struct vm *vm;
 	const struct virtio_ops *ops;
 	uint64_t offered;		/* features */
+	unsigned int nr_queues;		/* ops->nr_queues, unless the device says otherwise */
+	struct virtio_pool *pool;	/* pool.h, or NULL */
 
 	pthread_mutex_t lock;
 	uint64_t features;		/* as the driver accepted them */

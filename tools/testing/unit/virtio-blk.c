@@ -162,6 +162,7 @@ static bool set_up(bool readonly)
 	vm = fake_vm(4 << 20);
 	vm->config.disk[0] = (struct vm_disk){ .path = path, .readonly = readonly };
 	vm->config.nr_disks = 1;
+	vm->config.cpus = 2;
 	if (pci_host_device.init(vm, &pci) || virtio_blk_device.init(vm, &blk))
 		return false;
 	bar = cfg_get(vm, DEVFN, 0x20, 4) & ~15u;
@@ -189,11 +190,14 @@ static void test_discovery(void)
 	ok(find_cap(1) && find_cap(2) && find_cap(3) && find_cap(4) && find_cap(5), "all five capabilities");
 	ok(offered() >> VIRTIO_F_VERSION_1 & 1, "VERSION_1 is offered");
 	ok(offered() >> VIRTIO_BLK_F_FLUSH & 1, "FLUSH is offered");
-	is_u64(common(VIRTIO_PCI_COMMON_NUMQ, 2), 1, "one queue");
+	is_u64(common(VIRTIO_PCI_COMMON_NUMQ, 2), 2, "a queue for each of two CPUs");
 	is_u64(common(VIRTIO_PCI_COMMON_Q_SIZE, 2), VQ_MAX_SIZE, "of 256 descriptors");
 	is_u64(mmio_read(vm, dev, 8), IMAGE / 512, "capacity");
 	is_u64(mmio_read(vm, dev, 4), IMAGE / 512, "capacity, in 32 bits");
 	is_u64(mmio_read(vm, dev + 20, 4), 512, "block size");
+	is_u64(mmio_read(vm, dev + offsetof(struct virtio_blk_config, num_queues), 2), 2, "two queues");
+	is_u64(mmio_read(vm, dev + offsetof(struct virtio_blk_config, physical_block_exp), 1), 3,
+	       "topology: physical blocks of 4096 bytes");
 	ok(!negotiate(0), "features without VERSION_1 are refused");
 	ok(!negotiate(1ull << VIRTIO_F_VERSION_1 | 1ull << 63), "so are features that were not offered");
 	ok(negotiate(1ull << VIRTIO_F_VERSION_1), "a modest choice is accepted");

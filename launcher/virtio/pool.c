@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pool.c - threads that work on a device's chains
+ *
+ * A thread that takes a chain and sees another one waiting wakes the next thread before it sets to work; so as
+ * many run as there is work for, and a single request costs a single wake-up.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../msg.h"
+#include "pool.h"
+
+/* The next chain of any queue, asking for notifications where there is none. */
+static bool take(struct virtio_dev *dev, struct virtio_work *work)
+{
+	struct virtio_pool *pool = dev->pool;
+	unsigned int i;
+
+	for (i = 0; i < dev->nr_queues; i++) {
+		unsigned int n = (pool->next + i) % dev->nr_queues;
+		struct virtqueue *vq = &dev->vq[n];
+		int got = 0;
+
+		if (!virtio_queue_live(dev, n))
+			continue;
+		do {
+			got = vq_pop(vq, &work->elem);
+		} while (!got && vq_rearm(vq) && !vq->broken);
+		if (vq->broken)
+			virtio_needs_reset(dev, vq->broken);
+		if (got <= 0)
+			continue;
+		work->queue = n;
+		pool->next = n + 1;
+		return true;
+	}
+	return false;
+}
+
+static bool more(struct virtio_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < dev->nr_queues; i++)
+		if (virtio_queue_live(dev, i) && vq_pending(&dev->vq[i]))
+			return true;
+	return false;
+}
+
+static void *pool_thread(void *opaque)
+{
+	struct virtio_work *work = opaque;
+	struct virtio_dev *dev = work->dev;
+	struct virtio_pool *pool = dev->pool;
+
+	pthread_setname_np(pthread_self(), pool->ops->name);
+	pthread_mutex_lock(&dev->lock);
+	while (!pool->stop) {
+		uint32_t written = 0;
+		const char *why;
+
+		if (!take(dev, work)) {
+			pthread_cond_wait(&pool->wake, &dev->lock);
+			continue;
+		}
+		why = pool->ops->taken ? pool->ops->taken(work) : NULL;
+		if (why) {
+			virtio_needs_reset(dev, why);
+			continue;
+		}
+		work->busy = true;
+		if (++pool->nr_busy < pool->nr && more(dev))
+			pthread_cond_signal(&pool->wake);
+		pthread_mutex_unlock(&dev->lock);
+		why = pool->ops->serve(work, &written);
+		pthread_mutex_lock(&dev->lock);
+		work->busy = false;
+		pool->nr_busy--;
+		/* Stopped meanwhile, by a reset for one: nobody waits for the chain. */
+		if (why)
+			virtio_needs_reset(dev, why);
+		else if (virtio_queue_live(dev, work->queue))
+			virtio_push(dev, work->queue, work->elem.head, written);
+		pthread_cond_broadcast(&pool->done);
+	}
+	pthread_mutex_unlock(&dev->lock);
+	return NULL;
+}
+
+void virtio_pool_notify(struct virtio_dev *dev, unsigned int queue)
+{
+	(void)queue;
+	if (dev->pool)
+		pthread_cond_signal(&dev->pool->wake);
+}
+
+void virtio_pool_wait(struct virtio_dev *dev)
+{
+	pthread_cond_wait(&dev->pool->done, &dev->lock);
+}
+
+void virtio_pool_quiesce(struct virtio_dev *dev)
+{
+	while (dev->pool && dev->pool->nr_busy)
+		virtio_pool_wait(dev);
+}
+
+static int add_thread(struct virtio_dev *dev)
+{
+	struct virtio_pool *pool = dev->pool;
+	struct virtio_work *work = calloc(1, pool->ops->work_size);
+	sigset_t all, old;
+	int err;
+
+	if (!work)
+		return -ENOMEM;
+	work->dev = dev;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	/* Threads look at each other under the lock. */
+	pthread_mutex_lock(&dev->lock);
+	err = -pthread_create(&work->thread, NULL, pool_thread, work);
+	if (!err)
+		pool->work[pool->nr++] = work;
+	pthread_mutex_unlock(&dev->lock);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err)
+		free(work);
+	return err;
+}
+
+void virtio_pool_exit(struct virtio_dev *dev)
+{
+	struct virtio_pool *pool = dev->pool;
+	unsigned int i;
+
+	if (!pool)
+		return;
+	pthread_mutex_lock(&dev->lock);
+	pool->stop = true;
+	pthread_cond_broadcast(&pool->wake);
+	pthread_mutex_unlock(&dev->lock);
+	for (i = 0; i < pool->nr; i++)
+		pthread_join(pool->work[i]->thread, NULL);
+	for (i = 0; i < pool->nr; i++)
+		free(pool->work[i]);
+	/* The guest runs no more, but the device may still be reset. */
+	pthread_mutex_lock(&dev->lock);
+	dev->pool = NULL;
+	pthread_mutex_unlock(&dev->lock);
+	pthread_cond_destroy(&pool->done);
+	pthread_cond_destroy(&pool->wake);
+	free(pool->work);
+	free(pool);
+}
+
+int virtio_pool_init(struct virtio_dev *dev, const struct virtio_pool_ops *ops, const char *what)
+{
+	struct virtio_pool *pool = calloc(1, sizeof(*pool));
+	int err = -ENOMEM;
+
+	if (!pool)
+		goto out;
+	pool->ops = ops;
+	pool->work = calloc(ops->threads, sizeof(*pool->work));
+	if (!pool->work) {
+		free(pool);
+		goto out;
+	}
+	pthread_cond_init(&pool->wake, NULL);
+	pthread_cond_init(&pool->done, NULL);
+	dev->pool = pool;
+	do {
+		err = add_thread(dev);
+	} while (!err && pool->nr < ops->threads);
+	if (err)
+		virtio_pool_exit(dev);
+out:
+	if (err)
+		msg_error("start a thread for %s: %s. Raise the limit of processes (ulimit -u)", what,
+			  strerror(-err));
+	return err;
+}

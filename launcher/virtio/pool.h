@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * pool.h - threads of a device that take chains from its queues and work on them without dev->lock, several at
+ * a time and in any order
+ *
+ * A device with a pool has virtio_pool_notify() and virtio_pool_quiesce() among its ops, or calls them from its
+ * own.
+ */
+#ifndef TENON_VIRTIO_POOL_H
+#define TENON_VIRTIO_POOL_H
+
+#include "virtio.h"
+
+/* What a thread has in hand; the device's own data of it follows. */
+struct virtio_work {
+	struct virtio_dev *dev;
+	pthread_t thread;
+	bool busy;			/* with dev->lock */
+	unsigned int queue;
+	struct vq_elem elem;
+};
+
+struct virtio_pool_ops {
+	const char *name;		/* of the threads */
+	unsigned int threads;
+	size_t work_size;		/* struct virtio_work and what follows */
+	/* optional, with dev->lock held: a chain was taken. NULL, or why it makes no sense. */
+	const char *(*taken)(struct virtio_work *work);
+	/* Without it. NULL, or why the chain makes no sense; *@written: how much of it was written to. */
+	const char *(*serve)(struct virtio_work *work, uint32_t *written);
+};
+
+struct virtio_pool {
+	const struct virtio_pool_ops *ops;
+
+	/* with dev->lock */
+	pthread_cond_t wake;		/* a queue may have something */
+	pthread_cond_t done;		/* a chain has been given back */
+	unsigned int next;		/* queue to look at first */
+	unsigned int nr_busy;
+	bool stop;
+	unsigned int nr;
+	struct virtio_work **work;
+};
+
+/* After virtio_init(), before virtio_exit(). 0, or -errno with a message printed; @what for it. */
+int virtio_pool_init(struct virtio_dev *dev, const struct virtio_pool_ops *ops, const char *what);
+void virtio_pool_exit(struct virtio_dev *dev);
+
+void virtio_pool_notify(struct virtio_dev *dev, unsigned int queue);
+void virtio_pool_quiesce(struct virtio_dev *dev);
+/* Wait until one of the threads has finished something. With dev->lock, which is dropped meanwhile. */
+void virtio_pool_wait(struct virtio_dev *dev);
+
+#endif /* TENON_VIRTIO_POOL_H */
