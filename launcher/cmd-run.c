@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../emul/include/tenon/emul.h"
 #include "cmd.h"
 #include "msg.h"
 #include "net/net.h"
@@ -317,6 +318,7 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 {
 	const char *accel = "auto", *bad;
 	bool no_net = false;
+	char why[200];
 	uint64_t val;
 	int opt, ret;
 
@@ -345,6 +347,10 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 			config->cpus = (unsigned int)val;
 			break;
 		case OPT_CPU:
+			if (!emul_cpu_valid(optarg, why, sizeof(why))) {
+				msg_error("--cpu: %s", why);
+				return VM_END_USAGE;
+			}
 			config->cpu = optarg;
 			break;
 		case OPT_DISK:

@@ -383,7 +383,7 @@ int soft_irq_init(struct soft_vm *s)
 			.id = i,
 			.timer_hz = 1000000000,
 			.features = LAPIC_FEATURE_X2APIC | LAPIC_FEATURE_TSC_DEADLINE | LAPIC_FEATURE_VIRTUAL_WIRE,
-			.phys_bits = 40,
+			.phys_bits = (u8)emul_x86_phys_bits(s->emul),
 			.bsp = i == 0,
 		};
 

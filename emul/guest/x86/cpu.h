@@ -182,7 +182,8 @@ struct x86_cpu {
 	struct x86_crossing *crossing;		/* blocks of instructions that cross pages (block.c) */
 	struct x86_fpu_live *fpu_live;		/* the host's view of the FPU state (host/) */
 	const struct x86_cpuid_table *cpuid;
-	u64 mwait_armed;
+	const u8 *monitored;			/* MONITOR: the line in host memory, NULL: none, */
+	u8 monitor_was[64];			/* and what was there */
 };
 
 static inline struct x86_cpu *x86_cpu(struct emul_vcpu *v)

@@ -3,7 +3,7 @@
  * cpuid.c - CPU models: which features the guest is offered, and the leaves that say so
  *
  * One table names every feature bit that may be offered: what isn't in it doesn't exist. A model is a list of
- * names of the table; "max" is all of it. What the host's own instructions have to compute (SSE, AVX, ...) is
+ * names of the table; "max" is all of it but what on_request() names. What the host's own instructions have to compute (SSE, AVX, ...) is
  * offered only if the host has it.
  *
  * The software CPU doesn't speculate. The Intel models say so in IA32_ARCH_CAPABILITIES, and "max" in its
@@ -58,6 +58,7 @@ static const struct feature features[] = {
 	/* 1.ECX */
 	{ "sse3", CPUID_1_ECX, 0, X86_FEAT_SSE3, { "sse2" } },
 	{ "pclmulqdq", CPUID_1_ECX, 1, X86_FEAT_PCLMUL, { "sse2" } },
+	{ "monitor", CPUID_1_ECX, 3, X86_FEAT_MONITOR, { NULL } },
 	{ "ssse3", CPUID_1_ECX, 9, X86_FEAT_SSSE3, { "sse3" } },
 	{ "fma", CPUID_1_ECX, 12, X86_FEAT_FMA, { "avx" } },
 	{ "cx16", CPUID_1_ECX, 13, X86_FEAT_CX16, { NULL } },
@@ -185,6 +186,12 @@ static int find_feature(const char *s, size_t len)
 		if (same_name(aliases[i].alias, s, len))
 			return find_feature(aliases[i].name, strlen(aliases[i].name));
 	return -1;
+}
+
+/* Not in "max": operating systems idle in MWAIT where they can, and HLT costs the host less. */
+static bool on_request(const struct feature *f)
+{
+	return f->feat == X86_FEAT_MONITOR;
 }
 
 static bool host_lacks(const struct feature *f, u64 host)
@@ -362,7 +369,7 @@ const struct x86_cpuid_table *x86_cpuid_new(const char *model, u64 tsc_hz, char 
 	if (m->features)
 		add_list(on, m->features);
 	for (unsigned int i = 0; i < NR_FEATURES; i++)
-		on[i] = (on[i] || !m->features) && !host_lacks(&features[i], host);
+		on[i] = (on[i] || (!m->features && !on_request(&features[i]))) && !host_lacks(&features[i], host);
 	drop_dependants(on);
 	if (!parse_changes(model + len, on, host, err, errlen))
 		return NULL;
@@ -650,6 +657,11 @@ void x86_cpuid(struct x86_cpu *cpu, u32 leaf, u32 subleaf, struct x86_cpuid_leaf
 	case 4:
 		if (t->intel)
 			leaf_4(subleaf, vcpus, l);
+		break;
+	case 5:
+		/* line of 64 bytes; masked interrupts may end MWAIT; one kind of C1 */
+		if (x86_has(cpu, X86_FEAT_MONITOR))
+			*l = (struct x86_cpuid_leaf){ 64, 64, 3, 0x10 };
 		break;
 	case 6:
 		l->eax = t->word[CPUID_6_EAX];

@@ -21,7 +21,7 @@ struct x86_cpuid_table {
 	u64 tsc_hz;
 	u8 phys_bits;
 	bool intel;			/* vendor: GenuineIntel, else AuthenticAMD */
-	bool spec_ctrl, tsc_adjust, apic, x2apic, tsc_deadline, vme, xgetbv1;
+	bool spec_ctrl, tsc_adjust, apic, x2apic, tsc_deadline, xgetbv1;
 
 	/* the leaves */
 	u32 word[CPUID_WORDS];
@@ -49,6 +49,11 @@ static inline bool x86_has_tsc_adjust(const struct x86_cpu *cpu)
 static inline bool x86_has_xgetbv1(const struct x86_cpu *cpu)
 {
 	return cpu->cpuid->xgetbv1;
+}
+/* A bit of the leaves, as the model has it. */
+static inline bool x86_cpuid_bit(const struct x86_cpu *cpu, unsigned int word, unsigned int bit)
+{
+	return cpu->cpuid->word[word] >> bit & 1;
 }
 static inline u64 x86_cpuid_tsc_hz(const struct x86_cpu *cpu)
 {

@@ -277,7 +277,7 @@ enum x86_transfer x86_deliver_event(struct x86_cpu *cpu, const struct x86_exc *e
 		cpu->core.stats.exceptions++;
 	cpu->s.intr_shadow = 0;
 	cpu->s.halted = 0;
-	cpu->mwait_armed = 0;
+	cpu->monitored = NULL;
 	/*
 	 * SDM vol. 3 "Debug Control Register": GD is cleared on entry, so that the handler can use the
 	 * registers.

@@ -486,43 +486,46 @@ static bool probe(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin, unsigned
 	return true;
 }
 
+/* @n bytes to one page. */
+static void store_place(struct x86_cpu *cpu, const struct place *p, u64 lin, const u8 *from, unsigned int n)
+{
+	u8 tmp[64];
+
+	if (p->host) {
+		if (n == 8 && !(lin & 7))
+			emul_write64(p->host, emul_read64(from));
+		else if (n == 4 && !(lin & 3))
+			emul_write32(p->host, emul_read32(from));
+		else if (n == 2 && !(lin & 1))
+			emul_write16(p->host, emul_read16(from));
+		else
+			memcpy(p->host, from, n);
+		stored(cpu, p, n);
+		return;
+	}
+	for (unsigned int i = 0, k; i < n; i += k) {
+		k = min(n - i, 64u);
+		memcpy(tmp, from + i, k);
+		emul_io(&cpu->core, EMUL_MMIO, p->gpa + i, tmp, k, true);
+	}
+}
+
+/*
+ * At most two pages. Both are translated before either is written, and not again: another vCPU may take the second one
+ * away meanwhile, and an instruction that faults must not have stored its first half.
+ */
 static bool store_bytes(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin, const void *buf, unsigned int len)
 {
-	const u64 first = lin;
-	const u8 *from = buf;
+	unsigned int n = min(len, (unsigned int)(EMUL_PAGE_SIZE - (lin & ~EMUL_PAGE_MASK)));
+	u64 second = lin_add(cpu, lin, n);
+	struct place p[2];
 
-	if ((lin & ~EMUL_PAGE_MASK) + len > EMUL_PAGE_SIZE && !probe(cpu, mode, lin, len, ACC_WRITE))
+	if (!place_for(cpu, mode, lin, ACC_WRITE, &p[0]) || (len > n && !place_for(cpu, mode, second, ACC_WRITE, &p[1])))
 		return false;
-	while (len) {
-		unsigned int n = min(len, (unsigned int)(EMUL_PAGE_SIZE - (lin & ~EMUL_PAGE_MASK)));
-		struct place p;
-
-		if (!place_for(cpu, mode, lin, ACC_WRITE, &p))
-			return false;
-		if (p.host) {
-			if (n == 8 && !(lin & 7))
-				emul_write64(p.host, emul_read64(from));
-			else if (n == 4 && !(lin & 3))
-				emul_write32(p.host, emul_read32(from));
-			else if (n == 2 && !(lin & 1))
-				emul_write16(p.host, emul_read16(from));
-			else
-				memcpy(p.host, from, n);
-			stored(cpu, &p, n);
-		} else {
-			for (unsigned int i = 0, k; i < n; i += k) {
-				u8 tmp[64];
-
-				k = min(n - i, 64u);
-				memcpy(tmp, from + i, k);
-				emul_io(&cpu->core, EMUL_MMIO, p.gpa + i, tmp, k, true);
-			}
-		}
-		from += n;
-		len -= n;
-		lin = lin_add(cpu, lin, n);
-	}
-	watched(cpu, first, (unsigned int)(from - (const u8 *)buf), true);
+	store_place(cpu, &p[0], lin, buf, n);
+	if (len > n)
+		store_place(cpu, &p[1], second, (const u8 *)buf + n, len - n);
+	watched(cpu, lin, len, true);
 	return true;
 }
 

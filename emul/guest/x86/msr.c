@@ -38,6 +38,12 @@ struct msr_row {
 #define MSR_ON_TSC_ADJUST 7
 #define MSR_ON_SEP	8
 #define MSR_ON_XSAVES	9
+#define MSR_ON_ARCH_CAP	10
+#define MSR_ON_TSC	11
+#define MSR_ON_MTRR	12
+#define MSR_ON_PAT	13
+#define MSR_ON_MCA	14
+#define MSR_ON_EFER	15
 
 #define FIELD(f)	offsetof(struct x86_state, f)
 
@@ -50,6 +56,20 @@ static bool tsc_read(struct x86_cpu *cpu, u32 msr, u64 *val)
 	return true;
 }
 
+/*
+ * The guest's TSC has been set: a deadline armed before (SDM vol. 3 "TSC-Deadline Mode") comes at another time now, which
+ * the embedder computes when it is written.
+ */
+static void tsc_moved(struct x86_cpu *cpu)
+{
+	const struct emul_vm *vm = cpu->core.vm;
+	u64 deadline;
+
+	if (x86_apic_msr_ok(cpu, MSR_TSC_DEADLINE) &&
+	    vm->ops->msr_read(vm->opaque, &cpu->core, MSR_TSC_DEADLINE, &deadline) && deadline)
+		vm->ops->msr_write(vm->opaque, &cpu->core, MSR_TSC_DEADLINE, deadline);
+}
+
 /* SDM vol. 3 "Time-Stamp Counter Adjustment": each of the two registers moves by what the other was moved. */
 static bool tsc_write(struct x86_cpu *cpu, u32 msr, u64 val)
 {
@@ -58,6 +78,7 @@ static bool tsc_write(struct x86_cpu *cpu, u32 msr, u64 val)
 	(void)msr;
 	cpu->s.tsc_offset += delta;
 	cpu->s.tsc_adjust += delta;
+	tsc_moved(cpu);
 	return true;
 }
 
@@ -66,6 +87,7 @@ static bool tsc_adjust_write(struct x86_cpu *cpu, u32 msr, u64 val)
 	(void)msr;
 	cpu->s.tsc_offset += val - cpu->s.tsc_adjust;
 	cpu->s.tsc_adjust = val;
+	tsc_moved(cpu);
 	return true;
 }
 
@@ -222,7 +244,7 @@ static bool write_only_read(struct x86_cpu *cpu, u32 msr, u64 *val)
 /* Rows in ascending order (the unit tests check): found by bisection. */
 static const struct msr_row msrs[] = {
 	{ MSR_P5_MC_ADDR, MSR_P5_MC_TYPE, .kind = MSR_IGNORE },
-	{ MSR_TSC, MSR_TSC, .kind = MSR_FUNC, .read = tsc_read, .write = tsc_write },
+	{ MSR_TSC, MSR_TSC, .kind = MSR_FUNC, .who = MSR_ON_TSC, .read = tsc_read, .write = tsc_write },
 	{ MSR_PLATFORM_ID, MSR_PLATFORM_ID, .kind = MSR_CONST, .who = MSR_ON_INTEL },
 	{ MSR_EBL_CR_POWERON, MSR_EBL_CR_POWERON, .kind = MSR_IGNORE, .who = MSR_ON_INTEL },
 	{ MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, .kind = MSR_CONST, .who = MSR_ON_INTEL, .value = 1 },
@@ -240,34 +262,36 @@ static const struct msr_row msrs[] = {
 	{ MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, .kind = MSR_CONST, .who = MSR_ON_INTEL,
 	  .read = platform_info_read },
 	/* fixed ranges, write-combining */
-	{ MSR_MTRR_CAP, MSR_MTRR_CAP, .kind = MSR_CONST, .value = BIT(10) | BIT(8) | X86_MTRR_VAR },
-	{ MSR_ARCH_CAPABILITIES, MSR_ARCH_CAPABILITIES, .kind = MSR_CONST, .who = MSR_ON_SPEC,
+	{ MSR_MTRR_CAP, MSR_MTRR_CAP, .kind = MSR_CONST, .who = MSR_ON_MTRR,
+	  .value = BIT(10) | BIT(8) | X86_MTRR_VAR },
+	{ MSR_ARCH_CAPABILITIES, MSR_ARCH_CAPABILITIES, .kind = MSR_CONST, .who = MSR_ON_ARCH_CAP,
 	  .value = ARCH_CAP },
 	{ MSR_BBL_CR_CTL3, MSR_BBL_CR_CTL3, .kind = MSR_IGNORE, .who = MSR_ON_INTEL, .value = 0xbe702111 },
 	{ MSR_SYSENTER_CS, MSR_SYSENTER_CS, .kind = MSR_FIELD, .who = MSR_ON_SEP,
 	  .offset = FIELD(sysenter_cs), .reserved = 0xffffffff00000000ULL },
 	{ MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, .kind = MSR_CANONICAL, .who = MSR_ON_SEP,
 	  .offset = FIELD(sysenter_esp) },
-	{ MSR_MCG_CAP, MSR_MCG_CAP, .kind = MSR_CONST }, /* no banks */
-	{ MSR_MCG_STATUS, MSR_MCG_STATUS, .kind = MSR_FIELD, .offset = FIELD(mcg_status), .reserved = ~7ULL },
+	{ MSR_MCG_CAP, MSR_MCG_CAP, .kind = MSR_CONST, .who = MSR_ON_MCA }, /* no banks */
+	{ MSR_MCG_STATUS, MSR_MCG_STATUS, .kind = MSR_FIELD, .who = MSR_ON_MCA,
+	  .offset = FIELD(mcg_status), .reserved = ~7ULL },
 	{ MSR_MISC_ENABLE, MSR_MISC_ENABLE, .kind = MSR_FIELD, .who = MSR_ON_INTEL,
 	  .offset = FIELD(misc_enable), .write = misc_enable_write },
 	{ MSR_DEBUGCTL, MSR_DEBUGCTL, .kind = MSR_IGNORE, .reserved = ~0ULL }, /* no branch records, no BTF */
 	{ MSR_LASTBRANCHFROMIP, MSR_LASTINTTOIP, .kind = MSR_CONST },
-	{ MSR_MTRR_PHYS_BASE0, MSR_MTRR_PHYS_BASE0 + 2 * X86_MTRR_VAR - 1, .kind = MSR_FUNC,
+	{ MSR_MTRR_PHYS_BASE0, MSR_MTRR_PHYS_BASE0 + 2 * X86_MTRR_VAR - 1, .kind = MSR_FUNC, .who = MSR_ON_MTRR,
 	  .read = mtrr_var_read, .write = mtrr_var_write },
-	{ MSR_MTRR_FIX64K, MSR_MTRR_FIX64K, .kind = MSR_FUNC, .read = mtrr_fixed_read,
-	  .write = mtrr_fixed_write },
-	{ MSR_MTRR_FIX16K, MSR_MTRR_FIX16K + 1, .kind = MSR_FUNC, .read = mtrr_fixed_read,
-	  .write = mtrr_fixed_write },
-	{ MSR_MTRR_FIX4K, MSR_MTRR_FIX4K + 7, .kind = MSR_FUNC, .read = mtrr_fixed_read,
-	  .write = mtrr_fixed_write },
-	{ MSR_PAT, MSR_PAT, .kind = MSR_FIELD, .offset = FIELD(pat), .write = pat_write },
-	{ MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, .kind = MSR_FIELD, .offset = FIELD(mtrr_def_type),
-	  .write = mtrr_def_write },
+	{ MSR_MTRR_FIX64K, MSR_MTRR_FIX64K, .kind = MSR_FUNC, .who = MSR_ON_MTRR,
+	  .read = mtrr_fixed_read, .write = mtrr_fixed_write },
+	{ MSR_MTRR_FIX16K, MSR_MTRR_FIX16K + 1, .kind = MSR_FUNC, .who = MSR_ON_MTRR,
+	  .read = mtrr_fixed_read, .write = mtrr_fixed_write },
+	{ MSR_MTRR_FIX4K, MSR_MTRR_FIX4K + 7, .kind = MSR_FUNC, .who = MSR_ON_MTRR,
+	  .read = mtrr_fixed_read, .write = mtrr_fixed_write },
+	{ MSR_PAT, MSR_PAT, .kind = MSR_FIELD, .who = MSR_ON_PAT, .offset = FIELD(pat), .write = pat_write },
+	{ MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, .kind = MSR_FIELD, .who = MSR_ON_MTRR,
+	  .offset = FIELD(mtrr_def_type), .write = mtrr_def_write },
 	{ MSR_XSS, MSR_XSS, .kind = MSR_FIELD, .who = MSR_ON_XSAVES, .offset = FIELD(xss),
 	  .reserved = ~0ULL },
-	{ MSR_EFER, MSR_EFER, .kind = MSR_FIELD, .who = MSR_ON_SYSCALL, .offset = FIELD(efer),
+	{ MSR_EFER, MSR_EFER, .kind = MSR_FIELD, .who = MSR_ON_EFER, .offset = FIELD(efer),
 	  .write = efer_write },
 	{ MSR_STAR, MSR_STAR, .kind = MSR_FIELD, .who = MSR_ON_SYSCALL, .offset = FIELD(star) },
 	{ MSR_LSTAR, MSR_CSTAR, .kind = MSR_CANONICAL, .who = MSR_ON_LM, .offset = FIELD(lstar) },
@@ -312,14 +336,26 @@ static bool msr_present(const struct x86_cpu *cpu, const struct msr_row *r)
 		return x86_has_spec_ctrl(cpu);
 	case MSR_ON_TSC_AUX:
 		return x86_has(cpu, X86_FEAT_RDTSCP) || x86_has(cpu, X86_FEAT_RDPID);
-	case MSR_ON_SYSCALL:
+	case MSR_ON_EFER:
 		return x86_efer_reserved(cpu) != ~0ULL;
+	case MSR_ON_SYSCALL:
+		return x86_has(cpu, X86_FEAT_SYSCALL);
 	case MSR_ON_TSC_ADJUST:
 		return x86_has_tsc_adjust(cpu);
 	case MSR_ON_SEP:
 		return x86_has(cpu, X86_FEAT_SEP);
 	case MSR_ON_XSAVES:
 		return x86_has(cpu, X86_FEAT_XSAVES);
+	case MSR_ON_ARCH_CAP:
+		return x86_cpuid_bit(cpu, CPUID_7_EDX, 29);
+	case MSR_ON_TSC:
+		return x86_has(cpu, X86_FEAT_TSC);
+	case MSR_ON_MTRR:
+		return x86_cpuid_bit(cpu, CPUID_1_EDX, 12);
+	case MSR_ON_PAT:
+		return x86_cpuid_bit(cpu, CPUID_1_EDX, 16);
+	case MSR_ON_MCA:
+		return x86_cpuid_bit(cpu, CPUID_1_EDX, 14);
 	default:
 		return true;
 	}

@@ -59,7 +59,7 @@ void x86_reset(struct x86_cpu *cpu, bool init)
 	s->intr_shadow = s->nmi_masked = s->smm = s->halted = 0;
 
 	cpu->exc = (struct x86_exc) { 0 };
-	cpu->mwait_armed = 0;
+	cpu->monitored = NULL;
 	cpu->watch_hits = 0;
 	cpu->shutdown = false;
 	cpu->debug_shadow = false;

@@ -3,6 +3,8 @@
  * system.c - system instructions without a larger subject: interrupt flag, halt, caches, counters, undefined
  * opcodes
  */
+#include <time.h>
+
 #include "system.h"
 
 static int undefined(struct x86_cpu *cpu, const struct uop *u)
@@ -64,34 +66,46 @@ static int hlt(struct x86_cpu *cpu, const struct uop *u)
 	return X86_LEAVE;
 }
 
-/*
- * MONITOR and MWAIT wait at most until the next interrupt; a program must be ready for a return at any time.
- */
+#define MONITOR_LINE	64
+#define MWAIT_POLL_NS	50000
+
+/* SDM vol. 2 "MONITOR". A line that is no RAM is not watched: the MWAIT that follows does not wait. */
 static int monitor(struct x86_cpu *cpu, const struct uop *u)
 {
 	u64 lin;
 	u8 byte;
 
-	if (!x86_has(cpu, X86_FEAT_MONITOR) || cpu->cpl)
+	if (cpu->cpl)
 		return x86_ud(cpu);
 	if ((u32)cpu->s.gpr[X86_RCX])
 		return x86_gp0(cpu);
 	if (!x86_linear(cpu, u->insn.seg, cpu->s.gpr[X86_RAX] & u->ea_mask, 1, ACC_READ, &lin) ||
 	    !x86_load8(cpu, lin, &byte))
 		return X86_FAULT;
-	cpu->mwait_armed = 1;
+	cpu->monitored = x86_host_ptr(cpu, lin & ~(u64)(MONITOR_LINE - 1), MONITOR_LINE, ACC_READ);
+	if (cpu->monitored)
+		memcpy(cpu->monitor_was, cpu->monitored, MONITOR_LINE);
 	return X86_NEXT;
 }
 
+/*
+ * SDM vol. 2 "MWAIT". Stores are not watched but looked for: a value stored that was there before is missed, until an
+ * interrupt comes. ECX[0]: one that IF holds back ends the wait, too.
+ */
 static int mwait(struct x86_cpu *cpu, const struct uop *u)
 {
+	const struct timespec poll = { .tv_nsec = MWAIT_POLL_NS };
+	u32 ecx = (u32)cpu->s.gpr[X86_RCX];
+
 	(void)u;
-	if (!x86_has(cpu, X86_FEAT_MONITOR) || cpu->cpl)
+	if (cpu->cpl)
 		return x86_ud(cpu);
-	if ((u32)cpu->s.gpr[X86_RCX] & ~1U)
+	if (ecx & ~1U)
 		return x86_gp0(cpu);
-	/* A store to the monitored line isn't seen: don't wait for one. */
-	cpu->mwait_armed = 0;
+	while (cpu->monitored && !memcmp(cpu->monitored, cpu->monitor_was, MONITOR_LINE) &&
+	       !atomic_load(&cpu->core.request) && !(cpu->intr_waiting && (ecx & 1 || cpu->s.rflags & X86_IF)))
+		nanosleep(&poll, NULL);
+	cpu->monitored = NULL;
 	return X86_LEAVE;
 }
 

@@ -10,6 +10,19 @@
 #include "cpuid.h"
 #include "flags.h"
 
+bool emul_cpu_valid(const char *cpu, char *err, size_t errlen)
+{
+	const struct x86_cpuid_table *t = x86_cpuid_new(cpu, 0, err, errlen);
+
+	x86_cpuid_free(t);
+	return t;
+}
+
+unsigned int emul_x86_phys_bits(const struct emul_vm *vm)
+{
+	return ((const struct x86_cpuid_table *)vm->arch)->phys_bits;
+}
+
 bool emul_arch_vm_init(struct emul_vm *vm, char *err, size_t errlen)
 {
 	vm->arch = (void *)x86_cpuid_new(vm->cfg.cpu, vm->cfg.tsc_hz, err, errlen);

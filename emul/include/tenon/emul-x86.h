@@ -17,6 +17,9 @@ void emul_x86_changed(struct emul_vcpu *vcpu);
 uint64_t emul_x86_rflags(const struct emul_vcpu *vcpu);
 void emul_x86_set_rflags(struct emul_vcpu *vcpu, uint64_t rflags);
 
+/* Width of physical addresses, as the guest's CPUID has it. */
+unsigned int emul_x86_phys_bits(const struct emul_vm *vm);
+
 /* Start-up IPI: leave the wait after INIT at @vector * 4096 in real mode. On the vCPU's thread. */
 void emul_x86_sipi(struct emul_vcpu *vcpu, uint8_t vector);
 

@@ -93,6 +93,9 @@ struct emul_config {
 	enum emul_jit jit;
 };
 
+/* Is emul_config.cpu a model that there is, and can it be had here? If not, @err says why. */
+bool emul_cpu_valid(const char *cpu, char *err, size_t errlen);
+
 /* Create a VM; NULL with a message in @err (@errlen bytes) on failure. */
 struct emul_vm *emul_vm_create(const struct emul_config *cfg, const struct emul_ops *ops, void *opaque, char *err,
 			       size_t errlen);

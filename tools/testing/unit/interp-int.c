@@ -571,6 +571,8 @@ static bool make_instance(struct instance *t, const struct skeleton *k)
 	moffs = i->map == X86_MAP_1 && i->opcode >= 0xa0 && i->opcode <= 0xa3 && !(i->flags & X86_IF_VEX);
 	for (r = 0; r < 16; r++)
 		t->in.gpr[r] = mode == X86_MODE_64 ? rnd_value() : (u32)rnd_value();
+	if (!native_rsp(t->in.gpr[X86_RSP]))
+		t->in.gpr[X86_RSP] >>= 17;
 	t->in.flags = (rnd() & X86_ARITH) | X86_IF | X86_FLAG1;
 	t->target = rnd_place();
 	if (uses_stack(i->op))
@@ -598,7 +600,7 @@ static bool make_instance(struct instance *t, const struct skeleton *k)
 	/* upper halves are for 64-bit mode */
 	for (r = 0; r < 16 && mode != X86_MODE_64; r++)
 		t->in.gpr[r] = (u32)t->in.gpr[r];
-	return true;
+	return native_rsp(t->in.gpr[X86_RSP]);
 }
 
 /* --- comparing --- */

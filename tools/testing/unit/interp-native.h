@@ -9,6 +9,9 @@
  * gives to 32-bit programs, 16-bit code in segments of a local descriptor table: the code page is its code
  * segment, the scratch pages its data and stack.
  *
+ * The stack pointer must be canonical: a host that is itself virtualized without help of the processor (PVM) can't
+ * deliver anything to a program whose RSP is not. For the same reason 64-bit code loads no segment register.
+ *
  * Linux does not make the last page of a segment special, so an access beyond the scratch pages faults in all
  * modes: by segment limit in 16-bit code, by a guard page elsewhere.
  */
@@ -108,9 +111,11 @@ static void emit_epilogue(u8 *p, u32 taken)
 
 		p = emit_rip(p, mov, 3, &native->out.gpr[i]);
 	}
-	p = emit_imm32(p, 0xb8, SEL_DATA);				/* mov eax, imm */
-	p = emit(p, "\x8e\xd0", 2);					/* mov ss, eax */
 	p = emit_rip(p, "\x48\x8b\x25", 3, &native->host_rsp);		/* mov rsp, host_rsp */
+	if (mode == X86_MODE_16) {
+		p = emit_imm32(p, 0xb8, SEL_DATA);			/* mov eax, imm */
+		p = emit(p, "\x8e\xd0", 2);				/* mov ss, eax */
+	}
 	p = emit(p, "\x9c", 1);						/* pushfq */
 	p = emit_rip(p, "\x8f\x05", 2, &native->out.flags);		/* pop flags */
 	p = emit(p, "\x68\x02\x02\x00\x00\x9d", 6);			/* push 0x202; popfq */
@@ -126,8 +131,10 @@ static void emit_prologue(u8 *p)
 	p = emit_rip(p, "\x48\x89\x25", 3, &native->host_rsp);			/* mov host_rsp, rsp */
 	p = emit_rip(p, "\xff\x35", 2, &native->in.flags);			/* push flags */
 	p = emit(p, "\x9d", 1);							/* popfq */
-	p = emit_imm32(p, 0xb8, mode == X86_MODE_16 ? SEL_LDT_DATA : SEL_DATA);	/* mov eax, imm */
-	p = emit(p, "\x8e\xd8\x8e\xc0\x8e\xd0", 6);				/* mov ds, es, ss, eax */
+	if (mode != X86_MODE_64) {
+		p = emit_imm32(p, 0xb8, mode == X86_MODE_16 ? SEL_LDT_DATA : SEL_DATA);	/* mov eax, imm */
+		p = emit(p, "\x8e\xd8\x8e\xc0\x8e\xd0", 6);			/* mov ds, es, ss, eax */
+	}
 	for (i = 0; i < 16; i++) {
 		u8 mov[3] = { i < 8 ? 0x48 : 0x4c, 0x8b, (u8)(0x05 | (i & 7) << 3) };
 
@@ -227,6 +234,12 @@ static void native_init(void)
 	syscall(SYS_arch_prctl, ARCH_GET_FS, &fs_base);
 	gs_base = 0x12340;
 	syscall(SYS_arch_prctl, ARCH_SET_GS, gs_base);
+}
+
+/* May the instruction be run with this stack pointer? */
+static bool native_rsp(u64 rsp)
+{
+	return (u64)((s64)(rsp << 16) >> 16) == rsp;
 }
 
 /* Run the instruction with native->in; registers and flags are left in native->out. */

@@ -20,7 +20,7 @@ static u8 *ram;
 static struct emul_vm *vm;
 static struct x86_cpu *cpu;
 static u64 rng_state;
-static u64 mmio_reads, mmio_writes, mmio_addr, mmio_last;
+static u64 mmio_reads, mmio_writes, mmio_addr, mmio_last, *unmapped_by_device;
 
 static u64 rnd(void)
 {
@@ -37,6 +37,8 @@ static void op_access(void *o, struct emul_vcpu *v, enum emul_space space, u64 a
 	(void)o; (void)v; (void)space;
 	mmio_addr = addr;
 	if (write) {
+		if (unmapped_by_device)
+			*unmapped_by_device = 0;
 		mmio_writes++;
 		mmio_last = 0;
 		memcpy(&mmio_last, data, min(len, 8u));
@@ -457,6 +459,19 @@ static void test_tlb(void)
 	memset(ram + 0x70ff8, 0, 8);
 	ok(!x86_store64(cpu, 0x70ffc, ~0ULL) && cpu->s.cr2 == 0x71000, "a crossing store faults with CR2 on the second page");
 	ok(phys(0x70ff8, 8) == 0, "and has written nothing");
+
+	/*
+	 * Another vCPU unmaps the second page between the halves (here the device behind the first does): both halves are
+	 * stored nevertheless, for the translations have been made.
+	 */
+	*pte_of(0x72000) = (RAM_SIZE + 0x1000) | 7;
+	*pte_of(0x73000) = (RAM_SIZE + 0x2000) | 7;
+	unmapped_by_device = pte_of(0x73000);
+	mmio_writes = 0;
+	ok(x86_store64(cpu, 0x72ffc, 0x1122334455667788) && mmio_writes == 2 && mmio_addr == RAM_SIZE + 0x2000 &&
+		   !*pte_of(0x73000),
+	   "a crossing store whose second page goes away in the middle");
+	unmapped_by_device = NULL;
 
 	ok(!x86_load64(cpu, 0x800000000000ULL, &v) && cpu->exc.vector == X86_EXC_GP, "non-canonical: #GP");
 }

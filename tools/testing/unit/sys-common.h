@@ -63,7 +63,7 @@ static struct emul_vcpu *vcpu;
 static struct x86_cpu *cpu;
 static struct x86_state *s;
 static u8 tpr;
-static u64 apic_base = 0xfee00900, tsc_now = 1000;
+static u64 apic_base = 0xfee00900, tsc_now = 1000, tsc_deadline, deadline_writes;
 
 static void op_access(void *o, struct emul_vcpu *v, enum emul_space space, u64 addr, void *data,
 		      unsigned int len, bool write)
@@ -82,14 +82,19 @@ static bool op_rdmsr(void *o, struct emul_vcpu *v, u32 m, u64 *x)
 {
 	(void)o;
 	(void)v;
-	*x = apic_base;
-	return m == 0x1b;
+	*x = m == 0x6e0 ? tsc_deadline : apic_base;
+	return m == 0x1b || m == 0x6e0;
 }
 
 static bool op_wrmsr(void *o, struct emul_vcpu *v, u32 m, u64 x)
 {
 	(void)o;
 	(void)v;
+	if (m == 0x6e0) {
+		tsc_deadline = x;
+		deadline_writes++;
+		return true;
+	}
 	apic_base = x;
 	return m == 0x1b;
 }

@@ -317,6 +317,12 @@ static void test_msr(void)
 	ok(rd(0x10) == 1000 && rd(0x3b) == (u64)-4000, "TSC write moves TSC_ADJUST");
 	wr(0x3b, 0);
 	is_u64(rd(0x10), 5000, "TSC_ADJUST write moves TSC");
+	deadline_writes = 0;
+	ok(wr(0x10, 5000) && wr(0x3b, 0) && !deadline_writes, "TSC written: no deadline to be moved");
+	tsc_deadline = 7000;
+	ok(wr(0x10, 6000) && deadline_writes == 1 && wr(0x3b, 0) && deadline_writes == 2 && tsc_deadline == 7000,
+	   "TSC written: a pending deadline is armed anew");
+	tsc_deadline = 0;
 	ok(rd(0x1b) == apic_base, "APIC_BASE is the embedder's");
 	is_u64(rd(0x10a) & 0x3b, 0x3b, "ARCH_CAPABILITIES: RDCL_NO, IBRS_ALL, SKIP_L1DFL, SSB_NO, MDS_NO");
 	long64(3);
@@ -496,6 +502,71 @@ static void check_features(const char *model)
 	ok(leaf(0x80000008, 0).eax == (x86_maxphyaddr(cpu) | 48 << 8), "%s: address sizes", model);
 }
 
+/* SDM vol. 2 "MONITOR", "MWAIT": offered by +monitor alone. */
+static void test_mwait(void)
+{
+	struct emul_exit exit;
+	u64 before;
+
+	machine_exit();
+	machine_init(NULL, 1);
+	long64(0);
+	STEP(0x0f, 0x01, 0xc8);
+	ok(at_handler() == X86_EXC_UD, "MONITOR without the feature");
+	machine_exit();
+	machine_init("max,+monitor", 1);
+	ok(leaf(1, 0).ecx >> 3 & 1 && leaf(5, 0).eax == 64 && leaf(5, 0).ecx == 3, "monitor: CPUID");
+	long64(0);
+	s->gpr[X86_RAX] = DATA;
+	STEP(0x0f, 0x01, 0xc8);
+	poke(DATA + 60, 4, 77);
+	s->gpr[X86_RAX] = 0;
+	STEP(0x0f, 0x01, 0xc9);
+	is_u64(s->rip, CODE + 6, "MWAIT ends by a store to the line");
+	STEP(0x0f, 0x01, 0xc9);
+	is_u64(s->rip, CODE + 9, "MWAIT without MONITOR does not wait");
+	s->gpr[X86_RAX] = DATA;
+	STEP(0x0f, 0x01, 0xc8);
+	emul_kick(vcpu);
+	emul_step(vcpu, &exit);
+	ok(exit.reason == EMUL_EXIT_KICK, "a kick comes first");
+	cpu->intr_waiting = true;
+	s->gpr[X86_RCX] = 1;
+	before = s->rip;
+	STEP(0x0f, 0x01, 0xc9);
+	is_u64(s->rip, before + 3, "MWAIT, ECX[0]: ends by an interrupt that IF holds back");
+	cpu->intr_waiting = false;
+	long64(0);
+	s->gpr[X86_RCX] = 2;
+	STEP(0x0f, 0x01, 0xc9);
+	faulted64(X86_EXC_GP, 0, "MWAIT: reserved bit of ECX");
+	long64(3);
+	STEP(0x0f, 0x01, 0xc9);
+	ok(at_handler() == X86_EXC_UD, "MWAIT at CPL 3");
+}
+
+/* MSRs are there if, and only if, CPUID says so: SDM vol. 4 "Architectural MSRs" */
+static void test_msr_features(void)
+{
+	static const struct { const char *cpu; u32 msr; } t[] = {
+		{ "max,-mtrr", 0xfe }, { "max,-mtrr", 0x200 }, { "max,-mtrr", 0x250 }, { "max,-mtrr", 0x2ff },
+		{ "max,-pat", 0x277 }, { "max,-mca", 0x179 }, { "max,-tsc", 0x10 }, { "max,-tsc_adjust", 0x3b },
+		{ "max,-sep", 0x174 }, { "max,-arch_capabilities", 0x10a }, { "max,-spec_ctrl", 0x48 },
+		{ "max,-xsaves", 0xda0 }, { "max,-syscall", 0xc0000081 }, { "max,-lm", 0xc0000102 },
+		{ "max,-rdtscp,-rdpid", 0xc0000103 },
+	};
+	u64 val;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++) {
+		machine_exit();
+		machine_init("max", 1);
+		ok(x86_msr_read(cpu, t[i].msr, &val), "max has MSR %#x", t[i].msr);
+		machine_exit();
+		machine_init(t[i].cpu, 1);
+		ok(!x86_msr_read(cpu, t[i].msr, &val) && !x86_msr_write(cpu, t[i].msr, 0), "%s has not", t[i].cpu);
+	}
+}
+
 static void test_models(void)
 {
 	static const char *const names[] = { "max",	 "qemu64",     "Nehalem",
@@ -628,6 +699,8 @@ int main(void)
 	test_models();
 	test_cpuid();
 	test_reset();
+	test_mwait();
+	test_msr_features();
 	machine_exit();
 	return tap_done();
 }

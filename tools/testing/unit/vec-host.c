@@ -473,6 +473,8 @@ static void make_state(struct instance *in)
 		if (in->mode == X86_MODE_32)
 			nat->gpr[i] = (u32)nat->gpr[i];
 	}
+	/* what can't hold an interrupt's frame can't be a stack pointer on every host: see interp-native.h */
+	nat->gpr[X86_RSP] = (u64)((s64)(nat->gpr[X86_RSP] << 17) >> 17);
 	nat->rflags = 0x202 | (rnd() >> 15 & X86_ARITH);
 
 	/* where memory is: mostly around the page boundary, some at the end of the accessible pages */
