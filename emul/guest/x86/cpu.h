@@ -191,6 +191,12 @@ static inline struct x86_cpu *x86_cpu(struct emul_vcpu *v)
 	return container_of(v, struct x86_cpu, core);
 }
 
+/* An interrupt is to be looked for, now or after the shadow of STI or MOV SS. */
+static inline bool x86_interruptible(const struct x86_cpu *cpu)
+{
+	return cpu->intr_waiting && cpu->s.rflags & X86_IF;
+}
+
 /* --- exceptions (exception.c) --- */
 
 int x86_raise(struct x86_cpu *cpu, enum x86_vector vec);		/* all return X86_FAULT */

@@ -150,7 +150,7 @@ static bool attend(struct x86_cpu *cpu, struct emul_exit *exit)
 		cpu->u = NULL;
 		if (!x86_deliver_interrupt(cpu, X86_EXC_NMI, true))
 			goto shutdown;
-	} else if (cpu->intr_waiting && cpu->s.rflags & X86_IF && !shadow) {
+	} else if (x86_interruptible(cpu) && !shadow) {
 		const struct emul_ops *eo = cpu->core.vm->ops;
 		int vec = eo->intr_ack(cpu->core.vm->opaque, &cpu->core);
 
@@ -181,7 +181,7 @@ static inline bool attention(const struct x86_cpu *cpu)
 {
 	return unlikely(atomic_load_explicit(&cpu->core.request, memory_order_relaxed)) ||
 	       unlikely(cpu->s.halted) ||
-	       unlikely(cpu->intr_waiting && cpu->s.rflags & X86_IF && !cpu->s.intr_shadow);
+	       unlikely(x86_interruptible(cpu) && !cpu->s.intr_shadow);
 }
 
 /* A jump's target if it is at hand: translation cached, block decoded, and nothing else to look at first. */
@@ -192,7 +192,7 @@ static __always_inline struct x86_block *next_block(struct x86_cpu *cpu)
 	unsigned int off = lin & ~EMUL_PAGE_MASK;
 	struct emul_block *b;
 
-	if (unlikely(atomic_load_explicit(&cpu->core.request, memory_order_relaxed)) || unlikely(cpu->intr_waiting) ||
+	if (unlikely(atomic_load_explicit(&cpu->core.request, memory_order_relaxed)) || unlikely(x86_interruptible(cpu)) ||
 	    unlikely(cpu->slow) || unlikely(e->tag != (lin & EMUL_PAGE_MASK)) || unlikely(!e->page))
 		return NULL;
 	b = emul_code_find(e->page, off, X86_BLOCK_MODE(cpu));

@@ -275,7 +275,7 @@ static const void *jump_find(const struct x86_cpu *cpu)
 	const struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
 	unsigned int i = X86_JUMP_SLOT(cpu->s.rip);
 
-	if (jc->tag[i] != cpu->s.rip || !cpu->code64 || cpu->intr_waiting ||
+	if (jc->tag[i] != cpu->s.rip || !cpu->code64 || x86_interruptible(cpu) ||
 	    atomic_load_explicit(&cpu->core.request, memory_order_relaxed))
 		return NULL;
 	return jc->code[i];
