@@ -83,7 +83,7 @@ static void *pool_thread(void *opaque)
 		if (why)
 			virtio_needs_reset(dev, why);
 		else if (virtio_queue_live(dev, work->queue))
-			virtio_push(dev, work->queue, work->elem.head, written);
+			virtio_push(dev, work->queue, &work->elem, written);
 		pthread_cond_broadcast(&pool->done);
 	}
 	pthread_mutex_unlock(&dev->lock);

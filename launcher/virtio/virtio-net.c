@@ -149,6 +149,7 @@ static int fill_chains(struct vnet *card, struct virtio_net_hdr_v1 *hdr, const u
 	struct virtio_dev *dev = &card->vdev;
 	struct virtqueue *vq = &dev->vq[QUEUE_RX];
 	bool merge = virtio_has(dev, VIRTIO_NET_F_MRG_RXBUF);
+	uint16_t mark = vq_mark(vq);
 	unsigned int n = 0;
 	size_t done = 0;
 
@@ -160,7 +161,7 @@ static int fill_chains(struct vnet *card, struct virtio_net_hdr_v1 *hdr, const u
 		if (got < 0)
 			return got;
 		if (!got) {
-			vq_unpop(vq, n);
+			vq_rewind(vq, mark);
 			return 0;
 		}
 		/* Chains that hold nothing would let a frame take all of the queue. */
@@ -170,7 +171,7 @@ static int fill_chains(struct vnet *card, struct virtio_net_hdr_v1 *hdr, const u
 		}
 		part = elem->in_len - off < len - done ? elem->in_len - off : len - done;
 		if (!merge && part < len) {
-			vq_unpop(vq, 1);
+			vq_rewind(vq, mark);
 			return -EMSGSIZE;
 		}
 		if (!vq_copy(dev->vm, elem, true, off, (void *)(frame + done), part)) {
@@ -178,11 +179,11 @@ static int fill_chains(struct vnet *card, struct virtio_net_hdr_v1 *hdr, const u
 			return -EPROTO;
 		}
 		done += part;
-		if (vq_fill(vq, n++, elem->head, off + part))
+		if (vq_fill(vq, n++, elem, off + part))
 			return -EPROTO;
 	} while (done < len && n < vq->size);
 	if (done < len) {
-		vq_unpop(vq, n);
+		vq_rewind(vq, mark);
 		return -EMSGSIZE;
 	}
 	hdr->num_buffers = htole16(n);
@@ -303,7 +304,7 @@ static bool run_send(struct vnet *card)
 		}
 		len = take_frame(card, &hdr);
 		if (len >= 0)
-			virtio_push(dev, QUEUE_TX, card->elem.head, 0);
+			virtio_push(dev, QUEUE_TX, &card->elem, 0);
 		pthread_mutex_unlock(&dev->lock);
 		if (len > 0)
 			card->net.ops->send(&card->net, &hdr, card->frame, (size_t)len);
@@ -419,7 +420,7 @@ static bool run_control(struct vnet *card)
 				  sizeof(ack)))
 			virtio_needs_reset(dev, "status outside RAM");
 		else
-			virtio_push(dev, QUEUE_CTRL, card->elem.head, sizeof(ack));
+			virtio_push(dev, QUEUE_CTRL, &card->elem, sizeof(ack));
 	}
 	pthread_mutex_unlock(&dev->lock);
 	return more;

@@ -68,11 +68,11 @@ void virtio_needs_reset(struct virtio_dev *dev, const char *why)
 	}
 }
 
-void virtio_push(struct virtio_dev *dev, unsigned int queue, uint16_t head, uint32_t written)
+void virtio_push(struct virtio_dev *dev, unsigned int queue, const struct vq_elem *elem, uint32_t written)
 {
 	struct virtqueue *vq = &dev->vq[queue];
 
-	if (vq_push(vq, head, written)) {
+	if (vq_push(vq, elem, written)) {
 		virtio_needs_reset(dev, vq->broken);
 		return;
 	}
@@ -152,6 +152,7 @@ static void enable_queue(struct virtio_dev *dev, struct virtqueue *vq)
 		return;
 	vq->event_idx = virtio_has(dev, VIRTIO_RING_F_EVENT_IDX);
 	vq->indirect = virtio_has(dev, VIRTIO_RING_F_INDIRECT_DESC);
+	vq->packed = virtio_has(dev, VIRTIO_F_RING_PACKED);
 	vq->enabled = true;
 	if (vq_start(vq))
 		virtio_needs_reset(dev, vq->broken);
@@ -276,7 +277,7 @@ static void common_write(struct virtio_dev *dev, unsigned int off, uint64_t val,
 		break;
 	case VIRTIO_PCI_COMMON_Q_SIZE:
 		val &= 0xffff;
-		if (vq && !vq->enabled && val && val <= VQ_MAX_SIZE && !(val & (val - 1)))
+		if (vq && !vq->enabled && val && val <= VQ_MAX_SIZE)
 			vq->size = val;
 		break;
 	case VIRTIO_PCI_COMMON_Q_MSIX:
@@ -492,7 +493,7 @@ int virtio_init(struct virtio_dev *dev, struct vm *vm)
 	if (!dev->vq)
 		return -ENOMEM;
 	dev->offered |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
-			1ull << VIRTIO_RING_F_EVENT_IDX;
+			1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_F_RING_PACKED;
 	pthread_mutex_init(&dev->lock, NULL);
 
 	pci->name = dev->ops->name;

@@ -13,7 +13,7 @@
 
 #include "../machine/pci.h"
 
-#define VQ_MAX_SIZE	256u		/* power of two */
+#define VQ_MAX_SIZE	256u		/* power of two, as all sizes of split queues are */
 #define VQ_MAX_SEGS	256u		/* descriptors in one chain */
 
 /* A chain of descriptors, copied out of guest memory: first what the device reads, then what it writes. */
@@ -23,37 +23,46 @@ struct vq_seg {
 };
 
 struct vq_elem {
-	uint16_t head;
+	uint16_t head;			/* what the driver knows it by */
+	uint16_t descs;			/* how many of the ring's descriptors it took (packed) */
 	unsigned int nr_out, nr_in;
 	uint32_t out_len, in_len;	/* the sums fit, or the chain is refused */
 	struct vq_seg seg[VQ_MAX_SEGS];
 };
 
-/* A split virtqueue. Owned by dev->lock. */
+struct vq_ring;
+
+/* A virtqueue. Owned by dev->lock. */
 struct virtqueue {
 	struct vm *vm;
 
-	/* as the driver sets it up; constant while enabled */
+	/*
+	 * As the driver sets it up; constant while enabled. In a packed queue the descriptor ring, and the areas
+	 * where driver and device say when they want to be notified.
+	 */
 	uint64_t desc, avail, used;
 	uint16_t size, vector;
 	bool enabled;
 
 	/* features */
-	bool event_idx, indirect;
+	bool event_idx, indirect, packed;
+	const struct vq_ring *ring;	/* virtqueue-split.c or virtqueue-packed.c; by vq_start() */
 
-	/* progress */
-	uint16_t last_avail;		/* next entry of the available ring to look at */
-	uint16_t used_idx;		/* next entry of the used ring to fill */
-	uint16_t signalled;		/* used_idx at the last interrupt decision */
+	/* Progress; each layout counts its own way. */
+	uint16_t next_avail;		/* where the next chain will be */
+	uint16_t next_used;		/* where the next one given back will be */
+	uint16_t signalled;		/* next_used at the last interrupt decision */
+	uint16_t fill;			/* where vq_fill() goes on */
+	uint16_t held;			/* flags that vq_publish() writes (packed) */
 	const char *broken;		/* why no more is read from this queue */
 };
 
-/* Check the addresses that the driver gave. 0, or -EINVAL with vq->broken set. */
+/* Check what the driver gave. 0, or -EINVAL with vq->broken set. */
 int vq_start(struct virtqueue *vq);
 /* Next chain: 1, 0 if there is none, -EPROTO if the driver gave nonsense (vq->broken says what). */
 int vq_pop(struct virtqueue *vq, struct vq_elem *elem);
 /* Give a chain back with @written bytes; -EPROTO as above. */
-int vq_push(struct virtqueue *vq, uint16_t head, uint32_t written);
+int vq_push(struct virtqueue *vq, const struct vq_elem *elem, uint32_t written);
 /* Does the driver want an interrupt for what was pushed since the last call? */
 bool vq_wants_interrupt(struct virtqueue *vq);
 /* Ask for notifications before going to sleep; true if more has arrived meanwhile. */
@@ -61,11 +70,15 @@ bool vq_rearm(struct virtqueue *vq);
 bool vq_pending(struct virtqueue *vq);
 
 /*
- * For data that spans several chains: take them, put back those of a try that failed (the last @n), or show
- * the driver all of them in one step: vq_fill() with @n from 0 on, then vq_publish() with their number.
+ * For data that spans several chains: take them, go back to before a try that failed (vq_mark(), vq_rewind()), or
+ * show the driver all of them in one step: vq_fill() with @n from 0 on, then vq_publish() with their number.
  */
-void vq_unpop(struct virtqueue *vq, unsigned int n);
-int vq_fill(struct virtqueue *vq, unsigned int n, uint16_t head, uint32_t written);
+static inline uint16_t vq_mark(const struct virtqueue *vq)
+{
+	return vq->next_avail;
+}
+void vq_rewind(struct virtqueue *vq, uint16_t mark);
+int vq_fill(struct virtqueue *vq, unsigned int n, const struct vq_elem *elem, uint32_t written);
 int vq_publish(struct virtqueue *vq, unsigned int n);
 /* Like vq_rearm(), for a queue that has chains, but too few: be notified of, or see, further ones. */
 bool vq_rearm_beyond(struct virtqueue *vq);
@@ -130,7 +143,7 @@ static inline bool virtio_has(const struct virtio_dev *dev, unsigned int feature
 }
 /* May queue @n be worked on? */
 bool virtio_queue_live(const struct virtio_dev *dev, unsigned int n);
-void virtio_push(struct virtio_dev *dev, unsigned int queue, uint16_t head, uint32_t written);
+void virtio_push(struct virtio_dev *dev, unsigned int queue, const struct vq_elem *elem, uint32_t written);
 /* After vq_publish(): send the interrupt if the driver wants it. */
 void virtio_signal(struct virtio_dev *dev, unsigned int queue);
 /* The driver broke the protocol, or gave memory that is none: stop, until it resets the device. */
