@@ -6,6 +6,7 @@
  * it across a context switch like any other. In between, it lies in a buffer of its own.
 
  */
+#include <linux/init.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <asm/fpu/xcr.h>
@@ -134,19 +135,16 @@ int tenon_vec_write(struct tenon_vcpu *vcpu, unsigned int reg, const void *value
  * Bits of MXCSR that this processor has (AMD APM vol. 2, "FXSAVE and FXRSTOR Instructions",
  * MXCSR_MASK).
  */
-static u32 mxcsr_mask(void)
-{
-	static struct fxregs_state fx __aligned(16);
-	static u32 mask;
+static u32 mxcsr_mask __ro_after_init;
 
-	if (!READ_ONCE(mask)) {
-		fpregs_lock();
-		asm volatile("fxsave %0" : "+m"(fx));
-		fpregs_unlock();
-		WRITE_ONCE(mask, fx.mxcsr_mask ? fx.mxcsr_mask : 0xffbf);
-		memset(&fx, 0, sizeof(fx));
-	}
-	return mask;
+void __init tenon_fpu_setup(void)
+{
+	static struct fxregs_state fx __initdata __aligned(16);
+
+	fpregs_lock();
+	asm volatile("fxsave %0" : "+m"(fx));
+	fpregs_unlock();
+	mxcsr_mask = fx.mxcsr_mask ? fx.mxcsr_mask : 0xffbf;
 }
 
 static long get_fpu(struct tenon_vcpu *vcpu, void __user *arg)
@@ -182,7 +180,7 @@ static long set_fpu(struct tenon_vcpu *vcpu, void __user *arg)
 	fx->rip = fpu.last_ip;
 	fx->rdp = fpu.last_dp;
 	/* A reserved bit would fault when the state is loaded. */
-	fx->mxcsr = fpu.mxcsr & mxcsr_mask();
+	fx->mxcsr = fpu.mxcsr & mxcsr_mask;
 	memcpy(fx->xmm_space, fpu.xmm, sizeof(fpu.xmm));
 	if (boot_cpu_has(X86_FEATURE_XSAVE))
 		fps->regs.xsave.header.xfeatures |= XFEATURE_MASK_FP | XFEATURE_MASK_SSE;

@@ -94,7 +94,7 @@ static unsigned long chips_lock(struct tenon_chips *chips)
 {
 	unsigned long flags;
 
-	spin_lock_irqsave(&chips->lock, flags);
+	raw_spin_lock_irqsave(&chips->lock, flags);
 	return flags;
 }
 
@@ -109,7 +109,7 @@ static void chips_unlock(struct tenon_vm *vm, unsigned long flags)
 		chips->pit_stale = false;
 		pit_rearm(chips);
 	}
-	spin_unlock_irqrestore(&chips->lock, flags);
+	raw_spin_unlock_irqrestore(&chips->lock, flags);
 	if (pins)
 		tenon_resample(vm, pins);
 }
@@ -126,7 +126,7 @@ static enum hrtimer_restart pit_timer(struct hrtimer *timer)
 	 */
 	if (pit_deadline(&chips->pit) != PIT_DEADLINE_NONE)
 		pit_rearm(chips);
-	spin_unlock_irqrestore(&chips->lock, flags);
+	raw_spin_unlock_irqrestore(&chips->lock, flags);
 	return HRTIMER_NORESTART;
 }
 
@@ -139,7 +139,7 @@ int tenon_irqchip_create(struct tenon_vm *vm)
 
 	if (!chips)
 		return -ENOMEM;
-	spin_lock_init(&chips->lock);
+	raw_spin_lock_init(&chips->lock);
 	hrtimer_init(&chips->pit_timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_HARD);
 	chips->pit_timer.function = pit_timer;
 	pic_init(&chips->pic, &pic_ops, vm);

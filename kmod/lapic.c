@@ -82,11 +82,11 @@ static void op_eoi(void *ctx, u8 vector)
 		}
 		return;
 	}
-	spin_lock_irqsave(&chips->lock, flags);
+	raw_spin_lock_irqsave(&chips->lock, flags);
 	ioapic_eoi(&chips->ioapic, vector);
 	pins = chips->eoi_pins;
 	chips->eoi_pins = 0;
-	spin_unlock_irqrestore(&chips->lock, flags);
+	raw_spin_unlock_irqrestore(&chips->lock, flags);
 	if (pins)
 		tenon_resample(vcpu->vm, pins);
 }
@@ -238,12 +238,12 @@ int tenon_irq_ack(struct tenon_vcpu *vcpu)
 		u32 pins;
 
 		lapic_extint_ack(vcpu->lapic);
-		spin_lock_irqsave(&chips->lock, flags);
+		raw_spin_lock_irqsave(&chips->lock, flags);
 		vector = pic_ack(&chips->pic);
 		pins = chips->eoi_pins;
 		chips->eoi_pins = 0;
 		lapic_set_lint(vcpu->lapic, 0, pic_output(&chips->pic));
-		spin_unlock_irqrestore(&chips->lock, flags);
+		raw_spin_unlock_irqrestore(&chips->lock, flags);
 		/* Automatic EOI; resampling does not sleep. */
 		if (pins)
 			tenon_resample(vcpu->vm, pins);

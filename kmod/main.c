@@ -14,14 +14,13 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
-#include <linux/reboot.h>
 #include <linux/sched/stat.h>
 #include <linux/smp.h>
-#include <linux/suspend.h>
 #include <asm/reboot.h>
 #include <asm/mce.h>
 #include <asm/tsc.h>
 
+#include "compat/compat.h"
 #include "tenon.h"
 #include "vendor.h"
 
@@ -46,7 +45,7 @@ static const struct tenon_vendor *const vendors[] = { &tenon_svm };
 static DEFINE_MUTEX(virt_lock);
 static unsigned int virt_users;
 static enum cpuhp_state virt_hp_state;
-static bool virt_suspended;
+static bool virt_down; /* the system is going down */
 
 struct virt_result {
 	atomic_t busy;
@@ -98,9 +97,11 @@ int tenon_virt_get(void)
 	int ret = 0;
 
 	mutex_lock(&virt_lock);
-	if (virt_users >= max_vms)
+	if (READ_ONCE(virt_down))
+		ret = -ESHUTDOWN;
+	else if (virt_users >= max_vms)
 		ret = -ENOSPC;
-	if (virt_users)
+	if (ret || virt_users)
 		goto out;
 
 	/*
@@ -144,35 +145,35 @@ void tenon_virt_put(void)
 	mutex_unlock(&virt_lock);
 }
 
-/* Suspend takes all CPUs but the boot CPU offline, and leaves that one to this. */
-static int virt_pm(struct notifier_block *nb, unsigned long action, void *data)
+/*
+ * Suspend takes all CPUs but one offline, and comes here on that one. User space is frozen by then, so virt_users
+ * stands still. Shutdown is for kexec and reboot: whatever starts next finds the processors as the firmware left them.
+ */
+static int virt_suspend(void)
 {
-	switch (action) {
-	case PM_SUSPEND_PREPARE:
-	case PM_HIBERNATION_PREPARE:
-		mutex_lock(&virt_lock);
-		if (virt_users) {
-			cpuhp_remove_state(virt_hp_state);
-			virt_suspended = true;
-		}
-		break;
-	case PM_POST_SUSPEND:
-	case PM_POST_HIBERNATION:
-		if (virt_suspended) {
-			int ret = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "tenon:online",
-						    virt_online, virt_offline);
-
-			if (ret >= 0)
-				virt_hp_state = ret;
-			virt_suspended = false;
-		}
-		mutex_unlock(&virt_lock);
-		break;
-	}
-	return NOTIFY_OK;
+	if (virt_users)
+		tenon_vendor->cpu_disable();
+	return 0;
 }
 
-static struct notifier_block virt_pm_nb = { .notifier_call = virt_pm };
+static void virt_resume(void)
+{
+	if (virt_users && tenon_vendor->cpu_enable())
+		pr_err("CPU %u: virtualization was in use after the system had slept\n", smp_processor_id());
+}
+
+static void virt_cpu_shutdown(void *arg)
+{
+	tenon_vendor->cpu_disable();
+}
+
+static void virt_shutdown(void)
+{
+	WRITE_ONCE(virt_down, true);
+	on_each_cpu(virt_cpu_shutdown, NULL, 1);
+}
+
+COMPAT_SYSCORE(virt_syscore, virt_suspend, virt_resume, virt_shutdown);
 
 /* ---- capabilities ---- */
 
@@ -273,7 +274,7 @@ static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return copy_to_user((void __user *)arg, &cap, sizeof(cap)) ? -EFAULT : 0;
 	}
 	default:
-		return -ENOTTY;
+		return -EINVAL;
 	}
 }
 
@@ -316,6 +317,7 @@ static int __init tenon_init(void)
 	max_vms = max(max_vms, 1u);
 	tenon_max_vcpus = clamp(tenon_max_vcpus, 1u, (unsigned int)TENON_MAX_VCPUS);
 	tenon_cpuid_setup();
+	tenon_fpu_setup();
 
 	ret = tenon_vendor->setup();
 	if (ret)
@@ -323,22 +325,19 @@ static int __init tenon_init(void)
 	ret = tenon_eventfd_setup();
 	if (ret)
 		goto err_vendor;
-	ret = register_pm_notifier(&virt_pm_nb);
-	if (ret)
-		goto err_eventfd;
+	compat_register_syscore(&virt_syscore);
 	/* It patches the scheduler: once, not with every first VM. */
 	preempt_notifier_inc();
 	/* Last: from here on, it is in use. */
 	ret = misc_register(&dev);
 	if (ret)
-		goto err_pm;
+		goto err_syscore;
 	pr_info("ready: %s\n", tenon_vendor->name);
 	return 0;
 
-err_pm:
+err_syscore:
 	preempt_notifier_dec();
-	unregister_pm_notifier(&virt_pm_nb);
-err_eventfd:
+	compat_unregister_syscore(&virt_syscore);
 	tenon_eventfd_teardown();
 err_vendor:
 	tenon_vendor->teardown();
@@ -349,7 +348,7 @@ static void __exit tenon_exit(void)
 {
 	misc_deregister(&dev);
 	preempt_notifier_dec();
-	unregister_pm_notifier(&virt_pm_nb);
+	compat_unregister_syscore(&virt_syscore);
 	tenon_eventfd_teardown();
 	tenon_vendor->teardown();
 }

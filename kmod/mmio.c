@@ -789,6 +789,7 @@ static int emulate(struct tenon_vcpu *vcpu, const u8 *bytes, unsigned int nbytes
 {
 	u8 fetched[X86_INSN_MAX] = {};
 	struct emu e = { .vcpu = vcpu };
+	enum x86_decode_result decoded;
 	bool again = false;
 	enum emu_result r;
 	u64 next;
@@ -804,7 +805,10 @@ static int emulate(struct tenon_vcpu *vcpu, const u8 *bytes, unsigned int nbytes
 	}
 	e.mode = code_mode(vcpu);
 	e.user = tenon_vendor->cpl(vcpu) == 3;
-	if (x86_decode(&e.insn, bytes, nbytes, e.mode) != X86_DECODE_OK)
+	decoded = x86_decode(&e.insn, bytes, nbytes, e.mode);
+	if (decoded == X86_DECODE_MORE && bytes != fetched)
+		return emulate(vcpu, NULL, 0);
+	if (decoded != X86_DECODE_OK)
 		return emulation_failure(vcpu, bytes, nbytes);
 	e.row = &x86_rows[array_index_nospec(e.insn.row, x86_row_count)];
 	vcpu->mmio.cursor = 0;

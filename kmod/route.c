@@ -24,7 +24,6 @@ static int routes_publish(struct tenon_vm *vm, struct tenon_routes *routes)
 	struct tenon_routes *old;
 	unsigned int n;
 
-	sort(routes->route, routes->n, sizeof(routes->route[0]), route_order, NULL);
 	mutex_lock(&vm->slots_lock);
 	old = rcu_dereference_protected(vm->routes, lockdep_is_held(&vm->slots_lock));
 	rcu_assign_pointer(vm->routes, routes);
@@ -107,6 +106,22 @@ int tenon_routes_set(struct tenon_vm *vm, const struct kvm_irq_routing *head,
 		}
 	}
 	routes->n = head->nr;
+	sort(routes->route, routes->n, sizeof(routes->route[0]), route_order, NULL);
+	/*
+	 * One pin of each chip, or one message: a GSI that fans out without a bound would hold interrupts off for as
+	 * long.
+	 */
+	for (n = 1; n < routes->n; n++) {
+		const struct tenon_route *r = &routes->route[n];
+		unsigned int m;
+
+		for (m = n; m > 0 && routes->route[m - 1].gsi == r->gsi; m--) {
+			const struct tenon_route *other = &routes->route[m - 1];
+
+			if (r->type != KVM_IRQ_ROUTING_IRQCHIP || other->type != r->type || other->chip == r->chip)
+				goto err;
+		}
+	}
 	return routes_publish(vm, routes);
 err:
 	kvfree(routes);

@@ -39,8 +39,8 @@ void tenon_kick(struct tenon_vcpu *vcpu)
 {
 	int me, cpu;
 
-	if (wq_has_sleeper(&vcpu->wait))
-		wake_up(&vcpu->wait);
+	/* The request is visible before the sleeper is looked for: rcuwait has the barrier. */
+	rcuwait_wake_up(&vcpu->wait);
 	me = get_cpu();
 	if (READ_ONCE(vcpu->mode) == TENON_IN_GUEST &&
 	    cmpxchg(&vcpu->mode, TENON_IN_GUEST, TENON_EXITING) == TENON_IN_GUEST) {
@@ -189,7 +189,7 @@ static int vcpu_block(struct tenon_vcpu *vcpu)
 				 min_t(u64, budget, NSEC_PER_MSEC));
 	}
 	/* A signal is seen by the loop. */
-	(void)wait_event_interruptible(vcpu->wait, tenon_vcpu_runnable(vcpu));
+	(void)rcuwait_wait_event(&vcpu->wait, tenon_vcpu_runnable(vcpu), TASK_INTERRUPTIBLE);
 	return 1;
 }
 
@@ -358,13 +358,12 @@ int tenon_vcpu_run(struct tenon_vcpu *vcpu)
 	struct kvm_run *run = vcpu->run;
 	const bool immediate = compat_immediate_exit(run);
 	int (*complete)(struct tenon_vcpu * vcpu);
-	sigset_t saved;
 	int ret = 1;
 
 	if (READ_ONCE(run->kvm_valid_regs) || READ_ONCE(run->kvm_dirty_regs))
 		return -EINVAL;
 	if (vcpu->sigset_active)
-		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
+		sigprocmask(SIG_SETMASK, &vcpu->sigset, &current->real_blocked);
 	tenon_vcpu_load(vcpu);
 	tenon_fpu_enter(vcpu);
 	run->exit_reason = KVM_EXIT_UNKNOWN;
@@ -372,7 +371,7 @@ int tenon_vcpu_run(struct tenon_vcpu *vcpu)
 		vcpu->cr8 = READ_ONCE(run->cr8) & 0xf;
 	tenon_make_request(vcpu, TENON_REQ_KICK);
 	if (vcpu->pv_steal_time & 1)
-		__set_bit(TENON_REQ_STEAL, &vcpu->requests);
+		set_bit(TENON_REQ_STEAL, &vcpu->requests);
 
 	complete = vcpu->complete;
 	if (complete) {
@@ -391,7 +390,9 @@ int tenon_vcpu_run(struct tenon_vcpu *vcpu)
 	tenon_fpu_leave(vcpu);
 	vcpu_report(vcpu);
 	tenon_vcpu_put(vcpu);
-	if (vcpu->sigset_active)
-		sigprocmask(SIG_SETMASK, &saved, NULL);
+	if (vcpu->sigset_active) {
+		sigprocmask(SIG_SETMASK, &current->real_blocked, NULL);
+		sigemptyset(&current->real_blocked);
+	}
 	return ret;
 }

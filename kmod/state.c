@@ -485,6 +485,6 @@ long tenon_state_ioctl(struct tenon_vcpu *vcpu, unsigned int cmd, void __user *a
 	case KVM_ENABLE_CAP:
 		return SET(struct kvm_enable_cap, vcpu_enable_cap(vcpu, v_));
 	default:
-		return -ENOTTY;
+		return -EINVAL;
 	}
 }

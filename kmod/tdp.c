@@ -12,7 +12,7 @@
  *	seq = mmu_seq				mmu_lock { invalidating++; zap; flush }
  *	take the page				... the host changes its entry ...
  *	mmu_lock {				mmu_lock { mmu_seq++; invalidating-- }
- *		invalidating, or mmu_seq != seq? then retry
+ *		invalidating what it maps, or mmu_seq != seq? then retry
  *		write the entry
  *	}
  *
@@ -82,6 +82,8 @@ static void free_table(u64 *table, unsigned int level)
 {
 	unsigned int n;
 
+	set_page_private(virt_to_page(table), 0);
+
 	for (n = 0; n < PTES && level > 1; n++) {
 		if ((table[n] & _PAGE_PRESENT) && !is_leaf(table[n], level))
 			free_table(table_of(table[n]), level - 1);
@@ -146,12 +148,60 @@ static bool op_protect(u64 *pte)
 	return test_and_clear_bit(_PAGE_BIT_RW, (unsigned long *)pte);
 }
 
+/*
+ * Take away what lies in [gfn, end). A table that maps nothing else is unhooked as it is, whatever it holds, and goes
+ * to @gone: for the caller to free after its flush, as the processor may be walking it.
+ */
+static bool unhook(u64 *table, unsigned int level, u64 base, u64 gfn, u64 end, struct list_head *gone)
+{
+	const u64 pages = level_pages(level);
+	unsigned int n = gfn > base ? slot_index(gfn, level) : 0;
+	bool changed = false;
+
+	for (; n < PTES; n++) {
+		const u64 here = base + n * pages, pte = table[n];
+
+		if (here >= end)
+			break;
+		if (!(pte & _PAGE_PRESENT))
+			continue;
+		if (!is_leaf(pte, level) && (here < gfn || here + pages > end)) {
+			changed |= unhook(table_of(pte), level - 1, here, max(gfn, here), end, gone);
+			continue;
+		}
+		WRITE_ONCE(table[n], 0);
+		changed = true;
+		if (!is_leaf(pte, level)) {
+			struct page *page = virt_to_page(table_of(pte));
+
+			set_page_private(page, level - 1);
+			list_add(&page->lru, gone);
+		}
+	}
+	return changed;
+}
+
+/* A gigabyte at a time, which is a few tables: the lock is not held for longer. */
 void tenon_tdp_zap(struct tenon_vm *vm, u64 gfn, u64 npages)
 {
-	spin_lock(&vm->mmu_lock);
-	if (walk(vm->tdp_root, root_level(), 0, gfn, gfn + npages, op_zap))
-		tenon_flush_all(vm);
-	spin_unlock(&vm->mmu_lock);
+	const u64 end = gfn + npages;
+	struct page *page, *next;
+	LIST_HEAD(gone);
+
+	while (gfn < end) {
+		const u64 stop = min(end, ALIGN_DOWN(gfn, level_pages(3)) + level_pages(3));
+
+		spin_lock(&vm->mmu_lock);
+		if (unhook(vm->tdp_root, root_level(), 0, gfn, stop, &gone))
+			tenon_flush_all(vm);
+		spin_unlock(&vm->mmu_lock);
+		list_for_each_entry_safe(page, next, &gone, lru) {
+			list_del(&page->lru);
+			free_table(page_address(page), page_private(page));
+		}
+		gfn = stop;
+		cond_resched();
+	}
 }
 
 /* Pages gfn + n for every bit n of @mask; the caller flushes. */
@@ -196,7 +246,13 @@ static int notifier_start(struct mmu_notifier *mn, const struct mmu_notifier_ran
 	struct tenon_vm *vm = container_of(mn, struct tenon_vm, notifier);
 
 	spin_lock(&vm->mmu_lock);
-	vm->mmu_invalidating++;
+	if (vm->mmu_invalidating++) {
+		vm->mmu_start = min(vm->mmu_start, range->start);
+		vm->mmu_end = max(vm->mmu_end, range->end);
+	} else {
+		vm->mmu_start = range->start;
+		vm->mmu_end = range->end;
+	}
 	if (for_hva_range(vm, range->start, range->end, op_zap))
 		tenon_flush_all(vm);
 	spin_unlock(&vm->mmu_lock);
@@ -262,6 +318,8 @@ static void notifier_release(struct mmu_notifier *mn, struct mm_struct *mm)
 
 	spin_lock(&vm->mmu_lock);
 	vm->mmu_invalidating++;
+	vm->mmu_start = 0;
+	vm->mmu_end = ULONG_MAX;
 	if (walk(vm->tdp_root, root_level(), 0, 0, 1ull << 36, op_zap))
 		tenon_flush_all(vm);
 	spin_unlock(&vm->mmu_lock);
@@ -292,9 +350,7 @@ int tenon_tdp_notifier(struct tenon_vm *vm)
 /*
  * Size of the host's mapping of an address: 1 for 4 KiB, 2 for 2 MiB, 3 for 1 GiB. Tables are freed
  * only after an IPI to every CPU that has the mm, so they stay while interrupts are off. The answer
- * is good as long as the notifier has nothing under way; the caller holds mmu_lock and has checked
- * that.
-
+ * is good as long as the notifier has nothing under way for what it covers; the caller holds mmu_lock and checks that.
  */
 static unsigned int host_level(struct mm_struct *mm, unsigned long hva)
 {
@@ -395,7 +451,7 @@ static int fault_slot(struct tenon_vcpu *vcpu, const struct tenon_slot *slot, u6
 	const unsigned long hva = slot->hva + (gfn - slot->gfn) * PAGE_SIZE;
 	bool writable = write;
 	unsigned int level, n;
-	unsigned long seq;
+	unsigned long seq, first;
 	struct page *page;
 	int ret;
 	u64 pte;
@@ -428,11 +484,14 @@ static int fault_slot(struct tenon_vcpu *vcpu, const struct tenon_slot *slot, u6
 	}
 
 	spin_lock(&vm->mmu_lock);
-	if (vm->mmu_invalidating || vm->mmu_seq != seq) {
+	/* A host that merges or moves pages elsewhere all the time must not keep this one from ever being mapped. */
+	level = fault_level(vm, slot, gfn, hva);
+	first = hva & ~((level_pages(level) << PAGE_SHIFT) - 1);
+	if ((vm->mmu_invalidating && vm->mmu_start < first + (level_pages(level) << PAGE_SHIFT) &&
+	     vm->mmu_end > first) || vm->mmu_seq != seq) {
 		ret = TENON_FAULT_RETRY;
 		goto out_unlock;
 	}
-	level = fault_level(vm, slot, gfn, hva);
 	pte = (page_to_phys(page) & ~((1ull << level_shift(level)) - 1)) | _PAGE_PRESENT |
 	      _PAGE_USER | _PAGE_ACCESSED | _PAGE_DIRTY;
 	if (writable && (!slot->dirty || write))

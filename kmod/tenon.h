@@ -18,6 +18,7 @@
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
 #include <linux/types.h>
+#include <linux/rcuwait.h>
 #include <linux/wait.h>
 #include <asm/fpu/api.h>
 #include <asm/fpu/types.h>
@@ -135,7 +136,7 @@ struct tenon_vcpu {
 	pid_t pid;
 
 	/* sleeping */
-	wait_queue_head_t wait;
+	struct rcuwait wait; /* one sleeper; woken by a hard timer as well */
 	struct hrtimer timer;
 	bool timer_armed;
 	bool timer_stale; /* the deadline may have moved */
@@ -257,7 +258,7 @@ enum tenon_irqchip_mode {
 
 /* PIC, IOAPIC and PIT of a VM. */
 struct tenon_chips {
-	spinlock_t lock; /* over all three; taken with interrupts off */
+	raw_spinlock_t lock; /* over all three; taken with interrupts off, by a hard timer as well */
 	struct pic pic;
 	struct ioapic ioapic;
 	/* wired OR: a source a bit, per GSI */
@@ -305,8 +306,6 @@ struct tenon_vm {
 	refcount_t refs;
 	struct mm_struct *mm;
 	struct mutex lock; /* vCPUs, irqchip, configuration */
-	bool dead;
-	u32 number;
 
 	/* vCPUs: entries go from NULL to a pointer, in order, and stay until the end */
 	unsigned int nr_vcpus;
@@ -321,12 +320,12 @@ struct tenon_vm {
 	struct tenon_slots __rcu *slots;
 	spinlock_t mmu_lock; /* nested page tables and the three below */
 	u64 *tdp_root;
-	struct list_head tdp_pages;
 	unsigned long mmu_seq;
-	int mmu_invalidating;
+	int mmu_invalidating;	 /* invalidations under way; together they lie in the range */
+	unsigned long mmu_start;
+	unsigned long mmu_end;
 	struct mmu_notifier notifier;
 	bool notifier_registered;
-	u64 tdp_table_pages;
 	u64 identity_map_addr;
 	u64 tss_addr;
 
@@ -341,7 +340,6 @@ struct tenon_vm {
 	struct mutex irqfd_mutex; /* an irqfd comes or goes */
 	spinlock_t irqfd_lock;	  /* the list, from a wake-up as well */
 	struct list_head irqfds;
-	struct list_head resamplers;
 	struct list_head ioeventfds; /* slots_lock to change, srcu to read */
 	unsigned int nr_ioeventfds;
 	struct list_head coalesced;
@@ -525,6 +523,7 @@ u64 tenon_guest_tsc(struct tenon_vcpu *vcpu);
 void tenon_write_tsc(struct tenon_vcpu *vcpu, u64 value, bool host);
 
 /* ---- fpu.c ---- */
+void tenon_fpu_setup(void);
 int tenon_fpu_create(struct tenon_vcpu *vcpu);
 void tenon_fpu_destroy(struct tenon_vcpu *vcpu);
 void tenon_fpu_reset(struct tenon_vcpu *vcpu);

@@ -34,7 +34,7 @@ static void vcpu_sched_in(struct preempt_notifier *notifier, int cpu)
 
 	vcpu_on(vcpu, cpu);
 	if (vcpu->pv_steal_time & 1)
-		__set_bit(TENON_REQ_STEAL, &vcpu->requests);
+		set_bit(TENON_REQ_STEAL, &vcpu->requests);
 }
 
 static void vcpu_sched_out(struct preempt_notifier *notifier, struct task_struct *next)
@@ -198,7 +198,7 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long argume
 	void __user *arg = (void __user *)argument;
 	long ret;
 
-	if (vcpu->vm->mm != current->mm || vcpu->vm->dead)
+	if (vcpu->vm->mm != current->mm)
 		return -EIO;
 	if (_IOC_TYPE(cmd) != KVMIO)
 		return -EINVAL;
@@ -271,7 +271,7 @@ static struct tenon_vcpu *vcpu_alloc(struct tenon_vm *vm, u32 id)
 	vcpu->tsc_khz = vm->tsc_khz;
 	vcpu->phys_bits = 36;
 	mutex_init(&vcpu->mutex);
-	init_waitqueue_head(&vcpu->wait);
+	rcuwait_init(&vcpu->wait);
 	hrtimer_init(&vcpu->timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_HARD);
 	vcpu->timer.function = vcpu_timer;
 	preempt_notifier_init(&vcpu->preempt, &vcpu_preempt_ops);
@@ -307,6 +307,7 @@ err_pages:
 int tenon_vcpu_create(struct tenon_vm *vm, u32 id)
 {
 	struct tenon_vcpu *vcpu;
+	struct file *file;
 	unsigned int n;
 	int ret, fd;
 
@@ -317,7 +318,7 @@ int tenon_vcpu_create(struct tenon_vm *vm, u32 id)
 		return -ENOMEM;
 
 	mutex_lock(&vm->lock);
-	ret = -EINVAL;
+	ret = -ENOSPC;
 	if (vm->nr_vcpus >= tenon_max_vcpus)
 		goto err;
 	ret = -EEXIST;
@@ -337,14 +338,19 @@ int tenon_vcpu_create(struct tenon_vm *vm, u32 id)
 	tenon_vcpu_reset(vcpu, false);
 	tenon_write_tsc(vcpu, 0, true);
 
-	tenon_vm_get(vm);
-	fd = anon_inode_getfd("tenon-vcpu", &vcpu_fops, vcpu, O_RDWR | O_CLOEXEC);
+	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0) {
-		refcount_dec(&vm->refs);
 		ret = fd;
 		goto err;
 	}
-	/* Others reach it from here on. */
+	file = anon_inode_getfile("tenon-vcpu", &vcpu_fops, vcpu, O_RDWR);
+	if (IS_ERR(file)) {
+		put_unused_fd(fd);
+		ret = PTR_ERR(file);
+		goto err;
+	}
+	tenon_vm_get(vm);
+	/* The rest of the VM reaches it from here on; it runs only after that. */
 	vm->vcpu[vcpu->index] = vcpu;
 	smp_store_release(&vm->nr_vcpus, vcpu->index + 1);
 	if (vcpu->lapic) {
@@ -352,6 +358,7 @@ int tenon_vcpu_create(struct tenon_vm *vm, u32 id)
 		smp_store_release(&vm->nr_lapics, vcpu->index + 1);
 	}
 	mutex_unlock(&vm->lock);
+	fd_install(fd, file);
 	return fd;
 
 err:

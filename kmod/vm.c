@@ -221,9 +221,10 @@ static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long argument
 {
 	struct tenon_vm *vm = file->private_data;
 	void __user *arg = (void __user *)argument;
+	int ret;
 
 	/* Guest memory is that of one process. */
-	if (vm->mm != current->mm || vm->dead)
+	if (vm->mm != current->mm)
 		return -EIO;
 	switch (cmd) {
 	case KVM_CHECK_EXTENSION:
@@ -264,7 +265,9 @@ static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long argument
 			return -EFAULT;
 		if (vm->irqchip == TENON_IRQCHIP_NONE || msi.flags)
 			return -EINVAL;
-		return tenon_msi(vm, msi.address_lo | (u64)msi.address_hi << 32, msi.data);
+		ret = tenon_msi(vm, msi.address_lo | (u64)msi.address_hi << 32, msi.data);
+		/* One that was pending already has been delivered, too. */
+		return ret == IRQ_COALESCED ? 1 : ret;
 	}
 	case KVM_REGISTER_COALESCED_MMIO:
 		return WITH_ARG(struct kvm_coalesced_mmio_zone, zone,
@@ -317,9 +320,7 @@ int tenon_vm_create(unsigned long type)
 	spin_lock_init(&vm->irqfd_lock);
 	spin_lock_init(&vm->ring_lock);
 	raw_spin_lock_init(&vm->clock_lock);
-	INIT_LIST_HEAD(&vm->tdp_pages);
 	INIT_LIST_HEAD(&vm->irqfds);
-	INIT_LIST_HEAD(&vm->resamplers);
 	INIT_LIST_HEAD(&vm->ioeventfds);
 	INIT_LIST_HEAD(&vm->coalesced);
 	vm->tsc_khz = tsc_khz;
