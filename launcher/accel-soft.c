@@ -70,11 +70,16 @@ static int soft_vm_init(struct vm *vm)
 	static const enum emul_jit jit[] = {
 		[VM_JIT_ON] = EMUL_JIT_ON, [VM_JIT_OFF] = EMUL_JIT_OFF, [VM_JIT_STRESS] = EMUL_JIT_STRESS,
 	};
+	static const enum emul_lockstep_mode lockstep[] = {
+		[VM_LOCKSTEP_OFF] = EMUL_LOCKSTEP_OFF, [VM_LOCKSTEP_BLOCKS] = EMUL_LOCKSTEP_BLOCKS,
+		[VM_LOCKSTEP_CHAINS] = EMUL_LOCKSTEP_CHAINS,
+	};
 	const struct emul_config config = {
 		.max_vcpus = vm->config.cpus,
 		.tsc_hz = SOFT_TSC_HZ,
 		.cpu = vm->config.cpu,
 		.jit = jit[vm->config.jit],
+		.lockstep = lockstep[vm->config.lockstep],
 	};
 	struct soft_vm *s = calloc(1, sizeof(*s));
 	char err[200] = "out of memory";

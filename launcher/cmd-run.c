@@ -36,6 +36,7 @@ enum {
 	OPT_DEBUG_EXIT,
 	OPT_NO_REBOOT,
 	OPT_STATS,
+	OPT_LOCKSTEP,
 };
 
 static const struct option options[] = {
@@ -55,6 +56,7 @@ static const struct option options[] = {
 	{ "debug-exit", required_argument, NULL, OPT_DEBUG_EXIT },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "stats", no_argument, NULL, OPT_STATS },
+	{ "lockstep", optional_argument, NULL, OPT_LOCKSTEP },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 }
 };
@@ -98,6 +100,9 @@ static const char help[] =
 	"      --no-reboot        a reset by the guest ends the run\n"
 	"      --debug-exit PORT  I/O port by which the guest ends the run with a status of its own\n"
 	"      --stats            print counters at the end\n"
+	"      --lockstep[=HOW]   for tests: run the interpreter beside the translator on a copy of the machine, and stop\n"
+	"                         where they differ. HOW is blocks (default) or chains (linked blocks, 10,000 comparisons\n"
+	"                         a second)\n"
 	"  -h, --help             this text\n"
 	"\n"
 	"On a terminal, keys go to the guest. Ctrl-A x ends the machine, Ctrl-A h lists the other keys.\n"
@@ -131,6 +136,19 @@ static int read_jit(const char *arg, struct vm_config *config)
 		}
 	msg_error("--jit: '%s' is no mode. Give on, off or stress", arg);
 	return -EINVAL;
+}
+
+static int read_lockstep(const char *arg, struct vm_config *config)
+{
+	if (!arg || !strcmp(arg, "blocks")) {
+		config->lockstep = VM_LOCKSTEP_BLOCKS;
+	} else if (!strcmp(arg, "chains")) {
+		config->lockstep = VM_LOCKSTEP_CHAINS;
+	} else {
+		msg_error("--lockstep: '%s' is no way to compare. Give blocks or chains, or nothing, as in --lockstep", arg);
+		return -EINVAL;
+	}
+	return 0;
 }
 
 static int read_memory(const char *arg, uint64_t *memory)
@@ -405,6 +423,10 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 		case OPT_NO_REBOOT:
 			config->no_reboot = true;
 			break;
+		case OPT_LOCKSTEP:
+			if (read_lockstep(optarg, config))
+				return VM_END_USAGE;
+			break;
 		case OPT_STATS:
 			config->stats = true;
 			break;
@@ -444,6 +466,11 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 	} else if (optind < argc) {
 		msg_error("'%s' belongs to no option. Is it a kernel? Then: --kernel %s. If it is part of "
 			  "the kernel's command line, put all of that in quotes", argv[optind], argv[optind]);
+		return VM_END_USAGE;
+	}
+	if (config->lockstep && config->cpus > 1) {
+		msg_error("--lockstep: not with %u processors: what they do to one another's memory cannot be repeated. Give "
+			  "--cpus 1", config->cpus);
 		return VM_END_USAGE;
 	}
 	if (!config->kernel && !rootfs->dir) {

@@ -64,6 +64,8 @@ struct vm_net {
 
 /* Whether the software CPU translates; stress: all code at once, in a tiny cache. */
 enum vm_jit { VM_JIT_ON, VM_JIT_OFF, VM_JIT_STRESS };
+/* Whether the interpreter runs beside it, to be compared. */
+enum vm_lockstep { VM_LOCKSTEP_OFF, VM_LOCKSTEP_BLOCKS, VM_LOCKSTEP_CHAINS };
 
 /* What the user asked for; filled by cmd-run.c, constant afterwards. */
 struct vm_config {
@@ -80,7 +82,8 @@ struct vm_config {
 	unsigned int nr_shares;
 	bool run_port;			/* the guest is there to run a command: devices/run-port.c */
 	int debug_exit_port;		/* -1: none */
-	enum vm_jit jit;		/* software CPU only */
+	enum vm_jit jit;		/* software CPU only, as the following */
+	enum vm_lockstep lockstep;
 	bool no_reboot;			/* a guest reset ends the run */
 	bool stats;
 };

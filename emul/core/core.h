@@ -75,6 +75,7 @@ struct emul_world {
 #define EMUL_REQ_STOP		BIT(3)	/* someone wants the world stopped */
 #define EMUL_REQ_STALE		BIT(4)	/* the running block was overwritten by its own vCPU */
 #define EMUL_REQ_FLUSH		BIT(5)	/* flush the TLB */
+#define EMUL_REQ_POKE		BIT(6)	/* come out of translated code, at an instruction's end; nothing else */
 #define EMUL_REQ_ARCH		BIT(8)	/* the first of the guest architecture's own */
 
 struct emul_vm {
@@ -95,6 +96,8 @@ struct emul_vm {
 	unsigned int nr_vcpus;
 	void *arch;			/* guest architecture's own (CPUID tables) */
 	void *jit;			/* the translator's own */
+	struct emul_lockstep *lockstep;	/* of this VM and its twin (lockstep.h); mostly NULL */
+	struct emul_poke *poke;		/* who pokes the vCPUs, if anybody does (poke.c) */
 };
 
 struct emul_tlb_entry;
@@ -147,6 +150,9 @@ void emul_code_reset(struct emul_vcpu *vcpu);
 void emul_code_invalidate(struct emul_vm *vm, const struct emul_slot *slot, u64 gpa, u64 len);
 
 void emul_io(struct emul_vcpu *vcpu, enum emul_space space, u64 addr, void *data, unsigned int len, bool write);
+u8 emul_tpr_get(struct emul_vcpu *vcpu);
+bool emul_msr_read(struct emul_vcpu *vcpu, u32 msr, u64 *val);
+bool emul_msr_write(struct emul_vcpu *vcpu, u32 msr, u64 val);
 
 static inline u64 emul_nondet(struct emul_vcpu *vcpu, enum emul_input kind, u64 val)
 {
@@ -183,10 +189,34 @@ void emul_arch_block_stale(struct emul_block *b);
 /* mem.c */
 void emul_mem_free(struct emul_vm *vm);
 
+/* Hold a request back until the next turn? What the vCPU asks of itself, and pokes, are not. */
+bool emul_lockstep_later(struct emul_vm *vm, u32 what);
+
 static inline void emul_request(struct emul_vcpu *vcpu, u32 what)
 {
+	if (unlikely(vcpu->vm->lockstep) && emul_lockstep_later(vcpu->vm, what))
+		return;
 	atomic_fetch_or_explicit(&vcpu->request, what, memory_order_seq_cst);
 }
+
+/* --- lockstep (lockstep.c, and the guest architecture's part) --- */
+
+bool emul_lockstep_init(struct emul_vm *vm, char *err, size_t errlen);
+void emul_lockstep_exit(struct emul_vm *vm);
+int emul_lockstep_mem(struct emul_vm *vm, u64 gpa, u64 size, unsigned int flags);
+bool emul_lockstep_vcpu(struct emul_vm *vm, unsigned int id);
+void *emul_lockstep_dma_map(struct emul_vm *vm, u64 gpa, u64 len, const u8 *host);
+void emul_lockstep_dma_unmap(struct emul_vm *vm, u64 gpa, u64 len);
+/* The page is about to be written. True: look at each write, so cache no permission to write. */
+bool emul_lockstep_wrote(struct emul_vm *vm, u64 gpa);
+static inline bool emul_traced_write(struct emul_vm *vm, u64 gpa)
+{
+	return unlikely(vm->lockstep) && emul_lockstep_wrote(vm, gpa);
+}
+
+/* EMUL_REQ_POKE for every vCPU, @hz times a second, until emul_poke_stop(). False: no thread. */
+bool emul_poke_start(struct emul_vm *vm, unsigned int hz);
+void emul_poke_stop(struct emul_vm *vm);
 
 /* --- software TLB: shape and lookup; filling is the guest architecture's --- */
 

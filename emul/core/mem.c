@@ -56,6 +56,15 @@ int emul_mem_add(struct emul_vm *vm, uint64_t gpa, uint64_t size, void *host, un
 			munmap(s->pages, pages_bytes(size));
 		return -ENOMEM;
 	}
+	if (vm->lockstep) {
+		int ret = emul_lockstep_mem(vm, gpa, size, flags);
+
+		if (ret) {
+			munmap(s->pages, pages_bytes(size));
+			munmap(s->dirty, dirty_bytes(size));
+			return ret;
+		}
+	}
 	vm->nr_slots++;
 	return 0;
 }
@@ -115,6 +124,8 @@ void *emul_dma_map(struct emul_vm *vm, uint64_t gpa, uint64_t *len, bool write)
 	if (!s || !*len || (write && s->flags & EMUL_MEM_READONLY))
 		return NULL;
 	*len = min(*len, s->gpa + s->size - gpa);
+	if (unlikely(vm->lockstep) && write)
+		return emul_lockstep_dma_map(vm, gpa, *len, s->host + (gpa - s->gpa));
 	return s->host + (gpa - s->gpa);
 }
 
@@ -125,6 +136,12 @@ void emul_dma_unmap(struct emul_vm *vm, uint64_t gpa, uint64_t len, bool write)
 	if (!write || !s || !len)
 		return;
 	len = min(len, s->gpa + s->size - gpa);
+	if (unlikely(vm->lockstep)) {
+		emul_lockstep_dma_unmap(vm, gpa, len);
+		return;
+	}
+	if (unlikely(vm->ops->input))
+		vm->ops->input(vm->opaque, NULL, EMUL_INPUT_DMA, gpa);
 	emul_mark_dirty(s, gpa, len);
 	emul_code_invalidate(vm, s, gpa, len);
 }
@@ -136,14 +153,34 @@ void emul_io(struct emul_vcpu *vcpu, enum emul_space space, u64 addr, void *data
 	vcpu->stats.io++;
 	vcpu->before_io(vcpu);
 	vm->ops->access(vm->opaque, vcpu, space, addr, data, len, write);
-	if (unlikely(vm->ops->input) && !write) {
+	if (unlikely(vm->ops->input)) {
 		for (unsigned int i = 0; i < len; i += 8) {
 			unsigned int n = min(len - i, 8u);
 			u64 v = 0;
 
 			memcpy(&v, (u8 *)data + i, n);
-			v = emul_nondet(vcpu, EMUL_INPUT_IO, v);
-			memcpy((u8 *)data + i, &v, n);
+			v = emul_nondet(vcpu, write ? EMUL_INPUT_OUTPUT : EMUL_INPUT_IO, v);
+			if (!write)
+				memcpy((u8 *)data + i, &v, n);
 		}
 	}
+}
+
+u8 emul_tpr_get(struct emul_vcpu *vcpu)
+{
+	return (u8)emul_nondet(vcpu, EMUL_INPUT_MSR, vcpu->vm->ops->tpr_get(vcpu->vm->opaque, vcpu));
+}
+
+bool emul_msr_read(struct emul_vcpu *vcpu, u32 msr, u64 *val)
+{
+	bool ok = vcpu->vm->ops->msr_read(vcpu->vm->opaque, vcpu, msr, val);
+
+	ok = emul_nondet(vcpu, EMUL_INPUT_MSR, ok);
+	*val = emul_nondet(vcpu, EMUL_INPUT_MSR, ok ? *val : 0);
+	return ok;
+}
+
+bool emul_msr_write(struct emul_vcpu *vcpu, u32 msr, u64 val)
+{
+	return emul_nondet(vcpu, EMUL_INPUT_MSR, vcpu->vm->ops->msr_write(vcpu->vm->opaque, vcpu, msr, val));
 }

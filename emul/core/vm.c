@@ -39,8 +39,12 @@ struct emul_vm *emul_vm_create(const struct emul_config *cfg, const struct emul_
 	emul_world_init(&vm->world);
 	if (!emul_arch_vm_init(vm, err, errlen))
 		goto unmap;
+	if (cfg->lockstep != EMUL_LOCKSTEP_OFF && !emul_lockstep_init(vm, err, errlen))
+		goto exit_arch;
 	return vm;
 
+exit_arch:
+	emul_arch_vm_exit(vm);
 unmap:
 	munmap(vm->arena, vm->arena_size);
 	free(vm->vcpu);
@@ -57,6 +61,9 @@ no_memory:
 
 void emul_vm_destroy(struct emul_vm *vm)
 {
+	emul_poke_stop(vm);
+	if (vm->lockstep)
+		emul_lockstep_exit(vm);
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		if (vm->vcpu[i])
 			emul_arch_vcpu_free(vm->vcpu[i]);
@@ -79,6 +86,10 @@ struct emul_vcpu *emul_vcpu_create(struct emul_vm *vm, unsigned int id, void *op
 	v->vm = vm;
 	v->id = id;
 	v->opaque = opaque;
+	if (vm->lockstep && !emul_lockstep_vcpu(vm, id)) {
+		emul_arch_vcpu_free(v);
+		return NULL;
+	}
 	emul_vcpu_reset(v, false);
 	pthread_mutex_lock(&vm->world.lock);
 	vm->vcpu[id] = v;

@@ -160,7 +160,6 @@ int x86_set_cr4(struct x86_cpu *cpu, u64 val)
 
 static int mov_from_cr(struct x86_cpu *cpu, const struct uop *u)
 {
-	const struct emul_ops *ops = cpu->core.vm->ops;
 	struct x86_state *s = &cpu->s;
 	unsigned int size = cpu->code64 ? 8 : 4;
 	u64 val;
@@ -181,7 +180,7 @@ static int mov_from_cr(struct x86_cpu *cpu, const struct uop *u)
 	case 8:
 		if (cpu->cpl)
 			return x86_gp0(cpu);
-		val = ops->tpr_get(cpu->core.vm->opaque, &cpu->core) & 15;
+		val = emul_tpr_get(&cpu->core) & 15;
 		break;
 	default:
 		return x86_ud(cpu);
@@ -194,7 +193,6 @@ static int mov_from_cr(struct x86_cpu *cpu, const struct uop *u)
 
 static int mov_to_cr(struct x86_cpu *cpu, const struct uop *u)
 {
-	const struct emul_ops *ops = cpu->core.vm->ops;
 	u64 val = gpr_get(cpu, u->insn.rm, cpu->code64 ? 8 : 4);
 	unsigned int cr = u->insn.reg;
 
@@ -215,7 +213,7 @@ static int mov_to_cr(struct x86_cpu *cpu, const struct uop *u)
 	default:
 		if (val > 15)
 			return x86_gp0(cpu);
-		ops->tpr_set(cpu->core.vm->opaque, &cpu->core, (u8)val);
+		cpu->core.vm->ops->tpr_set(cpu->core.vm->opaque, &cpu->core, (u8)val);
 		return X86_LEAVE;
 	}
 }

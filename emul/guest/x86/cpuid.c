@@ -536,7 +536,6 @@ static void leaf_d(const struct x86_cpu *cpu, u32 sub, struct x86_cpuid_leaf *l)
 static void leaf_1(struct x86_cpu *cpu, unsigned int vcpus, struct x86_cpuid_leaf *l)
 {
 	const struct x86_cpuid_table *t = cpu->cpuid;
-	const struct emul_vm *vm = cpu->core.vm;
 	u64 apic_base = 0;
 
 	l->eax = t->signature;
@@ -550,7 +549,7 @@ static void leaf_1(struct x86_cpu *cpu, unsigned int vcpus, struct x86_cpuid_lea
 	if (cpu->s.cr4 & X86_CR4_OSXSAVE)
 		l->ecx |= BIT(27);
 	/* The bit goes away with IA32_APIC_BASE.EN, SDM vol. 3 "Presence of the Local APIC". */
-	if (t->apic && vm->ops->msr_read(vm->opaque, &cpu->core, MSR_APIC_BASE, &apic_base) &&
+	if (t->apic && emul_msr_read(&cpu->core, MSR_APIC_BASE, &apic_base) &&
 	    !(apic_base & BIT(11)))
 		l->edx &= ~(u32)BIT(9);
 }

@@ -336,7 +336,7 @@ static __always_inline bool str_stops(const struct x86_cpu *cpu, const struct uo
 }
 static __always_inline bool str_pending(const struct x86_cpu *cpu)
 {
-	return unlikely(atomic_load_explicit(&cpu->core.request, memory_order_relaxed));
+	return unlikely(atomic_load_explicit(&cpu->core.request, memory_order_relaxed) & ~EMUL_REQ_POKE);
 }
 static __always_inline int str_done(const struct x86_cpu *cpu, enum str_op op)
 {

@@ -9,6 +9,7 @@
 #include "block.h"
 #include "flags.h"
 #include "interp.h"
+#include "lockstep.h"
 
 /* --- binding --- */
 
@@ -141,11 +142,13 @@ static bool attend(struct x86_cpu *cpu, struct emul_exit *exit)
 	if (req & X86_REQ_SMI && !shadow && !cpu->s.smm) {
 		atomic_fetch_and(&cpu->core.request, ~X86_REQ_SMI);
 		cpu->u = NULL;
+		emul_nondet(&cpu->core, EMUL_INPUT_SMI, 0);
 		x86_enter_smm(cpu);
 	} else if (req & EMUL_REQ_NMI && !shadow && !cpu->s.nmi_masked) {
 		atomic_fetch_and(&cpu->core.request, ~EMUL_REQ_NMI);
 		cpu->s.halted = 0;
 		cpu->s.nmi_masked = 1;
+		emul_nondet(&cpu->core, EMUL_INPUT_NMI, 0);
 		cpu->core.stats.interrupts++;
 		cpu->u = NULL;
 		if (!x86_deliver_interrupt(cpu, X86_EXC_NMI, true))
@@ -305,7 +308,7 @@ static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b)
 			u++;
 		} while (likely(!atomic_load_explicit(&cpu->core.request, memory_order_relaxed)));
 
-		if (next != X86_JUMP)
+		if (next != X86_JUMP || x86_lockstep_blocks(cpu))
 			break;
 		to = next_block(cpu);
 		if (unlikely(!to))
@@ -316,6 +319,23 @@ static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b)
 	return finish(cpu, b, u, &next);
 }
 
+/* @max instructions from @b on, at most, by the interpreter. */
+static bool run_some(struct x86_cpu *cpu, struct x86_block *b, u64 max)
+{
+	const struct uop *u = b->uop;
+	int next;
+
+	cpu->block = &b->b;
+	do {
+		cpu->u = u;
+		next = u->fn(cpu, u);
+		if (next != X86_NEXT)
+			break;
+		u++;
+	} while (--max && !atomic_load_explicit(&cpu->core.request, memory_order_relaxed));
+	return finish(cpu, b, u, &next);
+}
+
 static void run(struct x86_cpu *cpu, struct emul_exit *exit, bool one)
 {
 	*exit = (struct emul_exit){ 0 };
@@ -323,8 +343,18 @@ static void run(struct x86_cpu *cpu, struct emul_exit *exit, bool one)
 	for (;;) {
 		bool shadow, alive, again = false;
 
-		if (attention(cpu) && !attend(cpu, exit))
+		if (unlikely(cpu->core.vm->lockstep) && !x86_lockstep_turn(cpu)) {
+			*exit = lockstep_is_twin(cpu->core.vm) ?
+				(struct emul_exit){ .reason = EMUL_EXIT_KICK } :
+				(struct emul_exit){ .reason = EMUL_EXIT_ERROR, .msg = cpu->core.msg };
 			break;
+		}
+		if (attention(cpu)) {
+			if (!attend(cpu, exit))
+				break;
+			if (unlikely(lockstep_is_twin(cpu->core.vm)))
+				continue;	/* that may have been all there was to do */
+		}
 		shadow = cpu->s.intr_shadow;
 		cpu->s.intr_shadow = 0;
 		cpu->u = NULL;
@@ -333,7 +363,14 @@ static void run(struct x86_cpu *cpu, struct emul_exit *exit, bool one)
 			bool single = shadow || cpu->slow || one;
 			struct x86_block *b = x86_block_get(cpu, single);
 
-			alive = !b ? x86_deliver_exception(cpu) : single ? run_one(cpu, b, &again) : run_blocks(cpu, b);
+			if (!b)
+				alive = x86_deliver_exception(cpu);
+			else if (single)
+				alive = run_one(cpu, b, &again);
+			else if (unlikely(lockstep_is_twin(cpu->core.vm)))
+				alive = run_some(cpu, b, x86_lockstep_budget(cpu));
+			else
+				alive = run_blocks(cpu, b);
 		}
 		if (unlikely(!alive)) {
 			exit->reason = EMUL_EXIT_SHUTDOWN;

@@ -91,6 +91,7 @@ static bool entry_set(struct x86_cpu *cpu, u64 gpa, unsigned int size, u64 old, 
 	}
 	if (ok) {
 		emul_mark_dirty(s, gpa, size);
+		emul_traced_write(cpu->core.vm, gpa);
 		emul_code_invalidate(cpu->core.vm, s, gpa, size);
 	}
 	return ok;
@@ -370,7 +371,7 @@ static bool data_page(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin, enum
 		x86_tlb_filled(cpu, e);
 	}
 	cpu->pkeys |= BIT(w.key);
-	if (acc == ACC_WRITE && !watched)
+	if (acc == ACC_WRITE && !emul_traced_write(cpu->core.vm, w.gpa) && !watched)
 		e->wtag = lin & EMUL_PAGE_MASK;
 	return true;
 }

@@ -392,11 +392,10 @@ static bool is_apic_msr(u32 msr)
 
 bool x86_msr_read(struct x86_cpu *cpu, u32 msr, u64 *val)
 {
-	const struct emul_vm *vm = cpu->core.vm;
 	const struct msr_row *r;
 
 	if (is_apic_msr(msr))
-		return x86_apic_msr_ok(cpu, msr) && vm->ops->msr_read(vm->opaque, &cpu->core, msr, val);
+		return x86_apic_msr_ok(cpu, msr) && emul_msr_read(&cpu->core, msr, val);
 	r = msr_find(cpu, msr);
 	if (!r)
 		return false;
@@ -408,11 +407,10 @@ bool x86_msr_read(struct x86_cpu *cpu, u32 msr, u64 *val)
 
 bool x86_msr_write(struct x86_cpu *cpu, u32 msr, u64 val)
 {
-	const struct emul_vm *vm = cpu->core.vm;
 	const struct msr_row *r;
 
 	if (is_apic_msr(msr))
-		return x86_apic_msr_ok(cpu, msr) && vm->ops->msr_write(vm->opaque, &cpu->core, msr, val);
+		return x86_apic_msr_ok(cpu, msr) && emul_msr_write(&cpu->core, msr, val);
 	r = msr_find(cpu, msr);
 	if (!r || (val & r->reserved))
 		return false;

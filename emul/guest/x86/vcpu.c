@@ -9,6 +9,7 @@
 #include "block.h"
 #include "cpuid.h"
 #include "flags.h"
+#include "lockstep.h"
 
 bool emul_cpu_valid(const char *cpu, char *err, size_t errlen)
 {
@@ -107,8 +108,16 @@ void emul_arch_stats(const struct emul_vcpu *vcpu, struct emul_stats *stats)
 	stats->insns += jit->insns;
 }
 
+/* The embedder has changed the state: a twin becomes equal to it. */
+static void changed(const struct emul_vcpu *vcpu)
+{
+	if (vcpu->vm->lockstep && !lockstep_is_twin(vcpu->vm))
+		vcpu->vm->lockstep->copy = true;
+}
+
 void emul_vcpu_reset(struct emul_vcpu *vcpu, bool init)
 {
+	changed(vcpu);
 	struct x86_cpu *cpu = x86_cpu(vcpu);
 
 	x86_reset(cpu, init);
@@ -127,6 +136,7 @@ void emul_x86_changed(struct emul_vcpu *vcpu)
 {
 	struct x86_cpu *cpu = x86_cpu(vcpu);
 
+	changed(vcpu);
 	cpu->watch_hits = 0;
 	cpu->debug_shadow = false;
 	x86_mode_changed(cpu);
@@ -148,6 +158,7 @@ void emul_x86_sipi(struct emul_vcpu *vcpu, uint8_t vector)
 {
 	struct x86_cpu *cpu = x86_cpu(vcpu);
 
+	changed(vcpu);
 	cpu->s.seg[X86_CS].sel = (u16)(vector << 8);
 	cpu->s.seg[X86_CS].base = (u64)vector << 12;
 	cpu->s.rip = 0;

@@ -44,8 +44,11 @@ enum emul_input {
 	EMUL_INPUT_TSC,
 	EMUL_INPUT_RANDOM,
 	EMUL_INPUT_IO,		/* value read from a device */
-	EMUL_INPUT_INTR,	/* vector taken from the interrupt controller; with the instruction count it says when */
-	EMUL_INPUT_DMA,		/* a device wrote guest memory: address */
+	EMUL_INPUT_INTR,	/* vector taken from the interrupt controller, -1: none; the instruction count says when */
+	EMUL_INPUT_MSR,		/* what an MSR or CR8 of the interrupt controller holds, and whether it took a value */
+	EMUL_INPUT_NMI, EMUL_INPUT_SMI,	/* one is delivered now */
+	EMUL_INPUT_DMA,		/* a device has written guest memory, from this address on; to be seen, not replaced */
+	EMUL_INPUT_OUTPUT,	/* a value written to a device; to be seen, not replaced */
 };
 
 /**
@@ -59,7 +62,8 @@ enum emul_input {
  * @msr_read, @msr_write: model-specific registers that the interrupt controller owns (IA32_APIC_BASE, x2APIC range,
  *		IA32_TSC_DEADLINE); false: #GP
  * @tsc:	the guest's time-stamp counter, before the vCPU's own offset
- * @input:	optional: sees (and may replace) every non-deterministic value; NULL: values pass unchanged
+ * @input:	optional: sees (and may replace) every non-deterministic value; NULL: values pass unchanged. EMUL_INPUT_DMA
+ *		comes on the device's thread, with no vCPU
  *
  * All members but @input are required; emul_vm_create() checks. All but @access run with the guest's floating-point
  * environment in the host's registers: they must not compute in floating point.
@@ -79,11 +83,19 @@ struct emul_ops {
 
 enum emul_jit { EMUL_JIT_ON, EMUL_JIT_OFF, EMUL_JIT_STRESS };
 
+/*
+ * Run the interpreter beside the translator, on a copy of the machine, and compare: after each block, or each time translated
+ * code is left, which is what it does 10,000 times a second anyway. One vCPU. A difference ends emul_run() with
+ * EMUL_EXIT_ERROR. See Documentation/lockstep.rst.
+ */
+enum emul_lockstep_mode { EMUL_LOCKSTEP_OFF, EMUL_LOCKSTEP_BLOCKS, EMUL_LOCKSTEP_CHAINS };
+
 /**
  * struct emul_config - fixed properties of a VM
  * @max_vcpus:	how many vCPUs emul_vcpu_create() will be asked for
  * @tsc_hz:	frequency of emul_ops.tsc, published to the guest
  * @jit:	translate hot code (the default), never, or all code at once with a tiny cache (for tests)
+ * @lockstep:	compare the translator with the interpreter at every step (for tests: slow)
  * @cpu:	guest CPU model and feature changes ("max", "x86-64-v2,-avx"); NULL: everything implemented
  */
 struct emul_config {
@@ -91,6 +103,7 @@ struct emul_config {
 	uint64_t tsc_hz;
 	const char *cpu;
 	enum emul_jit jit;
+	enum emul_lockstep_mode lockstep;
 };
 
 /* Is emul_config.cpu a model that there is, and can it be had here? If not, @err says why. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "../../guest/x86/flags.h"
+#include "../../guest/x86/lockstep.h"
 #include "../../host/host.h"
 #include "emit.h"
 #include "jit.h"
@@ -374,7 +375,7 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 			to = x86_next_block(cpu);
 			break;
 		}
-		if (!to || (cpu->s.intr_shadow && !atomic_load_explicit(&to->b.code, memory_order_relaxed))) {
+		if (!to || x86_lockstep_blocks(cpu) || (cpu->s.intr_shadow && !atomic_load_explicit(&to->b.code, memory_order_relaxed))) {
 			/* all counted: finish() is told of an end without an instruction */
 			*bp = b;
 			*up = &b->uop[b->nr];

@@ -215,3 +215,12 @@ refused()
 	expect "exit status" "$status" -eq 1
 	{ echo '>'; seq 1 3000; } | cmp - "$console" || fail "the echo differs"
 }
+
+@test "cli: --lockstep runs a guest to its end, with one processor only" {
+	try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --lockstep
+	expect "exit status" "$status" -eq 33
+	try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --lockstep --cpus 2
+	expect "exit status" "$status" -eq 2
+	try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --lockstep=often
+	expect "exit status" "$status" -eq 2
+}

@@ -218,15 +218,17 @@ static void machine_hung(int sig)
 	_exit(99);
 }
 
+/* Set before machine_init(): how the engines are to be run. */
+static struct emul_config test_config = { .max_vcpus = MAX_VCPUS, .tsc_hz = 1000000000 };
+
 static inline void machine_init(unsigned int vcpus)
 {
-	const struct emul_config cfg = { .max_vcpus = MAX_VCPUS, .tsc_hz = 1000000000 };
 	char err[200] = "";
 
 	signal(SIGALRM, machine_hung);
 	alarm(100);
 	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	vm = emul_vm_create(&cfg, &test_ops, NULL, err, sizeof(err));
+	vm = emul_vm_create(&test_config, &test_ops, NULL, err, sizeof(err));
 	if (ram == MAP_FAILED || !vm || emul_mem_add(vm, 0, RAM_SIZE, ram, 0)) {
 		printf("Bail out! no VM: %s\n", err);
 		exit(EXIT_FAILURE);
