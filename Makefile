@@ -118,9 +118,10 @@ $(B)/unit/$(1): $(B)/tools/testing/unit/$(1).o $(call unit_libs,$(1))
 	$$(Q)mkdir -p $$(@D) && $$(CC) $$(TENON_LDFLAGS) $$(LDFLAGS) -o $$@ $$^ $(call unit_ld,$(1))
 endef
 $(foreach n,$(unit_names),$(eval $(call unit_rule,$(n))))
+$(B)/unit/sys-cases: $(B)/tools/testing/unit/guest-cases.o
 
 -include $(patsubst %.o,%.d,$(emul_obj) $(launcher_obj))
--include $(patsubst %,$(B)/tools/testing/unit/%.d,$(unit_names))
+-include $(patsubst %,$(B)/tools/testing/unit/%.d,$(unit_names) guest-cases)
 
 # ---- running it
 

@@ -755,7 +755,7 @@ static void test_mode(enum x86_mode m, unsigned int count, const char *only, boo
 	u16 op;
 
 	if (!native_mode(m)) {
-		skip("16-bit code", "the host kernel has no modify_ldt()");
+		skip(m == X86_MODE_16 ? "16-bit code" : "32-bit code", "the host gives programs no such segments");
 		return;
 	}
 	cpu_mode();

@@ -156,6 +156,16 @@ static bool set_ldt(unsigned int entry, const u8 *base, unsigned int size, bool 
 	return !syscall(SYS_modify_ldt, 1, &d, sizeof(d));
 }
 
+/* Can a program load this selector? */
+static bool has_segment(u16 sel)
+{
+	u32 rights, s = sel;
+	bool ok;
+
+	asm volatile("lar %2, %0; setz %1" : "=r"(rights), "=q"(ok) : "r"(s) : "cc");
+	return ok;
+}
+
 /* False: the host has no such code segments. */
 static bool native_mode(enum x86_mode m)
 {
@@ -165,7 +175,8 @@ static bool native_mode(enum x86_mode m)
 	native->enter.off = (u32)insn_rip;
 	native->enter.sel = SEL_CODE32;
 	if (mode == X86_MODE_16) {
-		if (!set_ldt(0, code_rx, 4096, true) || !set_ldt(1, scratch, SCRATCH_SIZE, false))
+		if (!set_ldt(0, code_rx, 4096, true) || !set_ldt(1, scratch, SCRATCH_SIZE, false) ||
+		    !has_segment(SEL_LDT_CODE))
 			return false;
 		code_base = (u64)code_rx;
 		data_base = (u64)scratch;
@@ -173,6 +184,8 @@ static bool native_mode(enum x86_mode m)
 		native->enter.off = INSN_OFF;
 		native->enter.sel = SEL_LDT_CODE;
 	}
+	if (!has_segment(native->enter.sel) && m != X86_MODE_64)
+		return false;
 	emit_prologue(code_rw);
 	emit_epilogue(code_rw + EXIT_FALL, 0);
 	emit_epilogue(code_rw + EXIT_TAKEN, 1);
