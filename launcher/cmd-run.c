@@ -16,6 +16,7 @@
 #include "msg.h"
 #include "net/net.h"
 #include "rootfs.h"
+#include "seed.h"
 
 #define MIB		(1ull << 20)
 #define MEMORY_DEFAULT	(512 * MIB)
@@ -26,6 +27,8 @@
 
 enum {
 	OPT_CPU = 256,
+	OPT_FIRMWARE,
+	OPT_CLOUD_INIT,
 	OPT_DISK,
 	OPT_NET,
 	OPT_SHARE,
@@ -43,6 +46,8 @@ static const struct option options[] = {
 	{ "kernel", required_argument, NULL, 'k' },
 	{ "initrd", required_argument, NULL, 'i' },
 	{ "append", required_argument, NULL, 'a' },
+	{ "firmware", required_argument, NULL, OPT_FIRMWARE },
+	{ "cloud-init", required_argument, NULL, OPT_CLOUD_INIT },
 	{ "memory", required_argument, NULL, 'm' },
 	{ "cpus", required_argument, NULL, 'c' },
 	{ "cpu", required_argument, NULL, OPT_CPU },
@@ -62,15 +67,20 @@ static const struct option options[] = {
 };
 
 static const char help[] =
-	"Usage: tenon run --kernel FILE [OPTIONS]\n"
+	"Usage: tenon run [OPTIONS] DISK\n"
+	"       tenon run --kernel FILE [OPTIONS]\n"
 	"       tenon run --rootfs DIR [OPTIONS] -- COMMAND [ARGUMENTS]\n"
 	"\n"
 	"Runs a virtual machine. Its first serial port (ttyS0) is this terminal.\n"
 	"\n"
 	"Boot:\n"
+	"  DISK                   disk image to start from, as a PC does; takes the options of --disk\n"
 	"  -k, --kernel FILE      Linux kernel (bzImage or vmlinux) or other image to start\n"
 	"  -i, --initrd FILE      initial RAM disk for the kernel\n"
 	"  -a, --append STRING    kernel command line; console=ttyS0 shows the kernel's messages here\n"
+	"      --firmware FILE    firmware to start from the disk with, in place of the package seabios'\n"
+	"      --cloud-init user=NAME,ssh-key=FILE[,host=NAME]\n"
+	"                         a second disk tells cloud-init in the guest who may log in, by which public key\n"
 	"      --rootfs DIR[,ro]  boot with a directory of the host as root file system, run COMMAND in it\n"
 	"                         and end with its exit status; with ,ro, and always with /, what the guest\n"
 	"                         changes stays in its memory. Default kernel: the newest in /boot\n"
@@ -120,6 +130,8 @@ static const char help[] =
 	"          get as far as running it, 126 if it is no program, 127 if it was not found\n"
 	"\n"
 	"Examples:\n"
+	"  tenon run -m 1G debian.qcow2\n"
+	"  tenon run --net user,hostfwd=tcp::2222-:22 --cloud-init user=me,ssh-key=me.pub cloud.qcow2\n"
 	"  tenon run -k /boot/vmlinuz -i /boot/initrd.img -a console=ttyS0\n"
 	"  tenon run -k vmlinuz -m 2G -c 2 --disk root.img -a \"console=ttyS0 root=/dev/vda1\"\n"
 	"  tenon run -k vmlinuz -i test.cpio -a \"console=ttyS0 panic=-1\" --no-reboot </dev/null >log\n"
@@ -205,6 +217,53 @@ static int read_accel(const char *arg, const struct accel_ops **accel)
 	if (!(*accel)->probe(why, sizeof(why))) {
 		msg_error("--accel %s is not usable on this host: %s", arg, why);
 		return -ENODEV;
+	}
+	return 0;
+}
+
+static int read_disk(char *arg, struct vm_config *config)
+{
+	const char *bad;
+
+	if (config->nr_disks == VM_MAX_DISKS) {
+		msg_error("--disk: '%s' is one too many. Give %u at most", arg, VM_MAX_DISKS);
+		return -EINVAL;
+	}
+	if (!parse_disk(arg, &config->disk[config->nr_disks], &bad)) {
+		config->nr_disks++;
+		return 0;
+	}
+	if (bad)
+		msg_error("--disk: '%s' is not possible. Options are ro or snapshot, format=raw|qcow2, "
+			  "discard=on|off, backing=inside|any|none, cache=writeback|writethrough|none|unsafe, "
+			  "serial= (up to 20 characters)", bad);
+	else
+		msg_error("--disk: no file name. Give --disk FILE or --disk FILE,ro");
+	return -EINVAL;
+}
+
+/* The disk to start from comes first, whatever other disks there are. */
+static int read_boot_disk(char *arg, struct vm_config *config)
+{
+	struct vm_disk disk;
+	unsigned char head[0x206] = { 0 };
+	unsigned int last = config->nr_disks;
+	FILE *f;
+	size_t n;
+
+	if (read_disk(arg, config))
+		return -EINVAL;
+	disk = config->disk[last];
+	memmove(config->disk + 1, config->disk, last * sizeof(disk));
+	config->disk[0] = disk;
+
+	f = fopen(disk.path, "re");
+	n = f ? fread(head, 1, sizeof(head), f) : 0;
+	if (f)
+		fclose(f);
+	if (!config->kernel && ((n == sizeof(head) && !memcmp(head + 0x202, "HdrS", 4)) || !memcmp(head, "\177ELF", 4))) {
+		msg_error("start from the disk '%s': it is a kernel. Then: --kernel %s", disk.path, disk.path);
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -331,10 +390,44 @@ static int check_host(const struct vm_config *config)
 	return 0;
 }
 
-/* -1: go on; otherwise the exit status. */
-static int read_options(int argc, char **argv, struct vm_config *config, struct rootfs *rootfs)
+/* Without a kernel, firmware starts what is on the first disk. */
+static int choose_firmware(struct vm_config *config, const struct rootfs *rootfs)
 {
-	const char *accel = "auto", *bad;
+	static const char *const known[] = { "/usr/share/seabios/bios-256k.bin", "/usr/share/qemu/bios-256k.bin" };
+	bool kernel = config->kernel || rootfs->dir;
+
+	if (kernel && config->firmware) {
+		msg_error("--firmware and a kernel contradict each other: a kernel is started without firmware. Leave one "
+			  "of them out");
+		return -EINVAL;
+	}
+	if (kernel)
+		return 0;
+	if (config->initrd || config->append) {
+		msg_error("%s: there is no kernel to give it to. Name one, as in --kernel /boot/vmlinuz",
+			  config->initrd ? "--initrd" : "--append");
+		return -EINVAL;
+	}
+	if (!config->nr_disks && !config->firmware) {
+		msg_error("nothing to run: no disk and no kernel was given. Name one, as in tenon run disk.qcow2 or "
+			  "--kernel /boot/vmlinuz");
+		return -EINVAL;
+	}
+	for (unsigned int i = 0; !config->firmware && i < sizeof(known) / sizeof(known[0]); i++)
+		if (!access(known[i], R_OK))
+			config->firmware = known[i];
+	if (!config->firmware) {
+		msg_error("start from the disk '%s': the firmware for that is not installed (%s). Install the package "
+			  "seabios, or name an image with --firmware", config->disk[0].path, known[0]);
+		return -ENOENT;
+	}
+	return 0;
+}
+
+/* -1: go on; otherwise the exit status. */
+static int read_options(int argc, char **argv, struct vm_config *config, struct rootfs *rootfs, struct seed *seed)
+{
+	const char *accel = "auto";
 	bool no_net = false;
 	char why[200];
 	uint64_t val;
@@ -351,6 +444,13 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 			break;
 		case 'a':
 			config->append = optarg;
+			break;
+		case OPT_FIRMWARE:
+			config->firmware = optarg;
+			break;
+		case OPT_CLOUD_INIT:
+			if (seed_parse(optarg, seed))
+				return VM_END_USAGE;
 			break;
 		case 'm':
 			if (read_memory(optarg, &config->memory))
@@ -372,22 +472,8 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 			config->cpu = optarg;
 			break;
 		case OPT_DISK:
-			if (config->nr_disks == VM_MAX_DISKS) {
-				msg_error("--disk: '%s' is one too many. Give %u at most", optarg,
-					  VM_MAX_DISKS);
+			if (read_disk(optarg, config))
 				return VM_END_USAGE;
-			}
-			if (parse_disk(optarg, &config->disk[config->nr_disks], &bad)) {
-				if (bad)
-					msg_error("--disk: '%s' is not possible. Options are ro or snapshot, "
-						  "format=raw|qcow2, discard=on|off, backing=inside|any|none, "
-						  "cache=writeback|writethrough|none|unsafe, serial= (up to 20 "
-						  "characters)", bad);
-				else
-					msg_error("--disk: no file name. Give --disk FILE or --disk FILE,ro");
-				return VM_END_USAGE;
-			}
-			config->nr_disks++;
 			break;
 		case OPT_NET:
 			if (read_net(optarg, config, &no_net))
@@ -463,9 +549,12 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 	} else if (rootfs->modules) {
 		msg_error("--modules: modules are loaded for --rootfs only. Leave it out, or give --rootfs");
 		return VM_END_USAGE;
-	} else if (optind < argc) {
-		msg_error("'%s' belongs to no option. Is it a kernel? Then: --kernel %s. If it is part of "
-			  "the kernel's command line, put all of that in quotes", argv[optind], argv[optind]);
+	} else if (optind < argc && read_boot_disk(argv[optind], config)) {
+		return VM_END_USAGE;
+	} else if (optind + 1 < argc) {
+		msg_error("'%s' belongs to no option: '%s' is the disk already. Further disks are given with --disk; if "
+			  "it is part of the kernel's command line, put all of that in quotes", argv[optind + 1],
+			  argv[optind]);
 		return VM_END_USAGE;
 	}
 	if (config->lockstep && config->cpus > 1) {
@@ -473,10 +562,9 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 			  "--cpus 1", config->cpus);
 		return VM_END_USAGE;
 	}
-	if (!config->kernel && !rootfs->dir) {
-		msg_error("nothing to run: no kernel was given. Name one, as in --kernel /boot/vmlinuz");
-		return VM_END_USAGE;
-	}
+	ret = choose_firmware(config, rootfs);
+	if (ret)
+		return ret == -EINVAL ? VM_END_USAGE : VM_END_ERROR;
 	/* As with a real PC, there is a network unless it is unplugged; this one needs no privileges. */
 	if (!config->nr_nets && !no_net)
 		config->net[config->nr_nets++].ops = &net_user;
@@ -484,6 +572,23 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 	if (ret)
 		return ret == -EINVAL ? VM_END_USAGE : VM_END_ERROR;
 	return -1;
+}
+
+static int add_seed(const struct seed *seed, struct vm_config *config)
+{
+	static char path[32];
+	int fd;
+
+	if (config->nr_disks == VM_MAX_DISKS) {
+		msg_error("--cloud-init: its disk is one too many. Give %u at most", VM_MAX_DISKS - 1);
+		return -EINVAL;
+	}
+	fd = seed_create(seed);
+	if (fd < 0)
+		return fd;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	config->disk[config->nr_disks++] = (struct vm_disk){ .path = path, .readonly = true, .serial = "cloud-init" };
+	return 0;
 }
 
 int cmd_run(int argc, char **argv)
@@ -494,13 +599,16 @@ int cmd_run(int argc, char **argv)
 		.debug_exit_port = -1,
 	};
 	struct rootfs rootfs = { 0 };
-	int end = read_options(argc, argv, &config, &rootfs);
+	struct seed seed = { 0 };
+	int end = read_options(argc, argv, &config, &rootfs, &seed);
 
 	if (end >= 0)
 		return end;
 	if ((config.kernel && check_file("--kernel", config.kernel)) ||
 	    (rootfs.dir && rootfs_prepare(&rootfs, &config)) ||
-	    (config.initrd && check_file("--initrd", config.initrd)) || check_host(&config))
+	    (config.firmware && check_file("--firmware", config.firmware)) ||
+	    (config.initrd && check_file("--initrd", config.initrd)) || check_host(&config) ||
+	    (seed.user && add_seed(&seed, &config)))
 		return VM_END_ERROR;
 	end = vm_run(&config);
 	return end >= VM_END_DEBUG_EXIT ? (end - VM_END_DEBUG_EXIT) & 0xff : end;

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "machine/machine.h"
+#include "machine/pc.h"
 #include "machine/pci.h"
 #include "msg.h"
 #include "ui/term.h"
@@ -192,6 +193,12 @@ static int vm_accel_init(struct vm *vm)
 				  (unsigned long long)vm->ram[i].gpa, ops->name, strerror(-ret));
 			return ret;
 		}
+	}
+	if (vm->rom.size) {
+		ret = ops->ram_add(vm, vm->rom.gpa, vm->rom.size, vm->rom.host, true);
+		if (ret)
+			msg_error("give the firmware to the '%s' CPU: %s", ops->name, strerror(-ret));
+		return ret;
 	}
 	return 0;
 }
@@ -522,6 +529,8 @@ int vm_run(const struct vm_config *config)
 		goto out_vm;
 	if (vm_ram_init(vm))
 		goto out_loop;
+	if (firmware_map(vm))
+		goto out_ram;
 	if (term_init(vm))
 		goto out_ram;
 	if (vm_accel_init(vm) || vm_devices_init(vm))
@@ -537,6 +546,7 @@ out_accel:
 	if (vm->end_msg[0])
 		msg_error("%s", vm->end_msg);
 out_ram:
+	firmware_unmap(vm);
 	vm_ram_exit(vm);
 out_loop:
 	loop_exit(&vm->loop);

@@ -17,6 +17,7 @@
 #include "bus.h"
 #include "loop.h"
 
+#define VM_MAX_RAM	2
 #define VM_MAX_DISKS	8
 #define VM_MAX_NETS	4
 #define VM_MAX_HOSTFWD	16
@@ -74,6 +75,7 @@ struct vm_config {
 	uint64_t memory;		/* bytes */
 	unsigned int cpus;
 	const char *kernel, *initrd, *append;
+	const char *firmware;		/* starts the machine if there is no kernel */
 	struct vm_disk disk[VM_MAX_DISKS];
 	unsigned int nr_disks;
 	struct vm_net net[VM_MAX_NETS];
@@ -122,15 +124,17 @@ struct vm {
 	struct loop loop;		/* timers and file descriptors, on the main thread */
 	struct bus pio, mmio;
 
-	struct vm_ram ram[2];		/* below and above 4 GiB */
+	struct vm_ram ram[VM_MAX_RAM];	/* below and above 4 GiB */
 	unsigned int nr_ram;
 	int ram_fd;
+	struct vm_ram rom;		/* firmware; size 0: none */
 
 	void *accel;			/* back end's own */
 	bool accel_ready;		/* accel->vm_init() succeeded */
 	struct vcpu *vcpu;		/* config.cpus of them */
 
 	struct pci_host *pci;
+	struct fw_cfg *fw_cfg;		/* NULL without firmware */
 	void **device_state;		/* of machine_devices[], by index */
 	unsigned int nr_devices;
 

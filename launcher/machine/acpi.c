@@ -3,7 +3,7 @@
  * acpi.c - the ACPI tables: what the machine is, said to operating systems that ask
  *
  * ACPI Specification 6.3. Fixed hardware is the block of pm.c; there is no embedded controller, no general
- * purpose event, no SMI. Everything lies between PC_ACPI and its end, the RSDP first.
+ * purpose event, no SMI. Everything lies in PC_ACPI_SIZE bytes, the RSDP first.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,7 +16,6 @@
 #include "pci-host.h"
 
 #define FADT_LEN		276u
-#define RSDP_LEN		36u
 #define MAX_TABLES		8u
 
 /* FADT, "IA-PC Boot Architecture Flags" */
@@ -39,6 +38,7 @@
 
 struct acpi {
 	struct vm *vm;
+	uint64_t base;			/* where the tables will be */
 	struct table t;
 	uint32_t tables[MAX_TABLES];	/* what XSDT and RSDT list */
 	unsigned int nr;
@@ -46,7 +46,7 @@ struct acpi {
 
 static uint32_t here(const struct acpi *acpi)
 {
-	return PC_ACPI + acpi->t.len;
+	return (uint32_t)(acpi->base + acpi->t.len);
 }
 
 /* System description tables begin with the same header; returns the offset. */
@@ -77,7 +77,7 @@ static uint32_t end(struct acpi *acpi, size_t start)
 		return 0;
 	table_set(t, start + 4, t->len - start, 4);
 	pc_checksum(t->data + start, t->len - start, 9);
-	return PC_ACPI + start;
+	return (uint32_t)(acpi->base + start);
 }
 
 static void end_and_list(struct acpi *acpi, size_t start)
@@ -390,22 +390,22 @@ static void fill_rsdp(struct acpi *acpi, uint32_t rsdt, uint32_t xsdt)
 	memcpy(t->data + 9, "TENON ", 6);
 	table_set(t, 15, 2, 1);
 	table_set(t, 16, rsdt, 4);
-	table_set(t, 20, RSDP_LEN, 4);
+	table_set(t, 20, ACPI_RSDP_LEN, 4);
 	table_set(t, 24, xsdt, 8);
 	pc_checksum(t->data, 20, 8);
-	pc_checksum(t->data, RSDP_LEN, 32);
+	pc_checksum(t->data, ACPI_RSDP_LEN, 32);
 }
 
-int acpi_build(struct vm *vm, uint64_t *rsdp)
+int acpi_build(struct vm *vm, uint64_t base, uint64_t *rsdp)
 {
-	struct acpi acpi = { .vm = vm, .t = { .cap = PC_ACPI_SIZE } };
+	struct acpi acpi = { .vm = vm, .base = base, .t = { .cap = PC_ACPI_SIZE } };
 	uint32_t facs, dsdt, rsdt, xsdt;
 	int err = 0;
 
 	acpi.t.data = calloc(1, PC_ACPI_SIZE);
 	if (!acpi.t.data)
 		return -ENOMEM;
-	table_zero(&acpi.t, RSDP_LEN);
+	table_zero(&acpi.t, ACPI_RSDP_LEN);
 	facs = build_facs(&acpi);
 	dsdt = build_dsdt(&acpi);
 	build_fadt(&acpi, facs, dsdt);
@@ -419,10 +419,10 @@ int acpi_build(struct vm *vm, uint64_t *rsdp)
 			  "are. Give the machine fewer",
 			  vm->config.cpus, PC_ACPI_SIZE >> 10);
 		err = -E2BIG;
-	} else if (!vm_write(vm, PC_ACPI, acpi.t.data, PC_ACPI_SIZE)) {
+	} else if (!vm_write(vm, base, acpi.t.data, PC_ACPI_SIZE)) {
 		err = -EFAULT;
 	}
 	free(acpi.t.data);
-	*rsdp = PC_ACPI;
+	*rsdp = base;
 	return err;
 }

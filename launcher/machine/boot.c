@@ -263,8 +263,8 @@ int machine_load(struct vm *vm, struct kvm_regs *regs, struct kvm_sregs *sregs)
 	unsigned int i;
 	int err;
 
-	if (!vm->config.kernel) {
-		msg_error("start the machine: nothing to start. Give a kernel with --kernel");
+	if (!vm->config.kernel && !vm->config.firmware) {
+		msg_error("start the machine: nothing to start. Give a disk, or a kernel with --kernel");
 		return -EINVAL;
 	}
 	if (pc_low_ram_end(vm) <= PC_HIGH) {
@@ -273,8 +273,10 @@ int machine_load(struct vm *vm, struct kvm_regs *regs, struct kvm_sregs *sregs)
 			  (unsigned long long)(vm->config.memory >> 10));
 		return -ENOMEM;
 	}
+	if (vm->config.firmware)
+		return boot_firmware(&boot);
 	write_bda(vm);
-	err = acpi_build(vm, &boot.rsdp);
+	err = acpi_build(vm, PC_ACPI, &boot.rsdp);
 	if (!err)
 		err = smbios_build(vm);
 	if (!err)

@@ -34,6 +34,8 @@ struct boot {
 int boot_linux(struct boot *boot);
 int boot_elf(struct boot *boot);
 int boot_multiboot(struct boot *boot);		/* images that are not ELF */
+/* No kernel: the firmware of the machine finds something to boot. */
+int boot_firmware(struct boot *boot);
 
 /* @what names the file in messages. */
 int image_open(struct image *img, const char *path, const char *what);

@@ -17,6 +17,7 @@ const struct device_ops *const machine_devices[] = {
 	&pm_device,
 	&rtc_device,
 	&i8042_device,
+	&fw_cfg_device,
 	&serial_device,
 	&debug_exit_device,
 	&run_port_device,

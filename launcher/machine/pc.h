@@ -54,8 +54,14 @@ unsigned int pc_memory_map(const struct vm *vm, struct pc_mem map[PC_MEM_MAX]);
 uint64_t pc_low_ram_end(const struct vm *vm);
 
 /* Builders of tables. They write guest memory and return 0, or -errno with a message printed. */
-int acpi_build(struct vm *vm, uint64_t *rsdp);
+/* ACPI tables at @base, below 4 GiB. */
+#define ACPI_RSDP_LEN		36u
+int acpi_build(struct vm *vm, uint64_t base, uint64_t *rsdp);
 int smbios_build(struct vm *vm);
+/* The same into @data: the entry point of version 2 first, the tables from SMBIOS_TABLES to *@len. */
+#define SMBIOS_ANCHOR_LEN	31u
+#define SMBIOS_TABLES		64u
+int smbios_fill(struct vm *vm, uint8_t data[PC_SMBIOS_SIZE], size_t *len);
 int mptable_build(struct vm *vm);
 
 /* Sum of bytes modulo 256 made zero by the byte at @at. */
@@ -70,6 +76,11 @@ static inline void pc_checksum(uint8_t *table, size_t len, size_t at)
 	table[at] = -sum;
 }
 
-extern const struct device_ops pm_device;
+/* Firmware: its image at the end of the first 4 GiB, and what it asks of fw-cfg; @tables: the ACPI tables. */
+int firmware_map(struct vm *vm);
+void firmware_unmap(struct vm *vm);
+int fw_cfg_fill(struct vm *vm, uint64_t tables);
+
+extern const struct device_ops pm_device, fw_cfg_device;
 
 #endif /* TENON_PC_H */

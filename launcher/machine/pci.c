@@ -458,6 +458,11 @@ static int pci_host_init(struct vm *vm, void **state)
 	pthread_mutex_init(&host->irq_lock, NULL);
 
 	bridge_setup(&host->bridge, "i440fx", 0x1237, 0x0600, 2);
+	/* By these firmware knows that there is a fw-cfg device. */
+	if (vm->config.firmware) {
+		pci_put16(host->bridge.cfg + PCI_SUBSYSTEM_VENDOR_ID, 0x1af4);
+		pci_put16(host->bridge.cfg + PCI_SUBSYSTEM_ID, 0x1100);
+	}
 	memset(host->bridge.wmask + 0x59, 0xff, 7);	/* PAM: firmware shadowing, kept but without effect */
 	bridge_setup(&host->isa, "piix3-isa", 0x7000, 0x0601, 0);
 	host->isa.cfg[PCI_HEADER_TYPE] = 0x80;		/* power management is its function 3 */

@@ -177,6 +177,7 @@ static int pm_init(struct vm *vm, void **state)
 	pm->pci.cfg[PCI_REVISION_ID] = 3;
 	pm->pci.cfg[PCI_INTERRUPT_LINE] = PC_SCI_IRQ;	/* the SCI, not a pin of PCI */
 	pci_put32(pm->pci.cfg + 0x40, PC_PM_BASE | 1);	/* PMBA */
+	pm->pci.cfg[0x5b] = 2;				/* DEVACTB: APMC_EN, so that firmware sets up no SMM */
 	pm->pci.cfg[0x80] = 1;				/* PMREGMISC: the block is decoded */
 	pci_put32(pm->pci.cfg + 0x90, 1);		/* SMBBA: no SMBus host */
 

@@ -12,9 +12,7 @@
 #include "pc.h"
 #include "table.h"
 
-#define SM2_LEN		31u
 #define SM3_LEN		24u
-#define TABLES		64u		/* offset of the structures */
 
 #define KIB_UNKNOWN	0xffffffffu
 #define SIZE_EXTENDED	0x7fffu
@@ -201,12 +199,12 @@ static void memory(struct smbios *sm, const struct vm *vm)
 static void entry_points(struct smbios *sm)
 {
 	uint8_t *sm2 = sm->t.data, *sm3 = sm->t.data + 32;
-	struct table t2 = { .data = sm2, .cap = SM2_LEN }, t3 = { .data = sm3, .cap = SM3_LEN };
-	size_t len = sm->t.len - TABLES;
+	struct table t2 = { .data = sm2, .cap = SMBIOS_ANCHOR_LEN }, t3 = { .data = sm3, .cap = SM3_LEN };
+	size_t len = sm->t.len - SMBIOS_TABLES;
 
 	table_put(&t2, "_SM_", 4);
 	put8(&t2, 0);
-	put8(&t2, SM2_LEN);
+	put8(&t2, SMBIOS_ANCHOR_LEN);
 	put8(&t2, 3);			/* version of the specification */
 	put8(&t2, 0);
 	put16(&t2, sm->largest);
@@ -215,11 +213,11 @@ static void entry_points(struct smbios *sm)
 	table_put(&t2, "_DMI_", 5);
 	put8(&t2, 0);
 	put16(&t2, len);
-	put32(&t2, PC_SMBIOS + TABLES);
+	put32(&t2, PC_SMBIOS + SMBIOS_TABLES);
 	put16(&t2, sm->nr);
 	put8(&t2, 0x30);
 	pc_checksum(sm2 + 16, 15, 5);
-	pc_checksum(sm2, SM2_LEN, 4);
+	pc_checksum(sm2, SMBIOS_ANCHOR_LEN, 4);
 
 	table_put(&t3, "_SM3_", 5);
 	put8(&t3, 0);
@@ -230,16 +228,15 @@ static void entry_points(struct smbios *sm)
 	put8(&t3, 1);
 	put8(&t3, 0);
 	put32(&t3, len);
-	put64(&t3, PC_SMBIOS + TABLES);
+	put64(&t3, PC_SMBIOS + SMBIOS_TABLES);
 	pc_checksum(sm3, SM3_LEN, 5);
 }
 
-int smbios_build(struct vm *vm)
+int smbios_fill(struct vm *vm, uint8_t data[PC_SMBIOS_SIZE], size_t *len)
 {
-	uint8_t data[PC_SMBIOS_SIZE] = { 0 };
-	struct smbios sm = { .t = { .data = data, .cap = sizeof(data) } };
+	struct smbios sm = { .t = { .data = data, .cap = PC_SMBIOS_SIZE } };
 
-	table_zero(&sm.t, TABLES);
+	table_zero(&sm.t, SMBIOS_TABLES);
 	bios(&sm);
 	system_info(&sm);
 	chassis(&sm);
@@ -255,5 +252,17 @@ int smbios_build(struct vm *vm)
 		return -E2BIG;
 	}
 	entry_points(&sm);
+	*len = sm.t.len;
+	return 0;
+}
+
+int smbios_build(struct vm *vm)
+{
+	uint8_t data[PC_SMBIOS_SIZE] = { 0 };
+	size_t len;
+	int err = smbios_fill(vm, data, &len);
+
+	if (err)
+		return err;
 	return vm_write(vm, PC_SMBIOS, data, sizeof(data)) ? 0 : -EFAULT;
 }

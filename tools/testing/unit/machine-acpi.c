@@ -92,7 +92,7 @@ static void test_acpi(bool iasl)
 	char name[16], cmd[64], out[16];
 	uint64_t rsdp_at;
 
-	is_u64(acpi_build(vm, &rsdp_at), 0, "tables for %u processors", vm->config.cpus);
+	is_u64(acpi_build(vm, PC_ACPI, &rsdp_at), 0, "tables for %u processors", vm->config.cpus);
 	is_u64(rsdp_at, PC_ACPI, "RSDP at its place");
 	ok(!memcmp(rsdp, "RSD PTR ", 8) && rsdp[15] == 2 && !sum(rsdp, 20) && !sum(rsdp, 36), "RSDP, both "
 											      "checksums");
