@@ -132,7 +132,7 @@ struct x86_jump_cache {
 
 struct x86_jit {
 	u64 host_rsp;				/* of C code, while translated code runs */
-	u64 ret;				/* where a slow path goes on */
+	const void *ret;			/* where a slow path goes on */
 	u64 tmp[3];
 	u8 vector;				/* which floating-point and vector instructions may run as they are: JIT_* */
 	u64 flags;				/* arithmetic flags between instructions: as LAHF has them in 8..15, OF in 0 */

@@ -110,10 +110,12 @@ static void common_code(struct jit_cache *c)
 	put_const(&e, H_RAX, (u64)jit_call);
 	PUT(&e, "\xff\xd0");				/* call rax */
 	put_move(&e, H_CPU, H_RBP);
-	PUT(&e, "\x85\xc0");				/* test eax, eax */
-	out = put_jcc(&e, CC_NE);
+	PUT(&e, "\x48\x85\xc0");			/* test rax, rax */
+	out = put_jcc(&e, CC_E);
+	put_move(&e, H_T0, H_RAX);
+	put_load(&e, H_T1, RM_CPU(s.rip));		/* for a far entry */
 	put_guest(&e, false);
-	put_jmp_rm(&e, RM_CPU(jit.ret));
+	put_jmp_rm(&e, RM_REG(H_T0));
 	put_target(out, e.p);
 	/* registers are stored already */
 	put_const(&e, H_RAX, (u64)&c->exit_uop);

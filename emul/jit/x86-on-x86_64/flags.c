@@ -63,6 +63,9 @@ struct jit_flags jit_flags(const struct x86_insn *i)
 		return (struct jit_flags){ 0, ALL & ~X86_OF };
 	case X86_OP_LAHF:
 		return (struct jit_flags){ ALL & ~X86_OF, 0 };
+	case X86_OP_CLI: case X86_OP_STI: case X86_OP_CLD: case X86_OP_STD: case X86_OP_SWAPGS: case X86_OP_RDFSBASE:
+	case X86_OP_RDGSBASE: case X86_OP_WRFSBASE: case X86_OP_WRGSBASE:
+		return (struct jit_flags){ 0, 0 };
 	case X86_OP_JCC: case X86_OP_SETCC: case X86_OP_CMOVCC:
 		return (struct jit_flags){ jit_cc_reads(i->opcode), 0 };
 	}

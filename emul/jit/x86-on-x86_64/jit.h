@@ -99,8 +99,11 @@ struct jit_cache *jit_cache_new(bool stress);
 void jit_cache_free(struct jit_cache *c);
 /* Translate; code_lock is held. False: the cache is full. */
 bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes);
-/* Called by translated code: execute an instruction by its handler. True: leave translated code. */
-int jit_call(struct x86_cpu *cpu, const struct uop *u);
+/*
+ * Called by translated code: execute an instruction by its handler. Returns where to go on (a far entry, or what jit.ret
+ * says), NULL to leave translated code.
+ */
+const void *jit_call(struct x86_cpu *cpu, const struct uop *u);
 
 /* Bytes of code of a block at most: each instruction may store and load all vector registers. */
 #define TRANSLATION_MAX	(X86_BLOCK_MAX * 1536)

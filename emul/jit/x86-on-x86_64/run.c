@@ -178,12 +178,47 @@ static void vector_state(struct x86_cpu *cpu)
 	cpu->jit.vector = (u8)((sse ? JIT_SSE : 0) | (avx ? JIT_AVX : 0) | (x87 ? JIT_X87 : 0));
 }
 
-int jit_call(struct x86_cpu *cpu, const struct uop *u)
+/* The far entry of the code at state.rip, if the jump cache has it and there is nothing else to look at first. */
+static const void *jump_find(const struct x86_cpu *cpu)
+{
+	const struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
+	unsigned int i = X86_JUMP_SLOT(cpu->s.rip);
+
+	if (jc->tag[i] != cpu->s.rip || !cpu->code64 || x86_interruptible(cpu) ||
+	    atomic_load_explicit(&cpu->core.request, memory_order_relaxed))
+		return NULL;
+	return jc->code[i];
+}
+
+static inline bool usable(const struct x86_cpu *cpu)
+{
+	return !cpu->watch && !cpu->slow;
+}
+
+/* What the rest of the block relies on, with @live and @vector before the instruction, is still so. */
+static bool vectors_kept(struct x86_cpu *cpu, const struct uop *u, u8 class, u32 live, u8 vector)
+{
+	/* a device access has sent it home */
+	if (unlikely(live & ~cpu->fpu_live->live))
+		host_fpu_load(cpu->fpu_live, &cpu->s.fpu, live);
+	else if (class == X86_CLASS_INT && live == cpu->fpu_live->live)
+		return true;
+	vector_state(cpu);
+	if (class == X86_CLASS_VEC)
+		vector |= u->insn.flags & X86_IF_VEX ? JIT_AVX : JIT_SSE;
+	else if (class == X86_CLASS_FPU)
+		vector |= JIT_X87;
+	return !(vector & ~cpu->jit.vector);
+}
+
+const void *jit_call(struct x86_cpu *cpu, const struct uop *u)
 {
 	struct x86_block *b = x86_uop_block(u);
+	const struct jit_code *code;
 	u32 live = cpu->fpu_live->live;
 	u8 vector = cpu->jit.vector, class = x86_op_class[u->insn.op];
 	bool flags = class == X86_CLASS_SYS || x86_rows[u->insn.row].flags & (X86_RF_FLAGS_R | X86_RF_FLAGS_W);
+	const void *to;
 	int next;
 
 	cpu->block = &b->b;
@@ -193,29 +228,38 @@ int jit_call(struct x86_cpu *cpu, const struct uop *u)
 	if (flags)
 		flags_out(cpu);
 	next = u->fn(cpu, u);
-	if (likely(next == X86_NEXT)) {
+	switch (next) {
+	case X86_NEXT:
 		if (likely(!atomic_load_explicit(&cpu->core.request, memory_order_relaxed) &&
-			   b->b.mode == X86_BLOCK_MODE(cpu) && !cpu->watch)) {
+			   b->b.mode == X86_BLOCK_MODE(cpu) && !cpu->watch) &&
+		    likely(vectors_kept(cpu, u, class, live, vector))) {
 			if (flags)
 				flags_in(cpu);
-			/* what the rest of the block may rely on; a device access has sent it home */
-			if (unlikely(live & ~cpu->fpu_live->live))
-				host_fpu_load(cpu->fpu_live, &cpu->s.fpu, live);
-			vector_state(cpu);
-			if (class == X86_CLASS_VEC)
-				vector |= u->insn.flags & X86_IF_VEX ? JIT_AVX : JIT_SSE;
-			else if (class == X86_CLASS_FPU)
-				vector |= JIT_X87;
-			if (likely(!(vector & ~cpu->jit.vector)))
-				return 0;
+			return cpu->jit.ret;
 		}
-		u++;
+		fallthrough;
+	case X86_LEAVE:
+		if (cpu->s.halted || cpu->s.intr_shadow)
+			break;
+		cpu->s.rip = x86_next_rip(cpu, u);
+		fallthrough;
+	case X86_JUMP:
+		/* the whole state may have changed: as if translated code were entered anew */
+		to = usable(cpu) ? jump_find(cpu) : NULL;
+		if (unlikely(!to))
+			break;
+		if (flags)
+			flags_in(cpu);
+		vector_state(cpu);
+		code = atomic_load_explicit(&b->b.code, memory_order_relaxed);
+		cpu->jit.insns -= code->nr - (u->idx + 1u);
+		return to;
 	}
 	if (!flags)
 		flags_out(cpu);
-	cpu->jit.u = u;
+	cpu->jit.u = next == X86_NEXT ? u + 1 : u;
 	cpu->jit.next = next;
-	return 1;
+	return NULL;
 }
 
 /* A direct branch within the page has met its target: from now on it goes there by itself. */
@@ -268,23 +312,6 @@ static const struct jit_code *ready(struct x86_cpu *cpu, struct x86_block *b, bo
 	code = atomic_load_explicit(&b->b.code, memory_order_acquire);
 	pthread_mutex_unlock(&vm->code_lock);
 	return code;
-}
-
-/* The far entry of the code at state.rip, if the jump cache has it and there is nothing else to look at first. */
-static const void *jump_find(const struct x86_cpu *cpu)
-{
-	const struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
-	unsigned int i = X86_JUMP_SLOT(cpu->s.rip);
-
-	if (jc->tag[i] != cpu->s.rip || !cpu->code64 || x86_interruptible(cpu) ||
-	    atomic_load_explicit(&cpu->core.request, memory_order_relaxed))
-		return NULL;
-	return jc->code[i];
-}
-
-static inline bool usable(const struct x86_cpu *cpu)
-{
-	return !cpu->watch && !cpu->slow;
 }
 
 int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)

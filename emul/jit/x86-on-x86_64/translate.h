@@ -96,6 +96,7 @@ void tr_vec_load(struct tr *t, const struct vec_state *v);
 /* instructions; false: not taken, nothing emitted */
 bool tr_alu(struct tr *t, const struct uop *u);		/* alu.c */
 bool tr_special(struct tr *t, const struct uop *u);	/* special.c */
+bool tr_system(struct tr *t, const struct uop *u);	/* system.c */
 bool tr_vector(struct tr *t, const struct uop *u);	/* vector.c */
 bool tr_x87(struct tr *t, const struct uop *u);		/* x87.c */
 bool tr_branch(struct tr *t, const struct uop *u);	/* branch.c; true also says that the line does not end */

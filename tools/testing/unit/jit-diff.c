@@ -85,12 +85,9 @@ static void machine_init(struct machine *m, enum emul_jit jit)
 	m->cpu->s.cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXSAVE;
 	m->cpu->s.xcr0 = 7;
 	m->cpu->s.cr3 = 0;
-	m->cpu->s.efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE;
+	m->cpu->s.efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE | X86_EFER_SCE;
+	m->cpu->s.sfmask = X86_CF | X86_DF;
 	test_segments(m->cpu, X86_MODE_64);
-	for (unsigned int i = 0; i < X86_SEG_COUNT; i++)
-		m->cpu->s.seg[i].attr &= ~(3 << X86_ATTR_DPL_SHIFT);
-	m->cpu->s.seg[X86_FS].base = DATA + 64;
-	m->cpu->s.seg[X86_GS].base = DATA + 4096 - 8;
 }
 
 /* --- programs --- */
@@ -231,9 +228,35 @@ static void put_random(bool vectors)
 	}
 }
 
+/*
+ * Instructions of system.c, and others that leave the straight line by their handler: SYSCALL leads to the program's end,
+ * MOV CR3 and WRMSR ask the loop to look at everything.
+ */
+static void put_system(void)
+{
+	static const struct { u8 n; char b[16]; } insns[] = {
+#define I(s)	{ sizeof(s) - 1, s }
+		I("\xfa"), I("\xfb"), I("\xfb\xfa"),			/* cli; sti; sti, cli */
+		I("\xfc"), I("\xfd\xa4\xfc"),			/* cld; std, movsb, cld */
+		I("\x0f\x01\xf8"),				/* swapgs */
+		I("\x9c\x58"), I("\x39\xc8\x9c\x5a"),		/* pushf, pop rax; cmp eax, ecx, pushf, pop rdx */
+		I("\xf3\x48\x0f\xae\xc0"), I("\xf3\x4d\x0f\xae\xcd"),	/* rdfsbase rax; rdgsbase r13 */
+		I("\xf3\x48\x0f\xae\xd3"), I("\xf3\x49\x0f\xae\xdf"),	/* wrfsbase rbx; wrgsbase r15 */
+		I("\xf3\x0f\xae\xd8"), I("\xf3\x48\x0f\xae\xd2"),	/* wrgsbase eax; wrfsbase rdx */
+		I("\x0f\x20\xd8\x0f\x22\xd8"),			/* mov rax, cr3; mov cr3, rax */
+		I("\xb9\x02\x01\0\xc0\x0f\x32\x0f\x30"),	/* ecx = MSR_KERNEL_GS_BASE; rdmsr; wrmsr */
+		I("\x0f\x05"),					/* syscall */
+#undef I
+	};
+	unsigned int i = (unsigned int)below(sizeof(insns) / sizeof(insns[0]));
+
+	put(insns[i].b, insns[i].n);
+}
+
 static void make_program(void)
 {
 	unsigned int n = 3 + (unsigned int)below(30), fix[32], nr_fix = 0, size = PROGRAM_MAX;
+	unsigned int system = chance(40) ? 15 : 0;
 	bool vectors = chance(40), loop = chance(60);
 
 	len = 0;
@@ -253,6 +276,8 @@ static void make_program(void)
 			u8 r[2] = { (u8)(0x50 | below(8)), (u8)(0x58 | below(8)) };
 
 			put(r, 2);
+		} else if (chance(system)) {
+			put_system();
 		} else if (chance(3)) {			/* call +0; add rsp, 8 */
 			PUT("\xe8\0\0\0\0\x48\x83\xc4\x08");
 		} else if (chance(3)) {			/* lea rax, [rip + 3]; push rax; ret; nop */
@@ -295,6 +320,7 @@ static u8 image[PAGES * 4096];
 static u64 gpr[16];
 static struct x86_fpu fpu;
 static u64 start_rip;
+static bool user, fsgsbase;
 
 static void make_state(void)
 {
@@ -309,6 +335,8 @@ static void make_state(void)
 	for (unsigned int i = 0; i < sizeof(pointers); i++)
 		gpr[pointers[i]] = place();
 	gpr[X86_RSP] = DATA + 4096 + below(4096);
+	user = chance(10);
+	fsgsbase = chance(80);
 	memset(&fpu, 0, sizeof(fpu));
 	for (unsigned int i = 0; i < 16; i++)
 		for (unsigned int k = 0; k < 16; k++)
@@ -330,6 +358,15 @@ static void run(struct machine *m, struct emul_exit *x)
 	cpu->s.halted = 0;
 	cpu->s.cr2 = 0;
 	cpu->s.idtr.limit = 0;
+	test_segments(cpu, X86_MODE_64);
+	for (unsigned int i = 0; i < X86_SEG_COUNT && !user; i++)
+		cpu->s.seg[i].attr &= ~(3 << X86_ATTR_DPL_SHIFT);
+	cpu->s.seg[X86_FS].base = DATA + 64;
+	cpu->s.seg[X86_GS].base = DATA + 4096 - 8;
+	cpu->s.kernel_gs_base = DATA + 2 * 4096;
+	cpu->s.lstar = start_rip + starts[nr_starts - 1];
+	cpu->s.cr4 &= ~(u64)X86_CR4_FSGSBASE;
+	cpu->s.cr4 |= fsgsbase ? X86_CR4_FSGSBASE : 0;
 	x86_set_rflags(&cpu->s, 2);
 	emul_x86_changed(&cpu->core);
 	emul_run(&cpu->core, x);
@@ -352,7 +389,8 @@ static bool agree(const struct emul_exit *a, const struct emul_exit *b)
 		    !memcmp(s->fpu.fx.st, t->fpu.fx.st, 128) && s->fpu.fx.mxcsr == t->fpu.fx.mxcsr &&
 		    s->fpu.fx.fsw == t->fpu.fx.fsw && s->fpu.fx.fcw == t->fpu.fx.fcw && s->fpu.fip == t->fpu.fip &&
 		    s->fpu.fdp == t->fpu.fdp && s->fpu.fop == t->fpu.fop && s->fpu.fcs == t->fpu.fcs &&
-		    s->fpu.fds == t->fpu.fds;
+		    s->fpu.fds == t->fpu.fds && s->rflags == t->rflags && s->kernel_gs_base == t->kernel_gs_base &&
+		    s->seg[X86_FS].base == t->seg[X86_FS].base && s->seg[X86_GS].base == t->seg[X86_GS].base;
 
 	if (a->reason == EMUL_EXIT_HALT)
 		same = same && cc_get(s) == cc_get(t);
