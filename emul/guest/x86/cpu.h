@@ -134,7 +134,7 @@ struct x86_jit {
 	u64 host_rsp;				/* of C code, while translated code runs */
 	const void *ret;			/* where a slow path goes on */
 	u64 tmp[3];
-	u8 vector;				/* which floating-point and vector instructions may run as they are: JIT_* */
+	u8 missing;				/* what floating-point and vector instructions lack to run as they are: JIT_* */
 	u64 flags;				/* arithmetic flags between instructions: as LAHF has them in 8..15, OF in 0 */
 	u64 insns;				/* guest instructions retired in translated code */
 	u64 calls;				/* of these by the interpreter's handlers */

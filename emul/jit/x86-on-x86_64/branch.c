@@ -57,7 +57,6 @@ static void branch_to(struct tr *t, const struct uop *u, s64 off, int cc)
 	*x = (struct way_out){ .u = u, .off = (s32)off, .where = t->where };
 	x->done = min(u->idx + 1u, t->nr);
 	x->live = t->target_live[u->idx];
-	x->v = t->v;
 	put_branch_align(&t->e, cc < 0 ? 1 : 2);
 	x->from = cc < 0 ? put_jmp(&t->e) : put_jcc(&t->e, (unsigned int)cc);
 }
@@ -161,13 +160,6 @@ static bool tr_loop(struct tr *t, const struct uop *u, s64 off)
 	return true;
 }
 
-/* An indirect branch leaves from the line itself. */
-static void leave_vectors(struct tr *t)
-{
-	tr_vec_store(t, &t->v);
-	t->v = t->s->before = (struct vec_state){ 0 };
-}
-
 bool tr_branch(struct tr *t, const struct uop *u)
 {
 	struct emit *e = &t->e;
@@ -198,7 +190,6 @@ bool tr_branch(struct tr *t, const struct uop *u)
 	case X86_OP_JMPI:
 		if (u->insn.flags & X86_IF_MEM && !tr_ea_ok(u))
 			return false;
-		leave_vectors(t);
 		tr_clobber(t);
 		load_target(t, u);
 		jump_index(t);
@@ -208,7 +199,6 @@ bool tr_branch(struct tr *t, const struct uop *u)
 	case X86_OP_CALLI:
 		if (u->insn.flags & X86_IF_MEM && !tr_ea_ok(u))
 			return false;
-		leave_vectors(t);
 		tr_clobber(t);
 		load_target(t, u);
 		jump_index(t);
@@ -221,7 +211,6 @@ bool tr_branch(struct tr *t, const struct uop *u)
 		put_jmp_rm(e, RM_CPU(jit.tmp[1]));
 		return true;
 	case X86_OP_RET:
-		leave_vectors(t);
 		tr_clobber(t);
 		put_move(e, H_T1, H_GUEST_RSP);
 		tr_lookup(t, 8, false);
@@ -268,7 +257,6 @@ static void out_far(struct tr *t, const struct way_out *o)
 	u8 *miss;
 
 	put_target(o->from, e->p);
-	tr_vec_store(t, &o->v);
 	put_correction(t, o);
 	t->where = o->where;
 	if (o->where == IN_EFLAGS)
@@ -293,8 +281,7 @@ static void out_near(struct tr *t, const struct way_out *o, struct jit_exit *x)
 	if (o->where == IN_MEMORY || o->where == IN_BOTH)
 		x->live = ALL;
 	put_target(from, e->p);
-	if (o->done != t->nr || o->v.low) {
-		tr_vec_store(t, &o->v);
+	if (o->done != t->nr) {
 		put_correction(t, o);
 		put_branch_align(e, 1);
 		from = put_jmp(e);

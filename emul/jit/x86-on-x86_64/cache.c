@@ -63,9 +63,47 @@ static void put_jmp_rm(struct emit *e, struct rm rm)
 	put_insn(e, &c, 4, rm);
 }
 
-static void put_leave(struct emit *e)
+#define XMM(n)	RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, s.fpu.fx.xmm) + 16 * (n)))
+#define YMMH(n)	RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, s.fpu.ymmh) + 16 * (n)))
+
+static void put_vectors(struct emit *e, bool store, bool avx)
+{
+	for (unsigned int n = 0; n < 16; n++) {
+		const struct enc low = { .vex = avx, .map = X86_MAP_0F, .op = store ? 0x29 : 0x28 };	/* movaps */
+		const struct enc high = {	/* vextractf128, vinsertf128 */
+			.vex = true, .l = true, .pp = 1, .map = X86_MAP_0F3A, .op = store ? 0x19 : 0x18,
+			.vvvv = store ? 0 : (u8)n,
+		};
+
+		put_insn(e, &low, n, XMM(n));
+		if (!avx)
+			continue;
+		put_insn(e, &high, n, YMMH(n));
+		put8(e, 1);
+	}
+}
+
+/* Before C code runs: the vector registers go to memory, if they are not there. */
+static void put_unload(struct emit *e, bool avx)
+{
+	const struct enc test = { .op = 0xf6 }, or = { .op = 0x80 };
+	u8 *skip;
+
+	put_insn(e, &test, 0, RM_CPU(jit.missing));
+	put8(e, JIT_UNLOADED);
+	skip = put_jcc(e, CC_NE);
+	put_vectors(e, true, avx);
+	if (avx)
+		PUT(e, "\xc5\xf8\x77");			/* vzeroupper: C code is SSE code */
+	put_insn(e, &or, 1, RM_CPU(jit.missing));
+	put8(e, JIT_UNLOADED);
+	put_target(skip, e->p);
+}
+
+static void put_leave(struct emit *e, bool avx)
 {
 	put_guest(e, true);
+	put_unload(e, avx);
 	put_move(e, H_RAX, H_T0);
 	put_load(e, H_CPU, RM_CPU(jit.host_rsp));
 	for (unsigned int i = ARRAY_SIZE(saved); i-- > 0; )
@@ -75,6 +113,8 @@ static void put_leave(struct emit *e)
 
 static void common_code(struct jit_cache *c)
 {
+	const struct enc and = { .op = 0x80 };
+	bool avx = c->host_features & BIT_ULL(X86_FEAT_AVX);
 	struct emit e = { c->rw };
 	u8 *out;
 
@@ -90,18 +130,19 @@ static void common_code(struct jit_cache *c)
 	put_jmp_rm(&e, RM_REG(H_T0));
 
 	c->leave = HERE;
-	put_leave(&e);
+	put_leave(&e, avx);
 
 	c->leave_jump = HERE;
 	put_store(&e, H_T1, RM_CPU(s.rip));
 	put_store(&e, H_T0, RM_CPU(jit.u));
 	put_const(&e, H_T0, (u64)&c->exit_jump);
-	put_leave(&e);
+	put_leave(&e, avx);
 
 	/* The stack of C code is aligned: six registers and the return address were pushed. */
 	c->call = HERE;
 	put_store(&e, H_T1, RM_CPU(jit.ret));
 	put_guest(&e, true);
+	put_unload(&e, avx);
 	put_move(&e, H_RDI, H_CPU);
 	put_move(&e, H_RSI, H_T0);
 	put_move(&e, H_RBP, H_CPU);
@@ -123,6 +164,12 @@ static void common_code(struct jit_cache *c)
 	for (unsigned int i = ARRAY_SIZE(saved); i-- > 0; )
 		put_pop(&e, saved[i]);
 	put8(&e, 0xc3);
+
+	c->vec_load = HERE;
+	put_vectors(&e, false, avx);
+	put_insn(&e, &and, 4, RM_CPU(jit.missing));
+	put8(&e, (u8)~JIT_UNLOADED);
+	put_jmp_rm(&e, RM_REG(H_T1));
 #undef HERE
 	c->start = ((size_t)(e.p - c->rw) + 63) & ~(size_t)63;
 	c->used = c->start;

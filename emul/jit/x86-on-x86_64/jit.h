@@ -42,10 +42,14 @@ struct jit_flags {
 struct jit_flags jit_flags(const struct x86_insn *insn);
 u32 jit_cc_reads(unsigned int cc);
 
-/* x86_jit.vector: what may run as it is */
+/*
+ * x86_jit.missing: which instructions may not run as they are, and that the vector registers are in memory and not in the
+ * host's. The latter is always so while C code runs.
+ */
 #define JIT_SSE		BIT(0)
 #define JIT_AVX		BIT(1)
 #define JIT_X87		BIT(2)
+#define JIT_UNLOADED	BIT(3)
 
 enum jit_exit_kind {
 	JIT_EXIT_UOP,		/* jit.u had the outcome jit.next */
@@ -87,6 +91,7 @@ struct jit_cache {
 	u8 *leave;		/* H_T0: struct jit_exit */
 	u8 *leave_jump;		/* H_T1: rip, H_T0: uop */
 	u8 *call;		/* H_T0: uop, H_T1: where to go on */
+	u8 *vec_load;		/* H_T1: where to go on; destroys EFLAGS */
 	struct jit_exit exit_uop, exit_jump;
 };
 

@@ -175,7 +175,7 @@ static void vector_state(struct x86_cpu *cpu)
 	bool x87 = live->live & HOST_X87 && !(cpu->s.cr0 & (X86_CR0_EM | X86_CR0_TS)) &&
 		   (host_x87_control() & 0x3f) == 0x3f;
 
-	cpu->jit.vector = (u8)((sse ? JIT_SSE : 0) | (avx ? JIT_AVX : 0) | (x87 ? JIT_X87 : 0));
+	cpu->jit.missing = (u8)(JIT_UNLOADED | (sse ? 0 : JIT_SSE) | (avx ? 0 : JIT_AVX) | (x87 ? 0 : JIT_X87));
 }
 
 /* The far entry of the code at state.rip, if the jump cache has it and there is nothing else to look at first. */
@@ -195,8 +195,8 @@ static inline bool usable(const struct x86_cpu *cpu)
 	return !cpu->watch && !cpu->slow;
 }
 
-/* What the rest of the block relies on, with @live and @vector before the instruction, is still so. */
-static bool vectors_kept(struct x86_cpu *cpu, const struct uop *u, u8 class, u32 live, u8 vector)
+/* What the rest of the block relies on, with @live and @missing before the instruction, is still so. */
+static bool vectors_kept(struct x86_cpu *cpu, const struct uop *u, u8 class, u32 live, u8 missing)
 {
 	/* a device access has sent it home */
 	if (unlikely(live & ~cpu->fpu_live->live))
@@ -205,10 +205,10 @@ static bool vectors_kept(struct x86_cpu *cpu, const struct uop *u, u8 class, u32
 		return true;
 	vector_state(cpu);
 	if (class == X86_CLASS_VEC)
-		vector |= u->insn.flags & X86_IF_VEX ? JIT_AVX : JIT_SSE;
+		missing &= (u8)~(u->insn.flags & X86_IF_VEX ? JIT_AVX : JIT_SSE);
 	else if (class == X86_CLASS_FPU)
-		vector |= JIT_X87;
-	return !(vector & ~cpu->jit.vector);
+		missing &= (u8)~JIT_X87;
+	return !(cpu->jit.missing & ~missing & ~JIT_UNLOADED);
 }
 
 const void *jit_call(struct x86_cpu *cpu, const struct uop *u)
@@ -216,7 +216,7 @@ const void *jit_call(struct x86_cpu *cpu, const struct uop *u)
 	struct x86_block *b = x86_uop_block(u);
 	const struct jit_code *code;
 	u32 live = cpu->fpu_live->live;
-	u8 vector = cpu->jit.vector, class = x86_op_class[u->insn.op];
+	u8 missing = cpu->jit.missing, class = x86_op_class[u->insn.op];
 	bool flags = class == X86_CLASS_SYS || x86_rows[u->insn.row].flags & (X86_RF_FLAGS_R | X86_RF_FLAGS_W);
 	const void *to;
 	int next;
@@ -232,7 +232,7 @@ const void *jit_call(struct x86_cpu *cpu, const struct uop *u)
 	case X86_NEXT:
 		if (likely(!atomic_load_explicit(&cpu->core.request, memory_order_relaxed) &&
 			   b->b.mode == X86_BLOCK_MODE(cpu) && !cpu->watch) &&
-		    likely(vectors_kept(cpu, u, class, live, vector))) {
+		    likely(vectors_kept(cpu, u, class, live, missing))) {
 			if (flags)
 				flags_in(cpu);
 			return cpu->jit.ret;

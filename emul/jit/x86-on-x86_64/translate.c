@@ -104,41 +104,56 @@ static u32 liveness(struct tr *t)
 
 /* --- calling a handler --- */
 
-static void put_call(struct tr *t, const struct uop *u)
+/* To common code that goes on behind this jump. */
+static void put_round_trip(struct tr *t, const u8 *to)
 {
 	struct emit *e = &t->e;
 	u8 *back;
 	s32 rel;
 
-	put_const(e, H_T0, (u64)u);
 	PUT(e, "\x4c\x8d\x3d\0\0\0\0");			/* lea r15, [rip + behind the jump] */
 	back = e->p;
-	put_jmp_to(e, t->c->rw + (t->c->call - t->c->rx));
+	put_jmp_to(e, t->c->rw + (to - t->c->rx));
 	rel = (s32)(e->p - back);
 	memcpy(back - 4, &rel, 4);
+}
+
+static void put_call(struct tr *t, const struct uop *u)
+{
+	put_const(&t->e, H_T0, (u64)u);
+	put_round_trip(t, t->c->call);
+}
+
+/* Have the vector registers in the host's. */
+static void put_vec_load(struct tr *t)
+{
+	put_round_trip(t, t->c->vec_load);
 }
 
 static void handler(struct tr *t, const struct uop *u)
 {
 	if (t->where == IN_EFLAGS && t->before)
 		tr_save(t, t->before);
-	tr_vec_store(t, &t->v);
 	put_call(t, u);
-	t->v = (struct vec_state){ 0 };
 	t->vec_checked = 0;
 	t->where = t->after ? IN_MEMORY : NOWHERE;
 }
 
 static void slow_paths(struct tr *t)
 {
+	for (unsigned int n = 0; n < t->nr_load; n++) {
+		put_target(t->load[n].from, t->e.p);
+		put_vec_load(t);
+		put_jmp_to(&t->e, t->load[n].join);
+	}
 	for (unsigned int n = 0; n < t->nr_slow; n++) {
 		const struct slow *s = &t->slow[n];
 
 		for (unsigned int k = 0; k < s->nr; k++)
 			put_target(s->from[k], t->e.p);
-		tr_vec_store(t, &s->before);
 		put_call(t, s->u);
-		tr_vec_load(t, &s->v);
+		if (s->vectors)
+			put_vec_load(t);
 		if (s->after == IN_EFLAGS || s->after == IN_BOTH)
 			tr_reload(t, true, s->after == IN_BOTH ? ALL : s->live);
 		put_jmp_to(&t->e, s->join);
@@ -225,14 +240,14 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 
 		t->after = t->live[n];
 		t->s = &t->slow[t->nr_slow];
-		*t->s = (struct slow){ .u = u, .before = t->v };
+		*t->s = (struct slow){ .u = u };
 		if (!tr_branch(t, u) && !tr_special(t, u) && !tr_alu(t, u) && !tr_vector(t, u) &&
 		    !tr_x87(t, u) && !tr_system(t, u))
 			handler(t, u);
 		if (t->s->nr) {
 			t->s->join = t->e.p;
 			t->s->after = t->where;
-			t->s->v = t->v;
+			t->s->vectors = t->vec_checked & JIT_UNLOADED;
 			t->s->live = t->after;
 			t->nr_slow++;
 		}

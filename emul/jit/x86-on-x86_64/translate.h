@@ -14,11 +14,6 @@
  */
 enum where { NOWHERE, IN_EFLAGS, IN_MEMORY, IN_BOTH };
 
-/* Vector registers that are in the host's: lower halves, upper halves, and those that memory does not have yet. */
-struct vec_state {
-	u16 low, high, dirty_low, dirty_high;
-};
-
 /* An instruction's way to its handler, out of line: branches that lead there, and where it goes on afterwards. */
 struct slow {
 	const struct uop *u;
@@ -27,7 +22,7 @@ struct slow {
 	u8 *join;
 	enum where after;
 	u32 live;		/* flags that are live there */
-	struct vec_state before, v;	/* vector registers there and back */
+	bool vectors;		/* there the vector registers are expected in the host's */
 };
 
 struct way_out {
@@ -37,7 +32,6 @@ struct way_out {
 	u32 live;		/* flags the target may read */
 	enum where where;
 	unsigned int done;	/* instructions retired */
-	struct vec_state v;
 };
 
 struct tr {
@@ -54,12 +48,13 @@ struct tr {
 	enum where where;
 	u32 live[X86_BLOCK_MAX + 1];	/* after each instruction */
 	u32 target_live[X86_BLOCK_MAX + 1];	/* where each direct branch, or the end, leads */
-	struct vec_state v;
-	u8 vec_checked;		/* bits of jit.vector that are known to be set */
+	u8 vec_checked;		/* bits of jit.missing that are known to be clear */
 	u32 before;		/* live before the one being translated */
 	u32 after;
 	struct slow slow[X86_BLOCK_MAX], *s;
 	unsigned int nr_slow;
+	struct { u8 *from, *join; } load[X86_BLOCK_MAX];	/* ways to loading the vector registers, out of line */
+	unsigned int nr_load;
 	struct way_out out[X86_BLOCK_MAX + 2];
 	unsigned int nr_out;
 };
@@ -88,10 +83,6 @@ void tr_linear(struct tr *t, const struct uop *u);
 /* From the linear address in H_T1 to H_T1 + H_T0, the host address. */
 void tr_lookup(struct tr *t, unsigned int size, bool write);
 void tr_operand(struct tr *t, const struct uop *u, unsigned int size, bool write);
-
-/* vector registers (vector.c) */
-void tr_vec_store(struct tr *t, const struct vec_state *v);
-void tr_vec_load(struct tr *t, const struct vec_state *v);
 
 /* instructions; false: not taken, nothing emitted */
 bool tr_alu(struct tr *t, const struct uop *u);		/* alu.c */

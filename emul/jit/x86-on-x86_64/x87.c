@@ -2,7 +2,7 @@
 /*
  * x87.c - x87 instructions, emitted as they are: the unit's state is in the host between instructions anyway
  *
- * jit.vector says that it is there, that CR0 allows it and that all exceptions are masked, so that none can be pending.
+ * jit.missing says that it is there, that CR0 allows it and that all exceptions are masked, so that none can be pending.
  * The pointers to the last instruction and operand are the guest's, noted in state.fpu as the interpreter does.
  */
 #include "translate.h"
@@ -81,9 +81,9 @@ bool tr_x87(struct tr *t, const struct uop *u)
 	if (!(t->vec_checked & READY)) {
 		const struct enc test = { .op = 0xf6 };
 
-		put_insn(&t->e, &test, 0, RM_CPU(jit.vector));
+		put_insn(&t->e, &test, 0, RM_CPU(jit.missing));
 		put8(&t->e, READY);
-		tr_slow(t, CC_E);
+		tr_slow(t, CC_NE);
 		t->vec_checked |= READY;
 	}
 	if (mem) {

@@ -276,6 +276,11 @@ static void make_program(void)
 			u8 r[2] = { (u8)(0x50 | below(8)), (u8)(0x58 | below(8)) };
 
 			put(r, 2);
+		} else if (vectors && chance(4)) {
+			if (chance(70))
+				PUT("\xc5\xf8\x77");	/* vzeroupper */
+			else
+				PUT("\xc5\xfc\x77");	/* vzeroall */
 		} else if (chance(system)) {
 			put_system();
 		} else if (chance(3)) {			/* call +0; add rsp, 8 */
