@@ -135,7 +135,7 @@ demo:
 	$(Q)scripts/guest-image demo
 	$(Q)scripts/demo
 
-.PHONY: check check-full check-unit check-bats prepare-unit prepare-bats
+.PHONY: check check-full check-unit check-bats check-module prepare-unit prepare-bats prepare-module
 prepare-unit:
 	$(Q)scripts/setup build check
 	$(Q)$(sub) all
@@ -144,34 +144,35 @@ prepare-bats:
 	$(Q)scripts/setup build guest check
 	$(Q)$(sub) all
 	$(Q)scripts/guest-image check
-check:
-	$(Q)rm -f $(O)/check/summary
-	$(Q)$(sub) prepare-unit
-	$(Q)$(sub) prepare-bats
-	$(Q)scripts/check unit bats
-check-full:
-	$(Q)rm -f $(O)/check/summary
-	$(Q)$(sub) prepare-unit
-	$(Q)$(sub) prepare-bats
-	$(Q)scripts/guest-image full
-	$(Q)scripts/check unit full
-check-unit: prepare-unit
-	$(Q)scripts/check unit
-check-bats: prepare-bats
-	$(Q)scripts/check bats
-
-# tenon.ko: modules, selftests, modules_install, dkms-install
-include scripts/kmod.mk
-
-# The module's tests, in a VM whose emulated processor has AMD-V: on both kernels, some ten minutes.
-.PHONY: check-module
-check-module:
+# The module's tests run in a VM whose emulated processor has AMD-V.
+prepare-module:
 	$(Q)scripts/setup build guest check module
 	$(Q)$(sub) all selftests
 	$(Q)$(sub) modules KERNEL=generic
 	$(Q)$(sub) modules KERNEL=6.12
+	$(Q)scripts/guest-image demo
+check:
+	$(Q)rm -f $(O)/check/summary
+	$(Q)$(sub) prepare-unit
+	$(Q)$(sub) prepare-bats
+	$(Q)$(sub) prepare-module
+	$(Q)scripts/check unit bats module
+check-full:
+	$(Q)rm -f $(O)/check/summary
+	$(Q)$(sub) prepare-unit
+	$(Q)$(sub) prepare-bats
+	$(Q)$(sub) prepare-module
 	$(Q)scripts/guest-image full
+	$(Q)scripts/check unit full module-full
+check-unit: prepare-unit
+	$(Q)scripts/check unit
+check-bats: prepare-bats
+	$(Q)scripts/check bats
+check-module: prepare-module
 	$(Q)scripts/check module
+
+# tenon.ko: modules, selftests, modules_install, dkms-install
+include scripts/kmod.mk
 
 .PHONY: bench
 bench:

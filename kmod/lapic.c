@@ -210,12 +210,18 @@ void tenon_lapic_process(struct tenon_vcpu *vcpu)
 
 /* ---- which interrupt is next ---- */
 
+/* The PIC is in user space, and its line reaches this vCPU. */
+bool tenon_user_pic(const struct tenon_vcpu *vcpu)
+{
+	return !vcpu->vm->chips && (!vcpu->lapic || lapic_accepts_pic(vcpu->lapic));
+}
+
 /* A vector, or -1. A vector of the PIC's is not known before it is acknowledged: 256. */
 int tenon_irq_pending(struct tenon_vcpu *vcpu)
 {
 	if (!vcpu->lapic)
 		return vcpu->user_irq;
-	if (!vcpu->vm->chips && vcpu->user_irq >= 0 && lapic_accepts_pic(vcpu->lapic))
+	if (vcpu->user_irq >= 0 && tenon_user_pic(vcpu))
 		return 256;
 	if (lapic_extint_pending(vcpu->lapic))
 		return 256;
@@ -229,7 +235,7 @@ int tenon_irq_ack(struct tenon_vcpu *vcpu)
 	unsigned long flags;
 	int vector;
 
-	if (!vcpu->lapic || (!chips && vcpu->user_irq >= 0 && lapic_accepts_pic(vcpu->lapic))) {
+	if (!vcpu->lapic || (vcpu->user_irq >= 0 && tenon_user_pic(vcpu))) {
 		vector = vcpu->user_irq;
 		vcpu->user_irq = -1;
 		return vector;

@@ -304,6 +304,13 @@ static int vcpu_enter(struct tenon_vcpu *vcpu)
 	return tenon_vendor->exit(vcpu);
 }
 
+/* KVM_INTERRUPT would be taken at once. */
+static bool vcpu_window_open(struct tenon_vcpu *vcpu)
+{
+	return tenon_user_pic(vcpu) && vcpu->user_irq < 0 && tenon_vendor->can_take_irq(vcpu) &&
+	       !vcpu->exception.pending && !vcpu->injected.pending;
+}
+
 static int vcpu_loop(struct tenon_vcpu *vcpu)
 {
 	int ret;
@@ -328,6 +335,11 @@ static int vcpu_loop(struct tenon_vcpu *vcpu)
 		}
 		if (ret <= 0)
 			return ret;
+		if (unlikely(READ_ONCE(vcpu->run->request_interrupt_window)) &&
+		    vcpu_window_open(vcpu)) {
+			vcpu->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+			return 0;
+		}
 		if (unlikely(signal_pending(current))) {
 			vcpu->run->exit_reason = KVM_EXIT_INTR;
 			return -EINTR;
@@ -348,9 +360,7 @@ static void vcpu_report(struct tenon_vcpu *vcpu)
 					       (vcpu->id == vcpu->vm->bsp_id ? LAPIC_BASE_BSP : 0);
 	run->flags = 0;
 	run->ready_for_interrupt_injection =
-		vcpu->vm->irqchip == TENON_IRQCHIP_KERNEL ||
-		(vcpu->user_irq < 0 && tenon_vendor->can_take_irq(vcpu) &&
-		 !vcpu->exception.pending && !vcpu->injected.pending);
+		vcpu->vm->irqchip == TENON_IRQCHIP_KERNEL || vcpu_window_open(vcpu);
 }
 
 int tenon_vcpu_run(struct tenon_vcpu *vcpu)

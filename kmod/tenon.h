@@ -470,6 +470,7 @@ void tenon_lapic_destroy(struct tenon_vcpu *vcpu);
 void tenon_lapic_cpuid(struct tenon_vcpu *vcpu);
 void tenon_lapic_process(struct tenon_vcpu *vcpu);
 void tenon_lapic_rearm(struct tenon_vcpu *vcpu);
+bool tenon_user_pic(const struct tenon_vcpu *vcpu);
 int tenon_irq_pending(struct tenon_vcpu *vcpu);
 int tenon_irq_ack(struct tenon_vcpu *vcpu);
 u64 tenon_now(void);

@@ -2,8 +2,8 @@
 /*
  * accel-tenon.c - a node that speaks the KVM ABI as a back end: /dev/tenon, and /dev/kvm by the same code
  *
- * Guest code runs on the processor; PIC, IOAPIC, local APICs and PIT are in the kernel. What comes out of KVM_RUN is an
- * access to a device, or an end.
+ * Guest code runs on the processor; PIC, IOAPIC, local APICs and PIT are in the kernel, or the local APICs alone
+ * (split-irq.h). What comes out of KVM_RUN is an access to a device, or an end.
  *
  * A kick is a signal to the vCPU's thread together with kvm_run.immediate_exit: whichever side of KVM_RUN the thread is
  * on, it comes out or does not go in.
@@ -23,6 +23,7 @@
 #include <linux/tenon.h>
 
 #include "msg.h"
+#include "split-irq.h"
 #include "vm.h"
 
 #define KVM_DEV_PATH	"/dev/kvm"
@@ -38,6 +39,7 @@ struct kvm_machine {
 	int vm;
 	size_t run_size;
 	unsigned int nr_slots;
+	struct split_irq *split;	/* NULL: all chips are in the kernel */
 	struct kvm_vcpu_state {
 		int fd;
 		struct kvm_run *run;
@@ -115,6 +117,7 @@ static void node_vm_exit(struct vm *vm)
 
 	if (!m)
 		return;
+	split_irq_free(m->split);
 	if (m->vm >= 0)
 		close(m->vm);
 	if (m->dev >= 0)
@@ -168,12 +171,19 @@ static int node_vm_init(struct vm *vm, const char *path)
 	what = "reserve addresses";
 	if (ioctl(m->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0 || ioctl(m->vm, KVM_SET_TSS_ADDR, TSS_ADDR) < 0)
 		goto fail;
-	what = "create the interrupt controllers";
-	if (ioctl(m->vm, KVM_CREATE_IRQCHIP) < 0)
-		goto fail;
-	what = "create the PIT";
-	if (ioctl(m->vm, KVM_CREATE_PIT2, &pit) < 0)
-		goto fail;
+	if (vm->config.split_irqchip) {
+		what = "create local APICs alone (--irqchip split)";
+		m->split = split_irq_new(vm, m->vm);
+		if (!m->split)
+			goto fail;
+	} else {
+		what = "create the interrupt controllers";
+		if (ioctl(m->vm, KVM_CREATE_IRQCHIP) < 0)
+			goto fail;
+		what = "create the PIT";
+		if (ioctl(m->vm, KVM_CREATE_PIT2, &pit) < 0)
+			goto fail;
+	}
 	what = "handle signals";
 	if (sigaction(KICK_SIGNAL, &action, NULL) < 0)
 		goto fail;
@@ -217,7 +227,11 @@ static void node_irq_line(struct vm *vm, unsigned int gsi, bool level)
 	struct kvm_machine *m = vm->accel;
 	struct kvm_irq_level irq = { .irq = gsi, .level = level };
 
-	if (gsi < NR_GSIS)
+	if (gsi >= NR_GSIS)
+		return;
+	if (m->split)
+		chips_line(&m->split->chips, gsi, level);
+	else
 		ioctl(m->vm, KVM_IRQ_LINE, &irq);
 }
 
@@ -398,6 +412,14 @@ static int node_get_regs(struct vcpu *vcpu, struct kvm_regs *regs, struct kvm_sr
 	return ioctl(s->fd, KVM_GET_REGS, regs) < 0 || ioctl(s->fd, KVM_GET_SREGS, sregs) < 0 ? -errno : 0;
 }
 
+static void device_access(struct vm *vm, bool pio, uint64_t addr, void *data, unsigned int len, bool write)
+{
+	struct kvm_machine *m = vm->accel;
+
+	if (!m->split || !chips_access(&m->split->chips, pio, addr, data, len, write))
+		bus_access(vm, pio ? &vm->pio : &vm->mmio, addr, data, len, write);
+}
+
 static void run_io(struct vcpu *vcpu, struct kvm_vcpu_state *s)
 {
 	struct kvm_run *run = s->run;
@@ -405,8 +427,8 @@ static void run_io(struct vcpu *vcpu, struct kvm_vcpu_state *s)
 
 	s->exits_io++;
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size)
-		bus_access(vcpu->vm, &vcpu->vm->pio, run->io.port, data, run->io.size,
-			   run->io.direction == KVM_EXIT_IO_OUT);
+		device_access(vcpu->vm, true, run->io.port, data, run->io.size,
+			      run->io.direction == KVM_EXIT_IO_OUT);
 }
 
 static enum vcpu_stop run_error(struct vcpu *vcpu, const struct kvm_run *run)
@@ -437,6 +459,7 @@ static enum vcpu_stop run_error(struct vcpu *vcpu, const struct kvm_run *run)
 static enum vcpu_stop node_run(struct vcpu *vcpu)
 {
 	struct kvm_vcpu_state *s = state_of(vcpu);
+	const struct kvm_machine *m = vcpu->vm->accel;
 	struct kvm_run *run = s->run;
 
 	for (;;) {
@@ -446,6 +469,8 @@ static enum vcpu_stop node_run(struct vcpu *vcpu)
 		/* Kicked: finish what the last exit has begun, and come back without running the guest. */
 		if (kicked)
 			run->immediate_exit = 1;
+		if (m->split && vcpu->id == 0)
+			split_irq_before_run(m->split, s->fd, run);
 		ret = ioctl(s->fd, KVM_RUN, 0);
 		if (kicked)
 			run->immediate_exit = 0;
@@ -467,10 +492,15 @@ static enum vcpu_stop node_run(struct vcpu *vcpu)
 			break;
 		case KVM_EXIT_MMIO:
 			s->exits_mmio++;
-			bus_access(vcpu->vm, &vcpu->vm->mmio, run->mmio.phys_addr, run->mmio.data, run->mmio.len,
-				   run->mmio.is_write);
+			device_access(vcpu->vm, false, run->mmio.phys_addr, run->mmio.data, run->mmio.len,
+				      run->mmio.is_write);
+			break;
+		case KVM_EXIT_IOAPIC_EOI:
+			s->exits_other++;
+			split_irq_eoi(m->split, run->eoi.vector);
 			break;
 		case KVM_EXIT_INTR:
+		case KVM_EXIT_IRQ_WINDOW_OPEN:
 		case KVM_EXIT_UNKNOWN:
 			s->exits_other++;
 			break;

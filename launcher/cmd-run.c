@@ -35,6 +35,7 @@ enum {
 	OPT_ROOTFS,
 	OPT_MODULES,
 	OPT_ACCEL,
+	OPT_IRQCHIP,
 	OPT_JIT,
 	OPT_DEBUG_EXIT,
 	OPT_NO_REBOOT,
@@ -57,6 +58,7 @@ static const struct option options[] = {
 	{ "rootfs", required_argument, NULL, OPT_ROOTFS },
 	{ "modules", required_argument, NULL, OPT_MODULES },
 	{ "accel", required_argument, NULL, OPT_ACCEL },
+	{ "irqchip", required_argument, NULL, OPT_IRQCHIP },
 	{ "jit", required_argument, NULL, OPT_JIT },
 	{ "debug-exit", required_argument, NULL, OPT_DEBUG_EXIT },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
@@ -105,6 +107,8 @@ static const char help[] =
 	"\n"
 	"Running:\n"
 	"      --accel NAME       how guest code is run: auto (default) or a name that `tenon info` lists\n"
+	"      --irqchip WHERE    interrupt controllers and timers with --accel module or kvm: kernel (default: all of them\n"
+	"                         in the kernel) or split (local APICs there, the others in this process)\n"
 	"      --jit MODE         the software CPU's translator: on (default), off, or stress (for tests: all code\n"
 	"                         at once, in a tiny cache)\n"
 	"      --no-reboot        a reset by the guest ends the run\n"
@@ -161,6 +165,15 @@ static int read_lockstep(const char *arg, struct vm_config *config)
 		return -EINVAL;
 	}
 	return 0;
+}
+
+static int read_irqchip(const char *arg, struct vm_config *config)
+{
+	config->split_irqchip = !strcmp(arg, "split");
+	if (config->split_irqchip || !strcmp(arg, "kernel"))
+		return 0;
+	msg_error("--irqchip: '%s' is no place for interrupt controllers. Give kernel or split", arg);
+	return -EINVAL;
 }
 
 static int read_memory(const char *arg, uint64_t *memory)
@@ -493,6 +506,10 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 		case OPT_ACCEL:
 			accel = optarg;
 			break;
+		case OPT_IRQCHIP:
+			if (read_irqchip(optarg, config))
+				return VM_END_USAGE;
+			break;
 		case OPT_JIT:
 			if (read_jit(optarg, config))
 				return VM_END_USAGE;
@@ -571,6 +588,11 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 	ret = read_accel(accel, &config->accel);
 	if (ret)
 		return ret == -EINVAL ? VM_END_USAGE : VM_END_ERROR;
+	if (config->split_irqchip && config->accel == &accel_soft) {
+		msg_error("--irqchip split: the software CPU has no part in the kernel. Leave it out, or give --accel "
+			  "module or --accel kvm");
+		return VM_END_USAGE;
+	}
 	return -1;
 }
 

@@ -2,19 +2,12 @@
 /*
  * soft-irq.c - wiring of the interrupt chips for the software CPU
  *
- *	ISA IRQ n ---+--- PIC input n ---- INT --- LINT0 of every local APIC, IOAPIC pin 0
- *	             +--- IOAPIC pin n (PIT: PIC input 0, IOAPIC pin 2)
- *	GSI 16..23 ------ IOAPIC pin 16..23
+ *	PIC (soft-chips.c) ---- INT --- LINT0 of every local APIC
  *	IOAPIC, MSI, ICR ---- lapic_deliver() ---- local APICs ---- vCPU threads
  */
 #include <stdlib.h>
 
 #include "soft-irq.h"
-
-#define IOAPIC_BASE	0xfec00000u
-
-/* No guest-programmed timer fires more often than this: a period of a few nanoseconds must not eat the host. */
-#define TIMER_MIN_NS	20000
 
 static struct soft_vm *soft_of(const struct soft_vcpu *v)
 {
@@ -79,7 +72,7 @@ static void lapic_eoi_broadcast(void *ctx, u8 vector)
 {
 	struct soft_vcpu *v = ctx;
 
-	ioapic_eoi(&soft_of(v)->ioapic, vector);
+	ioapic_eoi(&soft_of(v)->chips.ioapic, vector);
 }
 
 /*
@@ -122,7 +115,7 @@ static void lapic_timer_fn(void *opaque)
 	lapic_timer_expire(&v->lapic, now, now - s->start + emul_x86_state(v->emul)->tsc_offset);
 	next = lapic_deadline_ns(v);
 	if (next != TIMER_OFF)
-		timer_set(&s->vm->loop, &v->timer, max(next, now + TIMER_MIN_NS));
+		timer_set(&s->vm->loop, &v->timer, max(next, now + CHIPS_TIMER_MIN_NS));
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -136,110 +129,37 @@ static const struct lapic_ops lapic_ops = {
 	.rearm	= lapic_rearm,
 };
 
-/* --- PIC, IOAPIC, PIT --- */
+/* --- the other chips --- */
 
-static void pic_set_output(void *ctx, bool level)
+static void chips_intr(void *ctx, bool level)
 {
 	struct soft_vm *s = ctx;
 
 	for (unsigned int i = 0; i < s->nr_vcpus; i++)
 		lapic_set_lint(s->lapics[i], 0, level);
-	ioapic_set_pin(&s->ioapic, 0, level);
 }
 
-static const struct pic_ops pic_ops = {
-	.set_output = pic_set_output,
-};
-
-static int ioapic_deliver(void *ctx, const struct irq_msg *msg)
+static int chips_deliver(void *ctx, const struct irq_msg *msg)
 {
 	struct soft_vm *s = ctx;
 
 	return lapic_deliver(s->lapics, s->nr_vcpus, NULL, msg);
 }
 
-static const struct ioapic_ops ioapic_ops = {
-	.deliver = ioapic_deliver,
+static const struct chips_ops chips_ops = {
+	.deliver	= chips_deliver,
+	.intr		= chips_intr,
 };
-
-static void pit_set_irq0(void *ctx, bool level)
-{
-	struct soft_vm *s = ctx;
-
-	pic_set_irq(&s->pic, 0, level);
-	ioapic_set_pin(&s->ioapic, 2, level);
-}
-
-static void pit_rearm(void *ctx)
-{
-	struct soft_vm *s = ctx;
-	u64 at = pit_deadline(&s->pit);
-
-	timer_set(&s->vm->loop, &s->pit_timer, at == PIT_DEADLINE_NONE ? TIMER_OFF : at);
-}
-
-static const struct pit_ops pit_ops = {
-	.set_irq0	= pit_set_irq0,
-	.rearm		= pit_rearm,
-};
-
-static void pit_timer_fn(void *opaque)
-{
-	struct soft_vm *s = opaque;
-	u64 now = clock_ns(), next;
-
-	pthread_mutex_lock(&s->lock);
-	pit_advance(&s->pit, now);
-	next = pit_deadline(&s->pit);
-	if (next != PIT_DEADLINE_NONE)
-		timer_set(&s->vm->loop, &s->pit_timer, max(next, now + TIMER_MIN_NS));
-	pthread_mutex_unlock(&s->lock);
-}
 
 /* --- accesses --- */
-
-static bool is_pic_port(u64 port)
-{
-	return port == 0x20 || port == 0x21 || port == 0xa0 || port == 0xa1 || port == 0x4d0 || port == 0x4d1;
-}
-
-static bool is_pit_port(u64 port)
-{
-	return (port >= 0x40 && port <= 0x43) || port == 0x61;
-}
-
-static void port_byte(struct soft_vm *s, u16 port, u8 *byte, bool write)
-{
-	if (is_pic_port(port)) {
-		if (write)
-			pic_write(&s->pic, port, *byte);
-		else
-			*byte = pic_read(&s->pic, port);
-	} else if (is_pit_port(port)) {
-		if (write)
-			pit_write(&s->pit, port, *byte, clock_ns());
-		else
-			*byte = pit_read(&s->pit, port, clock_ns());
-	} else if (!write) {
-		*byte = 0xff;
-	}
-}
 
 bool soft_irq_access(struct soft_vm *s, struct soft_vcpu *v, enum emul_space space, u64 addr, void *data, unsigned int len,
 		     bool write)
 {
 	u64 base, off, val = 0;
 
-	if (space == EMUL_PIO) {
-		if (!is_pic_port(addr) && !is_pit_port(addr))
-			return false;
-		pthread_mutex_lock(&s->lock);
-		for (unsigned int i = 0; i < len; i++)
-			port_byte(s, (u16)(addr + i), (u8 *)data + i, write);
-		pthread_mutex_unlock(&s->lock);
-		return true;
-	}
-
+	if (space == EMUL_PIO)
+		return chips_access(&s->chips, true, addr, data, len, write);
 	base = lapic_mmio_base(&v->lapic);	/* all ones: not in memory space */
 	off = addr - base;
 	if (base != ~0ULL && off < LAPIC_PAGE_SIZE && len <= 8) {
@@ -254,31 +174,12 @@ bool soft_irq_access(struct soft_vm *s, struct soft_vcpu *v, enum emul_space spa
 		pthread_mutex_unlock(&s->lock);
 		return true;
 	}
-	off = addr - IOAPIC_BASE;
-	if (off < IOAPIC_WINDOW_SIZE && len <= 8) {
-		pthread_mutex_lock(&s->lock);
-		if (write) {
-			memcpy(&val, data, len);
-			ioapic_write(&s->ioapic, (u32)off, (u32)val);
-		} else {
-			val = ioapic_read(&s->ioapic, (u32)off);
-			memcpy(data, &val, len);
-		}
-		pthread_mutex_unlock(&s->lock);
-		return true;
-	}
-	return false;
+	return chips_access(&s->chips, false, addr, data, len, write);
 }
 
 void soft_irq_line(struct soft_vm *s, unsigned int gsi, bool level)
 {
-	pthread_mutex_lock(&s->lock);
-	if (gsi < 16)
-		pic_set_irq(&s->pic, gsi, level);
-	/* Pins 0 and 2 belong to the PIC's output and to the PIT. */
-	if (gsi != 0 && gsi != 2)
-		ioapic_set_pin(&s->ioapic, gsi, level);
-	pthread_mutex_unlock(&s->lock);
+	chips_line(&s->chips, gsi, level);
 }
 
 void soft_irq_msi(struct soft_vm *s, u64 addr, u32 data)
@@ -301,7 +202,7 @@ int soft_intr_ack(void *opaque, struct emul_vcpu *ev)
 	pthread_mutex_lock(&s->lock);
 	if (lapic_extint_pending(&v->lapic)) {
 		lapic_extint_ack(&v->lapic);
-		vec = pic_ack(&s->pic);
+		vec = pic_ack(&s->chips.pic);
 	} else if (lapic_pending_vector(&v->lapic) >= 0) {
 		vec = lapic_ack(&v->lapic);
 	}
@@ -394,19 +295,13 @@ int soft_irq_init(struct soft_vm *s)
 		lapic_init(&v->lapic, &v->page, &config, &lapic_ops, v);
 		v->wait_sipi = i != 0;
 	}
-	ioapic_init(&s->ioapic, IOAPIC_VERSION_EOI, &ioapic_ops, s);
-	pic_init(&s->pic, &pic_ops, s);
-	/* As firmware leaves it: the ACPI interrupt (9) and PCI's (10, 11) are level-triggered. */
-	pic_write(&s->pic, 0x4d1, 0x0e);
-	timer_init(&s->pit_timer, pit_timer_fn, s);
-	s->pit_timer.unlocked = true;
-	pit_init(&s->pit, &pit_ops, s, clock_ns());
+	chips_init(&s->chips, &s->vm->loop, &s->lock, &chips_ops, s);
 	return 0;
 }
 
 void soft_irq_exit(struct soft_vm *s)
 {
-	timer_set(&s->vm->loop, &s->pit_timer, TIMER_OFF);
+	chips_exit(&s->chips);
 	for (unsigned int i = 0; i < s->nr_vcpus; i++)
 		timer_set(&s->vm->loop, &s->vcpu[i].timer, TIMER_OFF);
 	free(s->lapics);

@@ -9,10 +9,8 @@
 #define TENON_SOFT_IRQ_H
 
 #include "../emul/include/tenon/emul-x86.h"
-#include "../emul/irqchip/ioapic.h"
 #include "../emul/irqchip/lapic.h"
-#include "../emul/irqchip/pic.h"
-#include "../emul/irqchip/pit.h"
+#include "soft-chips.h"
 #include "vm.h"
 
 struct soft_vcpu {
@@ -40,10 +38,7 @@ struct soft_vm {
 	u64 start;			/* clock_ns() at which the TSC was 0 */
 
 	pthread_mutex_t lock;
-	struct pic pic;
-	struct ioapic ioapic;
-	struct pit pit;
-	struct timer pit_timer;
+	struct chips chips;
 	struct lapic **lapics;
 	struct soft_vcpu *vcpu;
 	unsigned int nr_vcpus;

@@ -86,6 +86,7 @@ struct vm_config {
 	int debug_exit_port;		/* -1: none */
 	enum vm_jit jit;		/* software CPU only, as the following */
 	enum vm_lockstep lockstep;
+	bool split_irqchip;		/* module and kvm only: no more than the local APICs in the kernel */
 	bool no_reboot;			/* a guest reset ends the run */
 	bool stats;
 };

@@ -26,20 +26,7 @@ static struct vmcb_control *control(struct tenon_vcpu *vcpu)
 
 static int exit_intr(struct tenon_vcpu *vcpu)
 {
-	/* Served when interrupts came back on. */
-	return 1;
-}
-
-static int exit_window(struct tenon_vcpu *vcpu)
-{
-	struct kvm_run *run = vcpu->run;
-
-	/* svm_events() takes the window down or leaves it, by what is still waiting. */
-	if (!tenon_has_lapic(vcpu) && READ_ONCE(run->request_interrupt_window) &&
-	    vcpu->user_irq < 0) {
-		run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
-		return 0;
-	}
+	/* Served when interrupts came back on, or by svm_events(). */
 	return 1;
 }
 
@@ -366,7 +353,7 @@ static int (*const exits[])(struct tenon_vcpu *vcpu) = {
 	[SVM_EXIT_NMI] = exit_intr,
 	[SVM_EXIT_SMI] = exit_intr,
 	[SVM_EXIT_INIT] = exit_intr,
-	[SVM_EXIT_VINTR] = exit_window,
+	[SVM_EXIT_VINTR] = exit_intr,
 	[SVM_EXIT_RDPMC] = exit_gp,
 	[SVM_EXIT_CPUID] = exit_cpuid,
 	[SVM_EXIT_RSM] = exit_ud,

@@ -489,8 +489,7 @@ windows:
 	if (!want_irq)
 		want_irq = tenon_irq_pending(vcpu) >= 0;
 	/* With a user-space controller, the caller asks for the window. */
-	if (!tenon_has_lapic(vcpu) && READ_ONCE(vcpu->run->request_interrupt_window) &&
-	    vcpu->vm->irqchip != TENON_IRQCHIP_KERNEL)
+	if (READ_ONCE(vcpu->run->request_interrupt_window) && tenon_user_pic(vcpu))
 		want_irq = true;
 	if (want_irq)
 		svm_irq_window(svm, true);

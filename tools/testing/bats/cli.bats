@@ -90,6 +90,11 @@ refused()
 	refused 2 kernel -- run --kernel
 }
 
+@test "cli: --irqchip: an unknown place, and one that the software CPU does not have: status 2" {
+	refused 2 --irqchip nowhere kernel split -- run -k /dev/null --irqchip nowhere
+	refused 2 --irqchip 'software CPU' --accel -- run -k /dev/null --accel soft --irqchip split
+}
+
 @test "cli: no kernel: status 2" {
 	refused 2 kernel -- run --memory 256M
 }

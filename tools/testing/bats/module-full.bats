@@ -1,0 +1,49 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The module in the test bed: what module.bats takes a sample of, and the tests' own oracle.
+
+load module
+
+@test "module: selftests, 6.1, without mitigations" {
+	selftests generic
+}
+
+@test "module: selftests, 6.12, with the kernel's mitigations" {
+	selftests 6.12 --mitigations
+}
+
+@test "module: the same selftests pass on kvm_amd, 6.1" {
+	in_bed --smp 2 -- sh -c "modprobe -d \$TENON_BED_MODULES kvm_amd && $tests/run $out/selftests /dev/kvm"
+}
+
+@test "module: the same selftests pass on kvm_amd, 6.12" {
+	in_bed --kernel 6.12 --smp 2 -- sh -c "modprobe -d \$TENON_BED_MODULES kvm_amd && $tests/run $out/selftests /dev/kvm"
+}
+
+all_boots="tenon:1:kernel tenon:2:kernel tenon:1:split tenon:2:split tenon:1:kernel:noapic tenon:1:split:noapic
+	qemu:1:on qemu:2:on qemu:1:split"
+
+@test "module: Debian boots with every place of the interrupt controllers, 6.1" {
+	boots generic $all_boots
+}
+
+@test "module: Debian boots with every place of the interrupt controllers, 6.12" {
+	boots 6.12 $all_boots
+}
+
+@test "module: comes and goes 100 times, 6.1" {
+	in_bed --smp 2 -- env LOOPS=100 HOTPLUG=20 "$tests/life.sh" "$(ko generic)" "$out/selftests"
+}
+
+@test "module: comes and goes 100 times, 6.12" {
+	in_bed --kernel 6.12 --smp 2 -- env LOOPS=100 HOTPLUG=20 "$tests/life.sh" "$(ko 6.12)" "$out/selftests"
+}
+
+@test "module: refuses a processor without AMD-V, 6.12" {
+	refuses 6.12 Opteron_G3,svm=off 'offers no AMD-V'
+}
+
+@test "module: refuses a processor without nested paging, 6.12" {
+	refuses 6.12 Opteron_G3 'AMD-V without nested paging'
+}

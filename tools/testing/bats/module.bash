@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Loaded by module*.bats: commands in the test bed. Wants `make modules` for both kernels, and `make selftests`.
+
+cd "$BATS_TEST_DIRNAME/../../.." || exit 1
+out=${O:-build}
+case $out in /*) ;; *) out=$PWD/$out ;; esac
+guests=${TENON_CACHE:-$out/guest}
+tests=tools/testing/selftests/tenon
+
+ko()
+{
+	echo "$out/modules/$1/tenon.ko"
+}
+
+# bed ARGUMENT...: scripts/testbed with a watchdog far above what it needs; leaves $status and $output.
+bed()
+{
+	run scripts/testbed --timeout $((600 * ${TENON_SLOW:-1})) "$@"
+	echo "$output"
+}
+
+# The command succeeds, the kernel log is clean, and no line of TAP says "not ok".
+in_bed()
+{
+	bed "$@"
+	[ "$status" = 0 ] && ! grep '^not ok' <<<"$output"
+}
+
+# selftests KERNEL [ARGUMENT...]: all of them. Nothing is left out for want of a feature that the bed has.
+selftests()
+{
+	local kernel=$1
+
+	shift
+	in_bed --kernel "$kernel" --smp 2 "$@" -- \
+		sh -c "insmod $(ko "$kernel") && $tests/run $out/selftests && rmmod tenon"
+	grep -q '^ok' <<<"$output"
+}
+
+# boots KERNEL CASE...: see boot.sh
+boots()
+{
+	local kernel=$1
+
+	shift
+	in_bed --kernel "$kernel" --smp 2 -- "$tests/boot.sh" "$(ko "$kernel")" "$out/tenon" "$guests" "$@"
+	[ "$(grep -c '^ok' <<<"$output")" = $# ]
+}
+
+# refuses KERNEL CPU MESSAGE: insmod fails, and the kernel log says this
+refuses()
+{
+	bed --kernel "$1" --cpu "$2" -- sh -c "insmod $(ko "$1") && echo LOADED; dmesg | grep tenon:; exit 7"
+	[ "$status" = 7 ]
+	! grep LOADED <<<"$output"
+	grep -q "$3" <<<"$output"
+}
