@@ -169,6 +169,11 @@ static bool same_name(const char *name, const char *s, size_t len)
 	return !name[len];
 }
 
+const char *x86_cpuid_feature(unsigned int i)
+{
+	return i < NR_FEATURES ? features[i].name : NULL;
+}
+
 static int find_feature(const char *s, size_t len)
 {
 	static const struct { const char *alias, *name;

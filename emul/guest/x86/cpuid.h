@@ -50,6 +50,8 @@ static inline bool x86_has_xgetbv1(const struct x86_cpu *cpu)
 {
 	return cpu->cpuid->xgetbv1;
 }
+/* Names that "+name,-name" may give, in the table's order; NULL: no more. */
+const char *x86_cpuid_feature(unsigned int i);
 /* A bit of the leaves, as the model has it. */
 static inline bool x86_cpuid_bit(const struct x86_cpu *cpu, unsigned int word, unsigned int bit)
 {

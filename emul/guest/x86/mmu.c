@@ -5,6 +5,7 @@
  * Only what the architecture lets a TLB cache is cached: never a not-present translation, and no write entry before the
  * D bit is set. A fault is always found by a fresh walk. Page tables need no write protection.
  */
+#include "cpuid.h"
 #include "system.h"
 
 /* --- segmentation, SDM vol. 3 "Limit Checking", "Type Checking" --- */
@@ -170,7 +171,8 @@ static bool walk_once(struct x86_cpu *cpu, u64 lin, enum x86_tlb_mode mode, enum
 		if (!leaf && entry & PTE_PS) {
 			if (pae || s->cr4 & X86_CR4_PSE) {
 				leaf = true;
-				if (!l->leaf_ok)
+				/* 1 GiB: CPUID.80000001H:EDX[26] */
+				if (!l->leaf_ok || (l->shift == 30 && !x86_cpuid_bit(cpu, CPUID_EXT1_EDX, 26)))
 					rsvd |= PTE_PS;
 				/* address bits below the page size; bit 12 is PAT; PSE-36 keeps bits 13..20 */
 				rsvd |= pae ? GENMASK_ULL(l->shift - 1, 13) : BIT_ULL(21);
