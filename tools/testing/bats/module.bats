@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The module in the test bed, a sample: its own tests on both kernels, what it refuses, Debian booted on it.
+# Two look at the module from outside: what it needs of the kernel, and which mitigations are in it.
 
 load module
 
@@ -31,4 +32,15 @@ load module
 
 @test "module: refuses a processor without nested paging" {
 	refuses generic Opteron_G3 'AMD-V without nested paging'
+}
+
+@test "module: each alternative of Documentation/mitigations.rst is in tenon.ko" {
+	for kernel in generic 6.12; do
+		"$tests/mitigations.py" Documentation/mitigations.rst "${kernel/generic/6.1}" "$(ko $kernel)" \
+			"$guests"/$kernel/headers/usr/src/*-common/arch/x86/include/asm/cpufeatures.h
+	done
+}
+
+@test "module: Documentation/kernels.rst lists the symbols that tenon.ko uses" {
+	"$tests/symbols.sh" "$(ko generic)" "$(ko 6.12)" Documentation/kernels.rst
 }
