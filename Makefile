@@ -4,21 +4,29 @@
 #
 #   O=DIR       where everything built goes (default: build)
 #   SAN=1       AddressSanitizer and UndefinedBehaviorSanitizer, built into $(O)/san
+#   FUZZ=1      the fuzzers, by clang with the same sanitizers, into $(O)/fuzz
+#   TIME=S      seconds for each fuzzer (make fuzz)
 #   V=1         show the commands
 #   WERROR=0    warnings are not errors (for compilers newer than those this is tested with)
 
 O	?= build
 SAN	?= 0
+FUZZ	?= 0
+TIME	?= 60
 V	?= 0
 WERROR	?= 1
 PREFIX	?= /usr/local
 CC	?= gcc
+CLANG	?= clang
 AR	?= ar
 
 export O TENON_CACHE BENCH REPS
 
 VERSION	:= $(file <VERSION)
-B	:= $(if $(filter 1,$(SAN)),$(O)/san,$(O))
+B	:= $(if $(filter 1,$(FUZZ)),$(O)/fuzz,$(if $(filter 1,$(SAN)),$(O)/san,$(O)))
+ifeq ($(FUZZ),1)
+override CC := $(CLANG)
+endif
 Q	:= $(if $(filter 1,$(V)),,@)
 say	= $(if $(filter 1,$(V)),@:,@printf '  %-7s %s\n' '$(1)' '$(2)')
 
@@ -36,7 +44,11 @@ warnings += -Wmissing-prototypes -Wno-error=missing-prototypes
 # overflow stays undefined, so that the sanitizer build finds it.
 TENON_CFLAGS := -std=gnu11 -g $(warnings) -fno-strict-aliasing -D_GNU_SOURCE= -DTENON_VERSION='"$(VERSION)"'
 TENON_CFLAGS += -I. -Iemul/include -Iuapi
-ifeq ($(SAN),1)
+ifeq ($(FUZZ),1)
+fuzz_san := address,undefined
+TENON_CFLAGS += -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,$(fuzz_san) -fno-sanitize-recover=all
+TENON_LDFLAGS := -fsanitize=$(fuzz_san)
+else ifeq ($(SAN),1)
 TENON_CFLAGS += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 TENON_LDFLAGS := -fsanitize=address,undefined
 else
@@ -94,7 +106,7 @@ $(B)/%.o: %.c Makefile
 
 # The first program in the guest of `tenon run --rootfs`, without a C library, as data in the launcher.
 INIT_CFLAGS := -std=gnu11 $(warnings) -Os -ffreestanding -fno-stack-protector -fno-pie -mgeneral-regs-only
-INIT_CFLAGS += -fno-asynchronous-unwind-tables -nostdlib -static -no-pie -s -Wl,--build-id=none,-e,start
+INIT_CFLAGS += $(if $(filter 1,$(FUZZ)),-Wno-unused-command-line-argument) -fno-asynchronous-unwind-tables -nostdlib -static -no-pie -s -Wl,--build-id=none,-e,start
 $(B)/launcher/init/blob.o: launcher/init/init.c launcher/devices/run-port.h Makefile
 	$(call say,INIT,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(INIT_CFLAGS) -o $(@D)/tenon-init $<
@@ -120,6 +132,19 @@ endef
 $(foreach n,$(unit_names),$(eval $(call unit_rule,$(n))))
 $(B)/unit/sys-cases: $(B)/tools/testing/unit/guest-cases.o
 
+# ---- fuzzers: one program a file, which keeps what it learns in $(O)/fuzz/corpus
+
+fuzz_names := $(patsubst tools/testing/fuzz/%.c,%,$(sort $(wildcard tools/testing/fuzz/*.c)))
+fuzz_bin := $(addprefix $(B)/bin/,$(fuzz_names))
+.PHONY: fuzzers
+fuzzers: $(fuzz_bin)
+
+# The software CPU as it is: none of them runs it, and to build it anew takes longer than to fuzz.
+$(fuzz_bin): $(B)/bin/%: $(B)/tools/testing/fuzz/%.o $(liblauncher) $(O)/libemul.a
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -fsanitize=fuzzer $(TENON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(launcher_libs) -lpthread
+
+-include $(patsubst %,$(B)/tools/testing/fuzz/%.d,$(fuzz_names))
 -include $(patsubst %.o,%.d,$(emul_obj) $(launcher_obj))
 -include $(patsubst %,$(B)/tools/testing/unit/%.d,$(unit_names) guest-cases)
 
@@ -156,7 +181,8 @@ check:
 	$(Q)$(sub) prepare-unit
 	$(Q)$(sub) prepare-bats
 	$(Q)$(sub) prepare-module
-	$(Q)scripts/check unit bats module
+	$(Q)$(sub) prepare-fuzz
+	$(Q)scripts/check unit bats fuzz module
 check-full:
 	$(Q)rm -f $(O)/check/summary
 	$(Q)$(sub) prepare-unit
@@ -174,6 +200,14 @@ check-module: prepare-module
 # tenon.ko: modules, selftests, modules_install, dkms-install
 include scripts/kmod.mk
 
+.PHONY: fuzz prepare-fuzz
+prepare-fuzz:
+	$(Q)scripts/setup build check
+	$(Q)$(sub) all
+	$(Q)$(sub) FUZZ=1 fuzzers
+fuzz: prepare-fuzz
+	$(Q)scripts/fuzz $(TIME)
+
 .PHONY: bench
 bench:
 	$(Q)scripts/setup build guest bench
@@ -190,7 +224,7 @@ install: all
 # What was fetched and the guest images ($(O)/guest, $(O)/bench) stay; distclean takes them too.
 .PHONY: clean distclean
 clean:
-	rm -rf $(addprefix $(O)/,emul launcher tools unit san check modules selftests tenon libemul.a liblauncher.a)
+	rm -rf $(addprefix $(O)/,emul launcher tools unit san fuzz check modules selftests tenon libemul.a liblauncher.a)
 distclean:
 	rm -rf $(O)
 
@@ -206,6 +240,7 @@ help:
 	@echo 'make modules      build tenon.ko (KERNEL=generic: Debian 6.1, or 6.12; KERNELDIR=DIR)'
 	@echo 'make check-module the tests of the module, in a test bed'
 	@echo 'make dkms-install install the sources of the module for DKMS'
+	@echo 'make fuzz         run every fuzzer for TIME seconds'
 	@echo 'make bench        boot and CPU benchmarks against QEMU TCG and Bochs, as ratios (BENCH=ROWS, REPS=N)'
 	@echo 'make install      install to DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
 	@echo 'make clean        remove what was built; distclean also what was fetched (kernels, guest images)'

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * virtio.c - a driver that does what the input says: rings, registers and doorbells of disks, entropy, network
+ * cards and shared directories, with their threads
+ *
+ * An input is the device, then steps. Some write anything anywhere; others do what an honest driver does, with
+ * contents from the input, or hardly any input would get past the negotiation.
+ */
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+
+#include "launcher/net/net.h"
+#include "tools/testing/unit/virtio-drv.h"
+#include "fuzz.h"
+
+#define AREA	0x10000u	/* rings; then buffers */
+#define AREA_LEN 0x20000u
+#define IMAGE	(1u << 20)
+#define STEPS	64
+
+/* A wire that gives every frame back. */
+static int echo_open(struct net *net, const struct vm_net *config, unsigned int index)
+{
+	(void)config;
+	(void)index;
+	memset(net->mac, 2, 6);
+	net->mtu = 9000;
+	return 0;
+}
+
+static void echo_close(struct net *net)
+{
+	(void)net;
+}
+
+static void echo_send(struct net *net, const struct virtio_net_hdr_v1 *hdr, uint8_t *frame, size_t len)
+{
+	net->receive(net->opaque, hdr, frame, len);
+	if (net_checksum(hdr, frame, len))
+		net->receive(net->opaque, hdr, frame, len);
+}
+
+static void echo_prepare(struct net *net, struct net_poll *poll, int *timeout)
+{
+	(void)net;
+	(void)poll;
+	(void)timeout;
+}
+
+static void echo_done(struct net *net, const struct net_poll *poll)
+{
+	(void)net;
+	(void)poll;
+}
+
+static const struct net_ops echo = {
+	.name = "echo",
+	.offload = 1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 |
+		   1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_HOST_TSO6 |
+		   1ull << VIRTIO_NET_F_GUEST_TSO6 | 1ull << VIRTIO_NET_F_HOST_ECN |
+		   1ull << VIRTIO_NET_F_GUEST_ECN,
+	.open = echo_open,
+	.close = echo_close,
+	.send = echo_send,
+	.poll_prepare = echo_prepare,
+	.poll_done = echo_done,
+};
+
+static const struct device_ops *const devices[] = {
+	&virtio_blk_device, &virtio_rng_device, &virtio_net_device, &virtio_9p_device,
+};
+
+#define NR_DEVICES (sizeof(devices) / sizeof(devices[0]))
+
+static char image[] = "/tmp/tenon-fuzz-disk-XXXXXX", share[] = "/tmp/tenon-fuzz-share-XXXXXX";
+static struct {
+	struct vm *vm;
+	void *pci, *state;
+} machine[NR_DEVICES];
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	char file[64];
+	unsigned int i;
+	int fd = mkstemp(image);
+
+	(void)argc;
+	(void)argv;
+	if (fd < 0 || ftruncate(fd, IMAGE) || !mkdtemp(share))
+		abort();
+	close(fd);
+	snprintf(file, sizeof(file), "%s/file", share);
+	close(open(file, O_CREAT | O_WRONLY, 0600));
+	for (i = 0; i < NR_DEVICES; i++) {
+		vm = machine[i].vm = fake_vm(4 << 20);
+		vm->config.cpus = 2;
+		vm->config.nr_disks = vm->config.nr_nets = vm->config.nr_shares = 1;
+		vm->config.disk[0] = (struct vm_disk){ .path = image, .cache = BLOCK_UNSAFE };
+		vm->config.net[0].ops = &echo;
+		/* Read-only: names from an input must not become files of the host. */
+		vm->config.share[0] = (struct vm_share){ .path = share, .tag = "fuzz", .readonly = true };
+		if (pci_host_device.init(vm, &machine[i].pci) ||
+		    devices[i]->init(vm, &machine[i].state))
+			abort();
+	}
+	/* They are open, and whatever way this process ends, nothing is left. */
+	unlink(image);
+	return 0;
+}
+
+static void chain(struct input *in)
+{
+	unsigned int q = take_uint(in, 1) % DRV_QUEUES, n = 1 + take_uint(in, 1) % 4, i, out = take_uint(in, 1) % 4;
+	uint16_t head = take_uint(in, 1) % QSIZE;
+
+	for (i = 0; i < n; i++) {
+		uint64_t at = 0x20000 + (uint64_t)(head + i) % QSIZE * 0x800;
+		uint32_t len = take_uint(in, 2) & 0x7fff;
+		uint8_t data[64];
+
+		if (i < out) {
+			take(in, data, len < sizeof(data) ? len : sizeof(data));
+			dma_write(vm, at, data, sizeof(data));
+		}
+		desc(q, (head + i) % QSIZE, at, len,
+		     (i + 1 < n ? VRING_DESC_F_NEXT : 0) | (i >= out ? VRING_DESC_F_WRITE : 0),
+		     (head + i + 1) % QSIZE);
+	}
+	kick(q, head);
+}
+
+static void packed_chain(struct input *in)
+{
+	unsigned int q = take_uint(in, 1) % DRV_QUEUES;
+	struct vring_packed_desc d;
+
+	take(in, &d, sizeof(d));
+	d.addr &= 0x7fffff;
+	dma_write(vm, DESC(q) + 16 * (take_uint(in, 1) % QSIZE), &d, sizeof(d));
+	notify(q);
+}
+
+static void step(struct input *in)
+{
+	uint8_t what = take_uint(in, 1), data[32];
+	uint32_t off, len = 1u << (what >> 4 & 3);
+
+	switch (what & 15) {
+	case 0:
+		start(take_uint(in, 8) & offered());
+		break;
+	case 1:
+		off = take_uint(in, 2) & 0x3fff;
+		mmio_write(vm, bar + (off & ~(len - 1)), take_uint(in, len), len);
+		break;
+	case 2:
+		off = take_uint(in, 2) & 0x3fff;
+		mmio_read(vm, bar + (off & ~(len - 1)), len);
+		break;
+	case 3:
+		off = take_uint(in, 1) & 0xff;
+		cfg_set(vm, DEVFN, off & ~3u, take_uint(in, 4), 4);
+		cfg_get(vm, DEVFN, take_uint(in, 1) & ~3u, 4);
+		/* or the rest of the input talks to nobody */
+		drv_enable();
+		cfg_set(vm, DEVFN, 0x20, bar, 4);
+		cfg_set(vm, DEVFN, 0x24, 0, 4);
+		cfg_set(vm, DEVFN, 0x14, msix, 4);
+		break;
+	case 4:
+		mmio_write(vm, msix + (take_uint(in, 2) & 0xffc), take_uint(in, 4), 4);
+		break;
+	case 5:
+		off = take_uint(in, 3) % AREA_LEN;
+		take(in, data, sizeof(data));
+		dma_write(vm, AREA + off, data, sizeof(data));
+		break;
+	case 6:
+		notify(take_uint(in, 1) % DRV_QUEUES);
+		break;
+	case 7:
+	case 8:
+		packed_chain(in);
+		break;
+	case 9:
+		off = take_uint(in, 1) & 63;
+		set_common(off, take_uint(in, len), len);
+		break;
+	default:
+		chain(in);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { data, size };
+	unsigned int i = take_uint(&in, 1) % NR_DEVICES;
+
+	vm = machine[i].vm;
+	pci = machine[i].pci;
+	drv_init(DRV_QUEUES);
+	start(~0ull & offered() & ~(in.left & 1 ? 1ull << VIRTIO_F_RING_PACKED : 0));
+	for (i = 0; i < STEPS && in.left; i++)
+		step(&in);
+	/* Waits for what is in hand: the threads must come back. */
+	machine_reset();
+	return 0;
+}
