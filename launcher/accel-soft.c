@@ -68,7 +68,7 @@ static void soft_vm_exit(struct vm *vm)
 static int soft_vm_init(struct vm *vm)
 {
 	static const enum emul_jit jit[] = {
-		[VM_JIT_ON] = EMUL_JIT_ON, [VM_JIT_OFF] = EMUL_JIT_OFF, [VM_JIT_STRESS] = EMUL_JIT_STRESS,
+		[VM_JIT_ON] = EMUL_JIT_ON, [VM_JIT_OFF] = EMUL_JIT_OFF, [VM_JIT_STRESS] = EMUL_JIT_STRESS, [VM_JIT_EAGER] = EMUL_JIT_EAGER,
 	};
 	static const enum emul_lockstep_mode lockstep[] = {
 		[VM_LOCKSTEP_OFF] = EMUL_LOCKSTEP_OFF, [VM_LOCKSTEP_BLOCKS] = EMUL_LOCKSTEP_BLOCKS,

@@ -109,8 +109,9 @@ static const char help[] =
 	"      --accel NAME       how guest code is run: auto (default) or a name that `tenon info` lists\n"
 	"      --irqchip WHERE    interrupt controllers and timers with --accel module or kvm: kernel (default: all of them\n"
 	"                         in the kernel) or split (local APICs there, the others in this process)\n"
-	"      --jit MODE         the software CPU's translator: on (default), off, or stress (for tests: all code\n"
-	"                         at once, in a tiny cache)\n"
+	"      --jit MODE         the software CPU's translator: on (default), off; for tests, eager (all code at\n"
+	"                         once, in a tiny cache) or stress (and instruction by instruction, with flushes at\n"
+	"                         random)\n"
 	"      --no-reboot        a reset by the guest ends the run\n"
 	"      --debug-exit PORT  I/O port by which the guest ends the run with a status of its own\n"
 	"      --stats            print counters at the end\n"
@@ -143,14 +144,16 @@ static const char help[] =
 
 static int read_jit(const char *arg, struct vm_config *config)
 {
-	static const char *const modes[] = { [VM_JIT_ON] = "on", [VM_JIT_OFF] = "off", [VM_JIT_STRESS] = "stress" };
+	static const char *const modes[] = {
+		[VM_JIT_ON] = "on", [VM_JIT_OFF] = "off", [VM_JIT_EAGER] = "eager", [VM_JIT_STRESS] = "stress",
+	};
 
 	for (unsigned int i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
 		if (!strcmp(arg, modes[i])) {
 			config->jit = (enum vm_jit)i;
 			return 0;
 		}
-	msg_error("--jit: '%s' is no mode. Give on, off or stress", arg);
+	msg_error("--jit: '%s' is no mode. Give on, off, eager or stress", arg);
 	return -EINVAL;
 }
 

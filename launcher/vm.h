@@ -63,8 +63,8 @@ struct vm_net {
 	const char *ifname, *bridge;	/* or NULL */
 };
 
-/* Whether the software CPU translates; stress: all code at once, in a tiny cache. */
-enum vm_jit { VM_JIT_ON, VM_JIT_OFF, VM_JIT_STRESS };
+/* Whether and how the software CPU translates, as enum emul_jit. */
+enum vm_jit { VM_JIT_ON, VM_JIT_OFF, VM_JIT_EAGER, VM_JIT_STRESS };
 /* Whether the interpreter runs beside it, to be compared. */
 enum vm_lockstep { VM_LOCKSTEP_OFF, VM_LOCKSTEP_BLOCKS, VM_LOCKSTEP_CHAINS };
 

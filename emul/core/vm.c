@@ -41,7 +41,15 @@ struct emul_vm *emul_vm_create(const struct emul_config *cfg, const struct emul_
 		goto unmap;
 	if (cfg->lockstep != EMUL_LOCKSTEP_OFF && !emul_lockstep_init(vm, err, errlen))
 		goto exit_arch;
+	if (cfg->jit == EMUL_JIT_STRESS && !emul_poke_start(vm, 10000)) {
+		snprintf(err, errlen, "software CPU: no thread");
+		goto exit_lockstep;
+	}
 	return vm;
+
+exit_lockstep:
+	if (vm->lockstep)
+		emul_lockstep_exit(vm);
 
 exit_arch:
 	emul_arch_vm_exit(vm);

@@ -203,13 +203,14 @@ static struct x86_block *build(struct x86_cpu *cpu, const struct emul_itlb_entry
 	const u8 *bytes = e->host;
 	struct x86_block *b = emul_code_begin(&cpu->core, page, room);
 	struct emul_block *there = emul_code_find(page, off, mode);
+	const unsigned int most = cpu->core.vm->cfg.jit == EMUL_JIT_STRESS ? 1 : X86_BLOCK_MAX;
 	unsigned int n = 0, at = off;
 
 	if (there) {	/* another vCPU was first */
 		emul_code_end(cpu->core.vm);
 		return (struct x86_block *)there;
 	}
-	while (n < X86_BLOCK_MAX && at < EMUL_PAGE_SIZE) {
+	while (n < most && at < EMUL_PAGE_SIZE) {
 		struct uop *u = &b->uop[n];
 		unsigned int left = (unsigned int)EMUL_PAGE_SIZE - at;
 		enum x86_decode_result res;

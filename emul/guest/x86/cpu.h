@@ -182,6 +182,7 @@ struct x86_cpu {
 	struct x86_crossing *crossing;		/* blocks of instructions that cross pages (block.c) */
 	struct x86_fpu_live *fpu_live;		/* the host's view of the FPU state (host/) */
 	const struct x86_cpuid_table *cpuid;
+	u64 stress_lin, stress_random;		/* EMUL_JIT_STRESS: what the TLB holds */
 	const u8 *monitored;			/* MONITOR: the line in host memory, NULL: none, */
 	u8 monitor_was[64];			/* and what was there */
 };

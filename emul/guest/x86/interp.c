@@ -118,6 +118,20 @@ uop_fn interp_unlocked(const struct uop *u)
 
 /* --- running --- */
 
+/* EMUL_JIT_STRESS: now and then, everything that is cached goes. */
+static void stress(struct x86_cpu *cpu)
+{
+	cpu->stress_random = cpu->stress_random * 6364136223846793005 + 2 * cpu->core.id + 1;
+	switch (cpu->stress_random >> 60) {
+	case 0:
+		emul_code_reset(&cpu->core);
+		break;
+	case 1: case 2: case 3: case 4:
+		x86_tlb_flush(cpu, true);
+		break;
+	}
+}
+
 /*
  * Requests and events before an instruction, in the order of SDM vol. 3 "Priority Among Concurrent Events". False: leave
  * emul_run(), exit is filled in.
@@ -134,6 +148,8 @@ static bool attend(struct x86_cpu *cpu, struct emul_exit *exit)
 		x86_tlb_flush(cpu, true);
 	if (req & EMUL_REQ_INTR)
 		cpu->intr_waiting = true;
+	if (unlikely(req & EMUL_REQ_POKE) && cpu->core.vm->cfg.jit == EMUL_JIT_STRESS)
+		stress(cpu);
 	if (req & EMUL_REQ_KICK) {
 		atomic_fetch_and(&cpu->core.request, ~EMUL_REQ_KICK);
 		exit->reason = EMUL_EXIT_KICK;

@@ -376,7 +376,7 @@ static bool leader_turn(struct emul_lockstep *ls, struct x86_cpu *cpu)
 	if (!ls->started) {
 		ls->thread = pthread_self();
 		ls->started = true;
-		if (!ls->blocks)
+		if (!ls->blocks && !ls->leader->poke)
 			emul_poke_start(ls->leader, 10000);
 	}
 	ls->turns++;

@@ -40,6 +40,13 @@ static void log_fill(struct x86_cpu *cpu, unsigned int n, u64 lin, bool global, 
 
 void x86_tlb_filled(struct x86_cpu *cpu, struct emul_tlb_entry *e)
 {
+	if (unlikely(cpu->core.vm->cfg.jit == EMUL_JIT_STRESS)) {
+		u64 was = cpu->stress_lin;
+
+		cpu->stress_lin = e->rtag;
+		if (was != e->rtag)
+			x86_tlb_drop(cpu, was);
+	}
 	log_fill(cpu, (unsigned int)(e - cpu->core.tlb), e->rtag, e->global, e->shift, &e->logged);
 }
 

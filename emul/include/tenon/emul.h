@@ -81,7 +81,12 @@ struct emul_ops {
 	uint64_t (*input)(void *opaque, struct emul_vcpu *vcpu, enum emul_input kind, uint64_t val);
 };
 
-enum emul_jit { EMUL_JIT_ON, EMUL_JIT_OFF, EMUL_JIT_STRESS };
+enum emul_jit {
+	EMUL_JIT_ON,
+	EMUL_JIT_OFF,
+	EMUL_JIT_EAGER,		/* all code at once, into a tiny cache */
+	EMUL_JIT_STRESS,	/* and blocks of one instruction, a TLB of one entry, flushes at random, 10,000 interruptions a second */
+};
 
 /*
  * Run the interpreter beside the translator, on a copy of the machine, and compare: after each block, or each time translated
@@ -94,7 +99,7 @@ enum emul_lockstep_mode { EMUL_LOCKSTEP_OFF, EMUL_LOCKSTEP_BLOCKS, EMUL_LOCKSTEP
  * struct emul_config - fixed properties of a VM
  * @max_vcpus:	how many vCPUs emul_vcpu_create() will be asked for
  * @tsc_hz:	frequency of emul_ops.tsc, published to the guest
- * @jit:	translate hot code (the default), never, or all code at once with a tiny cache (for tests)
+ * @jit:	translate hot code (the default), never, or in a way that is for tests
  * @lockstep:	compare the translator with the interpreter at every step (for tests: slow)
  * @cpu:	guest CPU model and feature changes ("max", "x86-64-v2,-avx"); NULL: everything implemented
  */

@@ -22,7 +22,7 @@ void jit_init(struct x86_cpu *cpu)
 			cpu->jit.jump[m].tag[i] = X86_JUMP_EMPTY(i);
 	pthread_mutex_lock(&vm->code_lock);
 	if (!vm->jit && vm->cfg.jit != EMUL_JIT_OFF)
-		vm->jit = jit_cache_new(vm->cfg.jit == EMUL_JIT_STRESS);
+		vm->jit = jit_cache_new(vm->cfg.jit >= EMUL_JIT_EAGER);
 	pthread_mutex_unlock(&vm->code_lock);
 }
 

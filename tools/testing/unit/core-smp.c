@@ -5,8 +5,11 @@
  *
  * Oracle: the guests are deterministic where the architecture is: locked sums come out exact, a mutex excludes, an
  * interrupt sent is taken once, and after the protocols of SDM vol. 3 "Handling Self- and Cross-Modifying Code" and
- * "Propagation of Paging-Structure Changes to Multiple Processors" nobody sees the old code or the old page.
+ * "Propagation of Paging-Structure Changes to Multiple Processors" nobody sees the old code or the old page. By the
+ * interpreter and by the translator in all its modes.
  */
+#include <time.h>
+
 #include "core-common.h"
 
 #define NR	MAX_VCPUS
@@ -285,10 +288,16 @@ static void test_carry(void)
 	is_u64(peek(0x22fffc, 4), 0x33333333, "what lies below the second page in physical memory is untouched");
 }
 
-int main(void)
+static void test_all(enum emul_jit jit)
 {
+	static const char *const names[] = {
+		[EMUL_JIT_ON] = "translator", [EMUL_JIT_OFF] = "interpreter", [EMUL_JIT_EAGER] = "translator, eager",
+		[EMUL_JIT_STRESS] = "translator, stress",
+	};
 	size_t size;
 
+	diag("%s", names[jit]);
+	test_config.jit = jit;
 	machine_init(NR);
 	test_carry();
 	test_sums();
@@ -307,5 +316,18 @@ int main(void)
 	test_shootdown();
 	vm->arena_size = size;
 	machine_exit();
+}
+
+/* Usage: core-smp [SECONDS]: all modes once, and again until the time is over. */
+int main(int argc, char **argv)
+{
+	time_t end = time(NULL) + (argc > 1 ? atoi(argv[1]) : 0);
+
+	do {
+		test_all(EMUL_JIT_ON);
+		test_all(EMUL_JIT_OFF);
+		test_all(EMUL_JIT_EAGER);
+		test_all(EMUL_JIT_STRESS);
+	} while (time(NULL) < end);
 	return tap_done();
 }

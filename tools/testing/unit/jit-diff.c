@@ -3,8 +3,8 @@
  * jit-diff.c - the translator against the interpreter
  *
  * Oracle: the interpreter, which has been compared with the processor (interp-int, vec-host). Two VMs with equal
- * registers and memory run the same random program, one in translated code (every block at once, with a tiny cache),
- * one in the interpreter. Programs have branches and loops, accesses that cross pages or fault in the middle of a
+ * registers and memory run the same random program, one in translated code (every block at once, with a tiny cache;
+ * then with blocks of one instruction and all that EMUL_JIT_STRESS does), one in the interpreter. Programs have branches and loops, accesses that cross pages or fault in the middle of a
  * block, and stores into their own code. Registers, memory, RIP, the way the run ended and, where it ended with HLT, flags
  * must agree. (Flags that nobody can read any more are not kept over a fault: translator.rst.)
  *
@@ -422,16 +422,12 @@ static bool agree(const struct emul_exit *a, const struct emul_exit *b)
 	return false;
 }
 
-int main(int argc, char **argv)
+static void test_mode(enum emul_jit jit, unsigned long programs, const char *name)
 {
-	unsigned long programs = argc > 1 ? strtoul(argv[1], NULL, 0) : 4000, halted = 0, bad = 0;
-	const char *s = getenv("TEST_SEED");
+	unsigned long halted = 0, bad = 0;
 	struct emul_stats st;
 
-	(void)test_cpu;
-	seed = s ? strtoull(s, NULL, 0) : (u64)time(NULL);
-	printf("# TEST_SEED=%llu\n", (unsigned long long)seed);
-	machine_init(&translator, EMUL_JIT_STRESS);
+	machine_init(&translator, jit);
 	machine_init(&interpreter, EMUL_JIT_OFF);
 	for (unsigned long n = 0; n < programs && bad < 5; n++) {
 		struct emul_exit a, b;
@@ -450,10 +446,22 @@ int main(int argc, char **argv)
 	emul_vcpu_stats(&translator.cpu->core, &st);
 	printf("# %lu programs, %lu ran to their end; %llu instructions, %llu translated, %llu by handlers\n", programs,
 	       halted, (unsigned long long)st.insns, (unsigned long long)st.jit_insns, (unsigned long long)st.jit_calls);
-	ok(!bad, "random programs agree");
-	ok(st.jit_insns * 10 > st.insns * 6, "most of it was translated code");
+	ok(!bad, "%s: random programs agree", name);
+	ok(st.jit_insns * 10 > st.insns * 6, "%s: most of it was translated code", name);
 	emul_vm_destroy(translator.cpu->core.vm);
 	emul_vm_destroy(interpreter.cpu->core.vm);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long programs = argc > 1 ? strtoul(argv[1], NULL, 0) : 3000;
+	const char *s = getenv("TEST_SEED");
+
+	(void)test_cpu;
+	seed = s ? strtoull(s, NULL, 0) : (u64)time(NULL);
+	printf("# TEST_SEED=%llu\n", (unsigned long long)seed);
+	test_mode(EMUL_JIT_EAGER, programs, "blocks");
+	test_mode(EMUL_JIT_STRESS, programs, "stress");
 	return tap_done();
 }
 
