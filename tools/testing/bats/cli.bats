@@ -222,10 +222,21 @@ refused()
 }
 
 @test "cli: --lockstep runs a guest to its end, with one processor only" {
-	try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --lockstep
+	try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --memory 32M --lockstep
 	expect "exit status" "$status" -eq 33
 	try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --lockstep --cpus 2
 	expect "exit status" "$status" -eq 2
 	try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --lockstep=often
+	expect "exit status" "$status" -eq 2
+}
+
+@test "cli: a guest ends the same way whatever --jit says" {
+	local mode
+
+	for mode in on off eager stress; do
+		try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --jit "$mode"
+		expect "exit status with --jit $mode" "$status" -eq 33
+	done
+	try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --jit fast
 	expect "exit status" "$status" -eq 2
 }

@@ -79,3 +79,22 @@ load guest
 @test "full: 6.12, amd64, 1 CPU(s), 512 MiB, acpi=off" {
 	GUEST_END="reboot -f" GUEST_STATUS=3 try 6.12 amd64 1 512 1 "acpi=off pci=nomsi" --no-reboot
 }
+
+@test "full: --jit stress boots with 4 CPUs" {
+	ask stress 3600 cloud amd64 "" --cpus 4 --memory 1G --jit stress
+	recall stress
+	expect "exit status" "$status" -eq 0
+	expect "sum" "$(answer sum)" = "$(seq 1 20000 | md5sum | cut -c1-32)"
+}
+
+@test "full: translator and interpreter agree at every step of a boot" {
+	ask lockstep 3600 cloud amd64 "" --cpus 1 --memory 256M --lockstep
+	recall lockstep
+	expect "exit status" "$status" -eq 0
+	expect "sum" "$(answer sum)" = "$(seq 1 20000 | md5sum | cut -c1-32)"
+}
+
+@test "full: 4 CPUs torture one another for half an hour" {
+	make -C "$top" -s O="$out" "$out/unit/core-smp"
+	limit 3600 "$out/unit/core-smp" 1800 >"$BATS_FILE_TMPDIR/smp" || fail "$(grep '^not ok' "$BATS_FILE_TMPDIR/smp")"
+}

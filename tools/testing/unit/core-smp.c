@@ -123,13 +123,15 @@ extern const u8 sums[], sums64[], sums16[], sums8b[], sums16b[], spin[], bts[], 
 asm(".globl sums, sums64, sums16, sums8b, sums16b, spin, bts, f, cross, racing, ipi_ring, ipi_count, ipi_storm, shoot, "
     "shoot_ipi, many, carry");
 
+static unsigned int less = 1;	/* so much less of everything */
+
 /* ThreadSanitizer and the like make everything much slower: TEST_DIV divides the rounds. */
 static unsigned int rounds(unsigned int n)
 {
 	const char *env = getenv("TEST_DIV");
 	unsigned int div = env ? (unsigned int)atoi(env) : 1;
 
-	return max(n / max(div, 1u), 1u);
+	return max(n / max(div * less, 1u), 1u);
 }
 
 static void test_sums(void)
@@ -324,7 +326,9 @@ int main(int argc, char **argv)
 	time_t end = time(NULL) + (argc > 1 ? atoi(argv[1]) : 0);
 
 	do {
+		less = 1;
 		test_all(EMUL_JIT_ON);
+		less = argc > 1 ? 1 : 8;
 		test_all(EMUL_JIT_OFF);
 		test_all(EMUL_JIT_EAGER);
 		test_all(EMUL_JIT_STRESS);
