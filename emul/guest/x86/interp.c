@@ -122,14 +122,10 @@ uop_fn interp_unlocked(const struct uop *u)
 static void stress(struct x86_cpu *cpu)
 {
 	cpu->stress_random = cpu->stress_random * 6364136223846793005 + 2 * cpu->core.id + 1;
-	switch (cpu->stress_random >> 60) {
-	case 0:
+	if (!(cpu->stress_random >> 56))
 		emul_code_reset(&cpu->core);
-		break;
-	case 1: case 2: case 3: case 4:
+	else if (!(cpu->stress_random >> 62))
 		x86_tlb_flush(cpu, true);
-		break;
-	}
 }
 
 /*
