@@ -151,6 +151,7 @@ static void soft_stats(struct vm *vm, int fd)
 			(unsigned long long)st.insns, (unsigned long long)st.jit_insns, (unsigned long long)st.jit_calls,
 			(unsigned long long)st.blocks, (unsigned long long)st.jit_blocks, (unsigned long long)st.tlb_fills,
 			(unsigned long long)st.io, (unsigned long long)st.exceptions, (unsigned long long)st.interrupts);
+		emul_vcpu_describe(s->vcpu[i].emul, fd);
 	}
 }
 

@@ -144,6 +144,10 @@ struct x86_jit {
 	struct x86_jump_cache jump[TLB_MODES];
 };
 
+/* Why an instruction was interpreted, though there is a translator. */
+enum x86_why { X86_WHY_COLD, X86_WHY_MODE, X86_WHY_CROSSING, X86_WHY_SINGLE, X86_WHY_COUNT };
+#define X86_JIT_EXITS	4			/* enum jit_exit_kind: those that count */
+
 struct x86_cpu {
 	struct emul_vcpu core;			/* first: struct emul_vcpu * and struct x86_cpu * convert */
 	struct x86_state s;
@@ -182,6 +186,8 @@ struct x86_cpu {
 	struct x86_crossing *crossing;		/* blocks of instructions that cross pages (block.c) */
 	struct x86_fpu_live *fpu_live;		/* the host's view of the FPU state (host/) */
 	const struct x86_cpuid_table *cpuid;
+	u64 interpreted[X86_WHY_COUNT], jit_exits[X86_JIT_EXITS];	/* counters, see stats.c */
+	u64 jit_calls[X86_OP_COUNT];
 	u64 stress_lin, stress_random;		/* EMUL_JIT_STRESS: what the TLB holds */
 	const u8 *monitored;			/* MONITOR: the line in host memory, NULL: none, */
 	u8 monitor_was[64];			/* and what was there */

@@ -279,6 +279,7 @@ static bool run_one(struct x86_cpu *cpu, struct x86_block *b, bool *again)
 	cpu->block = &b->b;
 	cpu->u = u;
 	next = u->fn(cpu, u);
+	cpu->interpreted[X86_WHY_SINGLE]++;
 	if (next == X86_NEXT)
 		next = X86_LEAVE;
 	if (!finish(cpu, b, u, &next))
@@ -319,6 +320,8 @@ static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b)
 				break;
 			u++;
 		} while (likely(!atomic_load_explicit(&cpu->core.request, memory_order_relaxed)));
+		cpu->interpreted[!b->b.shared ? X86_WHY_CROSSING : (b->b.mode & 7) != X86_MODE_64 ? X86_WHY_MODE :
+				 X86_WHY_COLD] += (u64)(u - b->uop) + (next != X86_NEXT && u->fn != x86_uop_end);
 
 		if (next != X86_JUMP || x86_lockstep_blocks(cpu))
 			break;

@@ -165,5 +165,7 @@ struct emul_stats {
 	uint64_t insns, jit_insns, jit_calls, jit_blocks, blocks, tlb_fills, io, exceptions, interrupts;
 };
 void emul_vcpu_stats(const struct emul_vcpu *vcpu, struct emul_stats *stats);
+/* In words: what was not done in translated code, and why. While the vCPU does not run. */
+void emul_vcpu_describe(const struct emul_vcpu *vcpu, int fd);
 
 #endif /* TENON_EMUL_H */

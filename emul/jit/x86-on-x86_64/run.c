@@ -224,6 +224,7 @@ const void *jit_call(struct x86_cpu *cpu, const struct uop *u)
 	cpu->block = &b->b;
 	cpu->u = u;
 	cpu->jit.calls++;
+	cpu->jit_calls[u->insn.op]++;
 	cpu->s.intr_shadow = 0;		/* of the instruction before, see jit_run() */
 	if (flags)
 		flags_out(cpu);
@@ -337,6 +338,7 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 		vector_state(cpu);
 		before = cpu->jit.insns;
 		x = c->enter(cpu, entry, cpu->s.rip);
+		cpu->jit_exits[x->kind]++;
 		/*
 		 * STI and MOV SS keep interrupts away from the first instruction: a request that came before it leaves
 		 * at once, with intr_shadow still set. Handlers clear it, and may set it again.

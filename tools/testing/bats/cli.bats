@@ -209,6 +209,7 @@ refused()
 	try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --stats
 	expect "exit status" "$status" -eq 33
 	grep -qi insn <<<"$errors" || grep -qi instruction <<<"$errors" || fail "no counters"
+	grep -q "in translated code .*interpreted: cold" <<<"$errors" || fail "not told what was translated"
 }
 
 @test "cli: what comes in on standard input reaches the serial port unchanged" {
