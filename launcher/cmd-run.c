@@ -13,6 +13,7 @@
 
 #include "../emul/include/tenon/emul.h"
 #include "cmd.h"
+#include "ctl.h"
 #include "msg.h"
 #include "net/net.h"
 #include "rootfs.h"
@@ -38,6 +39,7 @@ enum {
 	OPT_IRQCHIP,
 	OPT_JIT,
 	OPT_DEBUG_EXIT,
+	OPT_NAME,
 	OPT_NO_REBOOT,
 	OPT_STATS,
 	OPT_LOCKSTEP,
@@ -61,6 +63,7 @@ static const struct option options[] = {
 	{ "irqchip", required_argument, NULL, OPT_IRQCHIP },
 	{ "jit", required_argument, NULL, OPT_JIT },
 	{ "debug-exit", required_argument, NULL, OPT_DEBUG_EXIT },
+	{ "name", required_argument, NULL, OPT_NAME },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "stats", no_argument, NULL, OPT_STATS },
 	{ "lockstep", optional_argument, NULL, OPT_LOCKSTEP },
@@ -112,6 +115,7 @@ static const char help[] =
 	"      --jit MODE         the software CPU's translator: on (default), off; for tests, eager (all code at\n"
 	"                         once, in a tiny cache) or stress (and instruction by instruction, with flushes at\n"
 	"                         random)\n"
+	"      --name NAME        lets tenon ls, stop, console and others find the machine, by a socket\n"
 	"      --no-reboot        a reset by the guest ends the run\n"
 	"      --debug-exit PORT  I/O port by which the guest ends the run with a status of its own\n"
 	"      --stats            print counters at the end\n"
@@ -525,6 +529,14 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 				return VM_END_USAGE;
 			}
 			config->debug_exit_port = (int)val;
+			break;
+		case OPT_NAME:
+			if (!ctl_name_ok(optarg)) {
+				msg_error("--name: '%s' is no name. Letters, digits, '.', '_' and '-' make one, %u at most",
+					  optarg, CTL_NAME_MAX);
+				return VM_END_USAGE;
+			}
+			config->name = optarg;
 			break;
 		case OPT_NO_REBOOT:
 			config->no_reboot = true;

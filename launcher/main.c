@@ -12,6 +12,13 @@
 
 static const struct cmd commands[] = {
 	{ "run", "run a virtual machine", cmd_run },
+	{ "ls", "list the machines that have a name", cmd_ls },
+	{ "console", "connect to the console of one", cmd_console },
+	{ "stop", "press its power button and wait for its end", cmd_stop },
+	{ "kill", "end it at once", cmd_kill },
+	{ "pause", "stop its processors", cmd_pause },
+	{ "resume", "let them go on", cmd_resume },
+	{ "stats", "print its counters", cmd_stats },
 	{ "img", "create, examine, check and convert disk images", cmd_img },
 	{ "info", "tell what this host can run guests with", cmd_info },
 	{ "version", "print the version", cmd_version },
@@ -84,6 +91,6 @@ int main(int argc, char **argv)
 		if (!strcmp(name, commands[i].name))
 			return finish(commands[i].fn(argc - 1, argv + 1));
 	}
-	msg_error("there is no command '%s'. The commands are run, img, info and version; see tenon --help", name);
+	msg_error("there is no command '%s'. tenon --help lists the commands", name);
 	return EXIT_USAGE;
 }

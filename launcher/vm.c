@@ -19,9 +19,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "ctl.h"
 #include "machine/machine.h"
 #include "machine/pc.h"
 #include "machine/pci.h"
@@ -68,6 +70,58 @@ void vm_reset_request(struct vm *vm)
 void vm_powerdown(struct vm *vm)
 {
 	machine_power_button(vm);
+}
+
+/* Pausing */
+
+static void pause_timer(void *opaque)
+{
+	struct vm *vm = opaque;
+	bool all;
+
+	pthread_mutex_lock(&vm->run_lock);
+	all = vm->nr_paused == vm->config.cpus;
+	pthread_mutex_unlock(&vm->run_lock);
+	if (all) {
+		ctl_event(vm, "STOP", NULL);
+		return;
+	}
+	for (unsigned int i = 0; i < vm->config.cpus; i++)
+		vm->config.accel->kick(&vm->vcpu[i]);
+	timer_set(&vm->loop, &vm->pause_timer, clock_ns() + STOP_POLL_NS);
+}
+
+void vm_pause(struct vm *vm)
+{
+	if (!atomic_exchange(&vm->paused, true))
+		pause_timer(vm);
+}
+
+void vm_resume(struct vm *vm)
+{
+	if (!atomic_load(&vm->paused))
+		return;
+	timer_set(&vm->loop, &vm->pause_timer, TIMER_OFF);
+	pthread_mutex_lock(&vm->run_lock);
+	atomic_store(&vm->paused, false);
+	pthread_cond_broadcast(&vm->run_cond);
+	pthread_mutex_unlock(&vm->run_lock);
+	ctl_event(vm, "RESUME", NULL);
+}
+
+bool vm_paused(const struct vm *vm)
+{
+	return atomic_load(&vm->paused);
+}
+
+static void vcpu_wait_paused(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->run_lock);
+	vm->nr_paused++;
+	while (atomic_load(&vm->paused) && !atomic_load(&vm->quit))
+		pthread_cond_wait(&vm->run_cond, &vm->run_lock);
+	vm->nr_paused--;
+	pthread_mutex_unlock(&vm->run_lock);
 }
 
 /* Guest memory */
@@ -268,6 +322,10 @@ static void vcpu_loop(struct vcpu *vcpu)
 	struct vm *vm = vcpu->vm;
 
 	while (!atomic_load(&vm->quit)) {
+		if (atomic_load(&vm->paused)) {
+			vcpu_wait_paused(vm);
+			continue;
+		}
 		switch (vm->config.accel->run(vcpu)) {
 		case VCPU_STOP_KICK:
 			continue;
@@ -298,6 +356,7 @@ static void *vcpu_thread(void *arg)
 
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->id);
 	prctl(PR_SET_NAME, name);
+	atomic_store(&vcpu->tid, (int)syscall(SYS_gettid));
 
 	vcpu->msg[0] = '\0';
 	ret = ops->vcpu_init(vcpu);
@@ -439,6 +498,7 @@ static int vm_reset(struct vm *vm)
 		if (machine_devices[i]->reset)
 			machine_devices[i]->reset(vm, vm->device_state[i]);
 	}
+	ctl_event(vm, "RESET", "{\"guest\":true,\"reason\":\"guest-reset\"}");
 	pthread_mutex_unlock(&vm->lock);
 
 	vm_accel_exit(vm);
@@ -494,6 +554,8 @@ static struct vm *vm_create(const struct vm_config *config)
 	atomic_init(&vm->end, VM_RUNNING);
 	atomic_init(&vm->stop, -1);
 	atomic_init(&vm->quit, false);
+	atomic_init(&vm->paused, false);
+	timer_init(&vm->pause_timer, pause_timer, vm);
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_mutex_init(&vm->run_lock, NULL);
 	pthread_condattr_init(&attr);
@@ -516,6 +578,29 @@ static void vm_destroy(struct vm *vm)
 	free(vm);
 }
 
+/* The event by which clients learn how it ended. */
+static void say_shutdown(struct vm *vm, int end)
+{
+	static const struct {
+		int end;
+		const char *data;
+	} reasons[] = {
+		{ VM_END_POWEROFF, "{\"guest\":true,\"reason\":\"guest-shutdown\"}" },
+		{ VM_END_RESET, "{\"guest\":true,\"reason\":\"guest-reset\"}" },
+		{ VM_END_TRIPLE_FAULT, "{\"guest\":true,\"reason\":\"guest-reset\"}" },
+		{ VM_END_PANIC, "{\"guest\":true,\"reason\":\"guest-panic\"}" },
+		{ VM_END_ERROR, "{\"guest\":false,\"reason\":\"host-error\"}" },
+	};
+	const char *data = end >= VM_END_DEBUG_EXIT ? reasons[0].data : "{\"guest\":false,\"reason\":\"host-signal\"}";
+
+	for (unsigned int i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (reasons[i].end == end)
+			data = reasons[i].data;
+	pthread_mutex_lock(&vm->lock);
+	ctl_event(vm, "SHUTDOWN", data);
+	pthread_mutex_unlock(&vm->lock);
+}
+
 int vm_run(const struct vm_config *config)
 {
 	struct vm *vm = vm_create(config);
@@ -536,9 +621,17 @@ int vm_run(const struct vm_config *config)
 	if (vm_accel_init(vm) || vm_devices_init(vm))
 		goto out_accel;
 
+	/* Last: from here on others can find it. */
+	if (ctl_init(vm))
+		goto out_devices;
+
 	vm_run_guest(vm);
 	end = atomic_load(&vm->end);
+	say_shutdown(vm, end);
 
+	ctl_exit(vm);
+	timer_set(&vm->loop, &vm->pause_timer, TIMER_OFF);
+out_devices:
 	vm_devices_exit(vm);
 out_accel:
 	vm_accel_exit(vm);

@@ -87,6 +87,7 @@ struct vm_config {
 	enum vm_jit jit;		/* software CPU only, as the following */
 	enum vm_lockstep lockstep;
 	bool split_irqchip;		/* module and kvm only: no more than the local APICs in the kernel */
+	const char *name;		/* of the control socket; NULL: none */
 	bool no_reboot;			/* a guest reset ends the run */
 	bool stats;
 };
@@ -109,6 +110,7 @@ struct vcpu {
 	unsigned int id;
 	pthread_t thread;
 	bool started;
+	atomic_int tid;			/* of the thread, for the control socket */
 	void *accel;			/* back end's own */
 	char msg[256];			/* VCPU_STOP_ERROR, VCPU_STOP_SHUTDOWN: why */
 };
@@ -134,6 +136,7 @@ struct vm {
 	bool accel_ready;		/* accel->vm_init() succeeded */
 	struct vcpu *vcpu;		/* config.cpus of them */
 
+	struct ctl *ctl;		/* NULL without a name */
 	struct pci_host *pci;
 	struct fw_cfg *fw_cfg;		/* NULL without firmware */
 	void **device_state;		/* of machine_devices[], by index */
@@ -145,6 +148,9 @@ struct vm {
 	enum vm_phase { VM_PHASE_START, VM_PHASE_RUN, VM_PHASE_LEAVE } phase;
 	unsigned int nr_ready, nr_stopped;
 	bool start_failed;
+	atomic_bool paused;		/* vCPU threads stay out of guest code until that changes */
+	unsigned int nr_paused;
+	struct timer pause_timer;	/* on the main thread, until all of them have noticed */
 	atomic_bool quit;		/* vCPU threads leave guest code for good */
 	struct kvm_regs boot_regs;
 	struct kvm_sregs boot_sregs;
@@ -162,6 +168,13 @@ int vm_run(const struct vm_config *config);
 void vm_end(struct vm *vm, int how, const char *msg, ...) __attribute__((format(printf, 3, 4)));
 /* Ask the guest to power off (ACPI power button). With the device lock held. */
 void vm_powerdown(struct vm *vm);
+/*
+ * Keep all vCPUs out of guest code, or let them go on. Takes effect soon; the event STOP says when. Device timers run
+ * on. Main thread, with the device lock held.
+ */
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
+bool vm_paused(const struct vm *vm);
 /* Guest-initiated reset (0xCF9, i8042, FADT reset register). Any thread; takes effect soon, not at once. */
 void vm_reset_request(struct vm *vm);
 

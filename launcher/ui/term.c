@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../ctl.h"
 #include "../msg.h"
 #include "../vm.h"
 #include "term.h"
@@ -337,6 +338,7 @@ void term_write(uint8_t byte)
 	/* Control characters don't matter: the cursor's column does. */
 	atomic_store_explicit(&mid_line, byte != '\n' && byte != '\r', memory_order_relaxed);
 	out_put(&byte, 1);
+	ctl_console(term.vm, byte);
 }
 
 bool term_writable(void)
@@ -452,6 +454,15 @@ static bool term_command(struct vm *vm, uint8_t key)
 	return false;
 }
 
+/* Only keys typed at a guest that does not listen can find it full: they are dropped. */
+static void in_key(uint8_t key)
+{
+	if (term.in_len < IN_SIZE) {
+		term.in_buf[(term.in_head + term.in_len) % IN_SIZE] = key;
+		term.in_len++;
+	}
+}
+
 static void in_put(struct vm *vm, const uint8_t *p, size_t n)
 {
 	bool keys = term_is_raw();
@@ -465,11 +476,7 @@ static void in_put(struct vm *vm, const uint8_t *p, size_t n)
 			term.escape = true;
 			continue;
 		}
-		/* Only keys typed at a guest that does not listen can find it full: they are dropped. */
-		if (term.in_len < IN_SIZE) {
-			term.in_buf[(term.in_head + term.in_len) % IN_SIZE] = *p;
-			term.in_len++;
-		}
+		in_key(*p);
 	}
 }
 
@@ -532,6 +539,14 @@ size_t term_read(uint8_t *buf, size_t len)
 	if (n && !term.in_len)
 		in_arm(term.vm);
 	return n;
+}
+
+void term_type(const uint8_t *keys, size_t len)
+{
+	while (len--)
+		in_key(*keys++);
+	if (term.in_len && term.client)
+		term.client->input(term.client_opaque);
 }
 
 /* Give back what term_read() gave last. */

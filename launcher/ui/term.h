@@ -33,6 +33,8 @@ void term_detach(void);
 size_t term_read(uint8_t *buf, size_t len);
 void term_unread(const uint8_t *buf, size_t len);
 void term_write(uint8_t byte);
+/* Keys that came another way than from standard input. With the device lock held. */
+void term_type(const uint8_t *keys, size_t len);
 /* Keep input back until the guest is ready for it. */
 void term_hold(bool hold);
 /* How many bytes term_read() has given so far (modulo 2^32), and was that all there will be? */

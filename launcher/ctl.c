@@ -1,0 +1,640 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * ctl.c - the control socket of a named machine
+ *
+ * JSON lines with the greeting, the handshake and the command names of QEMU's "QEMU Machine Protocol
+ * Specification". Everything runs on the main thread with the device lock held and never waits: a client that does
+ * not read its answers is cut off. A connection that asked for the console ("x-console") is raw from then on.
+ *
+ * The socket lies in a directory that only its user can enter. Whoever holds the lock of NAME.lock owns the name;
+ * the kernel gives the lock back when a process dies, so what a crash leaves behind is recognized and replaced.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "ctl.h"
+#include "msg.h"
+#include "ui/term.h"
+#include "vm.h"
+
+#define MAX_CLIENTS	8u
+#define LINE_MAX_LEN	65536u
+#define OUT_MAX		(1u << 20)
+#define JSON_DEPTH	16
+#define VCPU_QOM_PATH	"/machine/cpu"
+
+struct client {
+	struct ctl *ctl;
+	struct watch watch;		/* fd -1: free */
+	bool negotiated, console, closing;
+	char *in, *out;
+	size_t in_len, out_len;
+};
+
+struct ctl {
+	struct vm *vm;
+	char path[CTL_PATH_MAX], lock_path[CTL_PATH_MAX];
+	int lock_fd;
+	struct watch listen;
+	struct client client[MAX_CLIENTS];
+};
+
+/* Names and places */
+
+bool ctl_name_ok(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (!len || len > CTL_NAME_MAX || !isalnum((unsigned char)*name))
+		return false;
+	for (; *name; name++)
+		if (!isalnum((unsigned char)*name) && !strchr("._-", *name))
+			return false;
+	return true;
+}
+
+int ctl_dir(char dir[CTL_PATH_MAX], bool create)
+{
+	const char *run = getenv("XDG_RUNTIME_DIR");
+	struct stat st;
+	int n, err;
+
+	if (run && *run == '/')
+		n = snprintf(dir, CTL_PATH_MAX, "%s/tenon", run);
+	else
+		n = snprintf(dir, CTL_PATH_MAX, "/tmp/tenon-%u", (unsigned int)getuid());
+	if (n < 0 || (size_t)n + CTL_NAME_MAX + 8 > CTL_PATH_MAX) {
+		msg_error("use '%s' for control sockets: the path is too long for a socket. Set XDG_RUNTIME_DIR to a "
+			  "shorter one", dir);
+		return -ENAMETOOLONG;
+	}
+	if (create && mkdir(dir, 0700) < 0 && errno != EEXIST) {
+		err = -errno;
+		msg_error("make the directory '%s' for the control socket: %s. Set XDG_RUNTIME_DIR to a directory of yours",
+			  dir, strerror(-err));
+		return err;
+	}
+	if (lstat(dir, &st) < 0)
+		return -errno;		/* nothing was ever started: no message */
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077)) {
+		msg_error("use '%s' for control sockets: others could get at it. It has to be a directory of yours with mode "
+			  "0700; remove it, or set XDG_RUNTIME_DIR", dir);
+		return -EPERM;
+	}
+	return 0;
+}
+
+int ctl_path(char path[CTL_PATH_MAX], const char *name, const char *suffix, bool create)
+{
+	int err = ctl_dir(path, create);
+	size_t len = strlen(path);
+
+	if (!err)
+		snprintf(path + len, CTL_PATH_MAX - len, "/%s%s", name, suffix);
+	return err;
+}
+
+/* Output */
+
+static void client_close(struct client *c)
+{
+	if (c->watch.fd < 0)
+		return;
+	watch_del(&c->ctl->vm->loop, &c->watch);
+	close(c->watch.fd);
+	free(c->in);
+	free(c->out);
+	*c = (struct client){ .ctl = c->ctl, .watch.fd = -1 };
+}
+
+static void client_flush(struct client *c)
+{
+	while (c->out_len) {
+		ssize_t n = send(c->watch.fd, c->out, c->out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n <= 0) {
+			c->closing = true;
+			return;
+		}
+		c->out_len -= (size_t)n;
+		memmove(c->out, c->out + n, c->out_len);
+	}
+	watch_mod(&c->ctl->vm->loop, &c->watch, EPOLLIN | (c->out_len ? EPOLLOUT : 0));
+}
+
+static void client_send(struct client *c, const char *data, size_t len)
+{
+	char *out;
+
+	if (c->closing || c->watch.fd < 0)
+		return;
+	out = len <= OUT_MAX - c->out_len ? realloc(c->out, c->out_len + len) : NULL;
+	if (!out) {
+		c->closing = true;	/* it does not read */
+		return;
+	}
+	memcpy(out + c->out_len, data, len);
+	c->out = out;
+	c->out_len += len;
+	client_flush(c);
+}
+
+/* Takes the reference. */
+static void client_json(struct client *c, struct json_object *obj)
+{
+	const char *s = json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+
+	client_send(c, s, strlen(s));
+	client_send(c, "\r\n", 2);
+	json_object_put(obj);
+}
+
+static struct json_object *version_info(void)
+{
+	/* The version of the protocol that is spoken, which clients go by; the package is what speaks it. */
+	return json_tokener_parse("{\"qemu\":{\"major\":7,\"minor\":2,\"micro\":0},\"package\":\"tenon " TENON_VERSION "\"}");
+}
+
+void ctl_event(struct vm *vm, const char *name, const char *data)
+{
+	struct timeval now;
+
+	if (!vm->ctl)
+		return;
+	gettimeofday(&now, NULL);
+	for (unsigned int i = 0; i < MAX_CLIENTS; i++) {
+		struct client *c = &vm->ctl->client[i];
+		struct json_object *event, *stamp;
+
+		if (c->watch.fd < 0 || !c->negotiated || c->console)
+			continue;
+		event = json_object_new_object();
+		stamp = json_object_new_object();
+		json_object_object_add(stamp, "seconds", json_object_new_int64(now.tv_sec));
+		json_object_object_add(stamp, "microseconds", json_object_new_int64(now.tv_usec));
+		json_object_object_add(event, "timestamp", stamp);
+		json_object_object_add(event, "event", json_object_new_string(name));
+		if (data)
+			json_object_object_add(event, "data", json_tokener_parse(data));
+		client_json(c, event);
+	}
+}
+
+void ctl_console(struct vm *vm, uint8_t byte)
+{
+	if (!vm->ctl)
+		return;
+	for (unsigned int i = 0; i < MAX_CLIENTS; i++)
+		if (vm->ctl->client[i].watch.fd >= 0 && vm->ctl->client[i].console)
+			client_send(&vm->ctl->client[i], (const char *)&byte, 1);
+}
+
+/* Commands: each gives what is to be returned, NULL for an empty object. */
+
+static struct json_object *do_capabilities(struct client *c)
+{
+	c->negotiated = true;
+	return NULL;
+}
+
+static struct json_object *do_version(struct client *c)
+{
+	(void)c;
+	return version_info();
+}
+
+static struct json_object *do_status(struct client *c)
+{
+	struct json_object *obj = json_object_new_object();
+	bool paused = vm_paused(c->ctl->vm);
+
+	json_object_object_add(obj, "status", json_object_new_string(paused ? "paused" : "running"));
+	json_object_object_add(obj, "singlestep", json_object_new_boolean(false));
+	json_object_object_add(obj, "running", json_object_new_boolean(!paused));
+	return obj;
+}
+
+static struct json_object *do_name(struct client *c)
+{
+	struct json_object *obj = json_object_new_object();
+
+	json_object_object_add(obj, "name", json_object_new_string(c->ctl->vm->config.name));
+	return obj;
+}
+
+static struct json_object *do_cpus(struct client *c)
+{
+	struct json_object *list = json_object_new_array();
+	const struct vm *vm = c->ctl->vm;
+
+	for (unsigned int i = 0; i < vm->config.cpus; i++) {
+		struct json_object *cpu = json_object_new_object();
+		char path[32];
+
+		snprintf(path, sizeof(path), VCPU_QOM_PATH "[%u]", i);
+		json_object_object_add(cpu, "cpu-index", json_object_new_int64(i));
+		json_object_object_add(cpu, "qom-path", json_object_new_string(path));
+		json_object_object_add(cpu, "thread-id", json_object_new_int64(atomic_load(&vm->vcpu[i].tid)));
+		json_object_object_add(cpu, "target", json_object_new_string("x86_64"));
+		json_object_array_add(list, cpu);
+	}
+	return list;
+}
+
+static struct json_object *do_block(struct client *c)
+{
+	struct json_object *list = json_object_new_array();
+	const struct vm_config *config = &c->ctl->vm->config;
+
+	for (unsigned int i = 0; i < config->nr_disks; i++) {
+		struct json_object *dev = json_object_new_object(), *in = json_object_new_object();
+		char name[16];
+
+		snprintf(name, sizeof(name), "disk%u", i);
+		json_object_object_add(dev, "device", json_object_new_string(name));
+		json_object_object_add(dev, "type", json_object_new_string("unknown"));
+		json_object_object_add(dev, "removable", json_object_new_boolean(false));
+		json_object_object_add(dev, "locked", json_object_new_boolean(false));
+		json_object_object_add(in, "file", json_object_new_string(config->disk[i].path));
+		json_object_object_add(in, "ro", json_object_new_boolean(config->disk[i].readonly));
+		json_object_object_add(dev, "inserted", in);
+		json_object_array_add(list, dev);
+	}
+	return list;
+}
+
+static struct json_object *do_stop(struct client *c)
+{
+	vm_pause(c->ctl->vm);
+	return NULL;
+}
+
+static struct json_object *do_cont(struct client *c)
+{
+	vm_resume(c->ctl->vm);
+	return NULL;
+}
+
+static struct json_object *do_powerdown(struct client *c)
+{
+	vm_powerdown(c->ctl->vm);
+	ctl_event(c->ctl->vm, "POWERDOWN", NULL);
+	return NULL;
+}
+
+static struct json_object *do_reset(struct client *c)
+{
+	vm_reset_request(c->ctl->vm);
+	return NULL;
+}
+
+static struct json_object *do_quit(struct client *c)
+{
+	vm_end(c->ctl->vm, VM_END_SIGNAL + SIGTERM, "ended by its control socket");
+	return NULL;
+}
+
+static struct json_object *do_nmi(struct client *c)
+{
+	struct vm *vm = c->ctl->vm;
+
+	for (unsigned int i = 0; i < vm->config.cpus; i++)
+		vm->config.accel->nmi(&vm->vcpu[i]);
+	return NULL;
+}
+
+/* The back end's counters as text. */
+static struct json_object *do_stats(struct client *c)
+{
+	struct vm *vm = c->ctl->vm;
+	struct json_object *obj = json_object_new_object();
+	char text[16384];
+	ssize_t n = 0;
+	int fd = memfd_create("stats", MFD_CLOEXEC);
+
+	if (fd >= 0 && vm->config.accel->stats) {
+		vm->config.accel->stats(vm, fd);
+		n = pread(fd, text, sizeof(text), 0);
+	}
+	if (fd >= 0)
+		close(fd);
+	json_object_object_add(obj, "text", json_object_new_string_len(text, n > 0 ? (int)n : 0));
+	return obj;
+}
+
+static struct json_object *do_console(struct client *c)
+{
+	(void)c;			/* takes effect behind the answer */
+	return NULL;
+}
+
+static struct json_object *do_commands(struct client *c);
+
+static const struct command {
+	const char *name;
+	struct json_object *(*fn)(struct client *c);
+} commands[] = {
+	{ "qmp_capabilities", do_capabilities },
+	{ "query-version", do_version },
+	{ "query-commands", do_commands },
+	{ "query-status", do_status },
+	{ "query-name", do_name },
+	{ "query-cpus-fast", do_cpus },
+	{ "query-block", do_block },
+	{ "stop", do_stop },
+	{ "cont", do_cont },
+	{ "system_powerdown", do_powerdown },
+	{ "system_reset", do_reset },
+	{ "inject-nmi", do_nmi },
+	{ "quit", do_quit },
+	{ "x-stats", do_stats },
+	{ "x-console", do_console },
+};
+#define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
+
+static struct json_object *do_commands(struct client *c)
+{
+	struct json_object *list = json_object_new_array();
+
+	(void)c;
+	for (unsigned int i = 0; i < NR_COMMANDS; i++) {
+		struct json_object *obj = json_object_new_object();
+
+		json_object_object_add(obj, "name", json_object_new_string(commands[i].name));
+		json_object_array_add(list, obj);
+	}
+	return list;
+}
+
+static void answer(struct client *c, struct json_object *id, struct json_object *result)
+{
+	struct json_object *obj = json_object_new_object();
+
+	json_object_object_add(obj, "return", result ? result : json_object_new_object());
+	if (id)
+		json_object_object_add(obj, "id", json_object_get(id));
+	client_json(c, obj);
+}
+
+static void refuse(struct client *c, struct json_object *id, const char *class, const char *desc)
+{
+	struct json_object *obj = json_object_new_object(), *err = json_object_new_object();
+
+	json_object_object_add(err, "class", json_object_new_string(class));
+	json_object_object_add(err, "desc", json_object_new_string(desc));
+	json_object_object_add(obj, "error", err);
+	if (id)
+		json_object_object_add(obj, "id", json_object_get(id));
+	client_json(c, obj);
+}
+
+static void execute(struct client *c, struct json_object *request)
+{
+	struct json_object *id = NULL, *exec = NULL, *args = NULL;
+	const char *name;
+
+	if (!json_object_is_type(request, json_type_object)) {
+		refuse(c, NULL, "GenericError", "A request is a JSON object");
+		return;
+	}
+	json_object_object_get_ex(request, "id", &id);
+	if (!json_object_object_get_ex(request, "execute", &exec) || !json_object_is_type(exec, json_type_string)) {
+		refuse(c, id, "GenericError", "A request has a member 'execute', a string");
+		return;
+	}
+	/* No command here has arguments: silently dropping one would be a lie. */
+	if (json_object_object_get_ex(request, "arguments", &args) &&
+	    (!json_object_is_type(args, json_type_object) ||
+	     (json_object_object_length(args) && strcmp(json_object_get_string(exec), "qmp_capabilities")))) {
+		refuse(c, id, "GenericError", "The command takes no arguments");
+		return;
+	}
+	name = json_object_get_string(exec);
+	for (unsigned int i = 0; i < NR_COMMANDS; i++) {
+		if (strcmp(commands[i].name, name))
+			continue;
+		if (c->negotiated == (commands[i].fn == do_capabilities)) {
+			refuse(c, id, "CommandNotFound", c->negotiated ?
+			       "Capabilities negotiation is already complete, command ignored" :
+			       "Expecting capabilities negotiation with 'qmp_capabilities'");
+			return;
+		}
+		answer(c, id, commands[i].fn(c));
+		c->console = commands[i].fn == do_console;
+		return;
+	}
+	refuse(c, id, "CommandNotFound", "There is no such command here; query-commands lists them");
+}
+
+/* Input */
+
+static void client_line(struct client *c, const char *line, size_t len)
+{
+	struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH);
+	struct json_object *request;
+
+	if (!tok) {
+		c->closing = true;
+		return;
+	}
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+	request = json_tokener_parse_ex(tok, line, (int)len);
+	if (!request || json_tokener_get_error(tok) != json_tokener_success)
+		refuse(c, NULL, "GenericError", "JSON parse error: a request is one object a line");
+	else
+		execute(c, request);
+	json_object_put(request);
+	json_tokener_free(tok);
+}
+
+static void client_lines(struct client *c)
+{
+	char *nl;
+
+	while (!c->closing && !c->console && (nl = memchr(c->in, '\n', c->in_len)) != NULL) {
+		size_t len = (size_t)(nl - c->in), skip = len + 1;
+
+		if (len && c->in[len - 1] == '\r')
+			len--;
+		if (len)
+			client_line(c, c->in, len);
+		c->in_len -= skip;
+		memmove(c->in, c->in + skip, c->in_len);
+	}
+	if (c->console && c->in_len) {
+		term_type((const uint8_t *)c->in, c->in_len);
+		c->in_len = 0;
+	}
+	if (c->in_len == LINE_MAX_LEN)
+		c->closing = true;
+}
+
+static void client_event(void *opaque, uint32_t events)
+{
+	struct client *c = opaque;
+
+	if (events & EPOLLOUT)
+		client_flush(c);
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+		ssize_t n = recv(c->watch.fd, c->in + c->in_len, LINE_MAX_LEN - c->in_len, MSG_DONTWAIT);
+
+		if (n > 0) {
+			c->in_len += (size_t)n;
+			client_lines(c);
+		} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+			c->closing = true;
+		}
+	}
+	if (c->closing)
+		client_close(c);
+}
+
+static void accept_client(void *opaque, uint32_t events)
+{
+	struct ctl *ctl = opaque;
+	struct json_object *greeting, *qmp;
+	struct client *c = NULL;
+	int fd = accept4(ctl->listen.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	if (fd < 0)
+		return;
+	for (unsigned int i = 0; i < MAX_CLIENTS && !c; i++) {
+		/* One that was cut off while something was sent to it. */
+		if (ctl->client[i].closing)
+			client_close(&ctl->client[i]);
+		if (ctl->client[i].watch.fd < 0)
+			c = &ctl->client[i];
+	}
+	if (!c) {
+		close(fd);
+		return;
+	}
+	c->watch = (struct watch){ .fd = fd, .fn = client_event, .opaque = c };
+	c->in = malloc(LINE_MAX_LEN);
+	if (!c->in || watch_add(&ctl->vm->loop, &c->watch, EPOLLIN)) {
+		client_close(c);
+		return;
+	}
+	greeting = json_object_new_object();
+	qmp = json_object_new_object();
+	json_object_object_add(qmp, "version", version_info());
+	json_object_object_add(qmp, "capabilities", json_object_new_array());
+	json_object_object_add(greeting, "QMP", qmp);
+	client_json(c, greeting);
+}
+
+/* Life */
+
+/* The lock of the name; what another process unlinked meanwhile is no lock. */
+static int take_name(struct ctl *ctl, const char *name)
+{
+	struct stat a, b;
+
+	for (unsigned int tries = 0; tries < 16; tries++) {
+		ctl->lock_fd = open(ctl->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (ctl->lock_fd < 0) {
+			msg_error("--name %s: open '%s': %s", name, ctl->lock_path, strerror(errno));
+			return -EIO;
+		}
+		if (flock(ctl->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+			close(ctl->lock_fd);
+			ctl->lock_fd = -1;
+			msg_error("--name %s: a machine of that name runs already. `tenon ls` lists them; choose another name, or "
+				  "end it: tenon stop %s", name, name);
+			return -EEXIST;
+		}
+		if (!fstat(ctl->lock_fd, &a) && !stat(ctl->lock_path, &b) && a.st_ino == b.st_ino && a.st_dev == b.st_dev)
+			return 0;
+		close(ctl->lock_fd);
+	}
+	ctl->lock_fd = -1;
+	return -EAGAIN;
+}
+
+static int listen_at(struct ctl *ctl)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd;
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", ctl->path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	unlink(ctl->path);
+	ctl->listen = (struct watch){ .fd = fd, .fn = accept_client, .opaque = ctl };
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || chmod(ctl->path, 0600) < 0 || listen(fd, (int)(2 * MAX_CLIENTS)) < 0)
+		return -errno;
+	return watch_add(&ctl->vm->loop, &ctl->listen, EPOLLIN);
+}
+
+int ctl_init(struct vm *vm)
+{
+	const char *name = vm->config.name;
+	struct ctl *ctl;
+	int err;
+
+	if (!name)
+		return 0;
+	ctl = calloc(1, sizeof(*ctl));
+	if (!ctl)
+		return -ENOMEM;
+	ctl->vm = vm;
+	ctl->lock_fd = ctl->listen.fd = -1;
+	for (unsigned int i = 0; i < MAX_CLIENTS; i++)
+		ctl->client[i] = (struct client){ .ctl = ctl, .watch.fd = -1 };
+	vm->ctl = ctl;
+	err = ctl_path(ctl->path, name, ".sock", true);
+	if (!err)
+		err = ctl_path(ctl->lock_path, name, ".lock", true);
+	if (!err)
+		err = take_name(ctl, name);
+	if (!err) {
+		err = listen_at(ctl);
+		if (err)
+			msg_error("--name %s: listen at '%s': %s", name, ctl->path, strerror(-err));
+	}
+	if (err)
+		ctl_exit(vm);
+	return err;
+}
+
+void ctl_exit(struct vm *vm)
+{
+	struct ctl *ctl = vm->ctl;
+
+	if (!ctl)
+		return;
+	vm->ctl = NULL;
+	for (unsigned int i = 0; i < MAX_CLIENTS; i++)
+		client_close(&ctl->client[i]);
+	if (ctl->listen.fd >= 0) {
+		watch_del(&vm->loop, &ctl->listen);
+		close(ctl->listen.fd);
+	}
+	if (ctl->lock_fd >= 0) {
+		unlink(ctl->path);
+		unlink(ctl->lock_path);
+		close(ctl->lock_fd);
+	}
+	free(ctl);
+}
