@@ -241,6 +241,7 @@ help:
 	@echo 'make unit         build the unit tests'
 	@echo 'make modules      build tenon.ko (KERNEL=generic: Debian 6.1, or 6.12; KERNELDIR=DIR)'
 	@echo 'make check-module the tests of the module, in a test bed'
+	@echo 'make check-style  checkpatch and sparse for the module'
 	@echo 'make dkms-install install the sources of the module for DKMS'
 	@echo 'make fuzz         run every fuzzer for TIME seconds'
 	@echo 'make bench        boot and CPU benchmarks against QEMU TCG and Bochs, as ratios (BENCH=ROWS, REPS=N)'

@@ -35,10 +35,20 @@ selftests:
 	$(Q)mkdir -p $(O)/selftests
 	$(Q)$(MAKE) --no-print-directory -C $(selftests_dir) O=$(abspath $(O)/selftests)
 
-# A DKMS source tree in DESTDIR/usr/src: what the module consists of, and nothing else.
+# A DKMS source tree in DESTDIR/usr/src: what the module consists of, and nothing else. And whom the node is for.
 .PHONY: dkms-install
 dkms_dir = $(DESTDIR)/usr/src/tenon-$(VERSION)
 dkms-install:
 	install -d $(dkms_dir)
 	tar -cf - $(modules_src) COPYING | tar -xf - -C $(dkms_dir)
 	sed 's/#MODULE_VERSION#/$(VERSION)/' dkms.conf.in >$(dkms_dir)/dkms.conf
+	install -D -m 644 packaging/60-tenon.rules $(DESTDIR)/usr/lib/udev/rules.d/60-tenon.rules
+	install -D -m 644 packaging/tenon.sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/tenon.conf
+
+# The kernel's own checkers: checkpatch.pl, and sparse on both kernels.
+.PHONY: check-style
+check-style:
+	scripts/kmod-style
+	command -v sparse >/dev/null || { echo 'sparse is missing: apt-get install sparse' >&2; exit 1; }
+	$(MAKE) --no-print-directory modules KERNEL=generic C=2 W=1
+	$(MAKE) --no-print-directory modules KERNEL=6.12 C=2 W=1
