@@ -17,11 +17,45 @@
 #include "tenon.h"
 #include "vendor.h"
 
-#define TSC_SYNC_WINDOW_NS NSEC_PER_SEC
+static u32 abs_diff_u32(u32 a, u32 b)
+{
+	return a > b ? a - b : b - a;
+}
+
+/* AMD APM vol. 2, "TSC Ratio MSR": the offset comes after the scale. */
+static u64 scaled(const struct tenon_vcpu *vcpu, u64 tsc)
+{
+	return vcpu->tsc_ratio == TENON_TSC_UNSCALED ? tsc : mul_u64_u64_shr(tsc, vcpu->tsc_ratio, 32);
+}
 
 u64 tenon_guest_tsc(struct tenon_vcpu *vcpu)
 {
-	return rdtsc() + vcpu->tsc_offset;
+	return scaled(vcpu, rdtsc()) + vcpu->tsc_offset;
+}
+
+/*
+ * A rate that is not the host's needs a processor that scales; what clocks drift by anyway (250 ppm) needs nothing. The
+ * guest's TSC goes on from where it is.
+ */
+int tenon_set_tsc_khz(struct tenon_vcpu *vcpu, u32 khz)
+{
+	const u64 now = tenon_guest_tsc(vcpu);
+	u64 ratio = TENON_TSC_UNSCALED;
+
+	if (!khz)
+		khz = vcpu->vm->tsc_khz;
+	if (abs_diff_u32(khz, tsc_khz) > tsc_khz / 4000) {
+		ratio = div_u64((u64)khz << 32, tsc_khz);
+		if (!tenon_vendor->tsc_scales() || !ratio || ratio > TENON_TSC_RATIO_MAX)
+			return -EINVAL;
+	}
+	vcpu->tsc_khz = khz;
+	vcpu->tsc_ratio = ratio;
+	vcpu->tsc_offset = now - scaled(vcpu, rdtsc());
+	tenon_vendor->set_tsc_offset(vcpu);
+	vcpu->timer_stale = true;
+	tenon_make_request(vcpu, TENON_REQ_CLOCK);
+	return 0;
 }
 
 /*
@@ -32,21 +66,23 @@ u64 tenon_guest_tsc(struct tenon_vcpu *vcpu)
 void tenon_write_tsc(struct tenon_vcpu *vcpu, u64 value, bool host)
 {
 	struct tenon_vm *vm = vcpu->vm;
-	const u64 now = ktime_get_ns(), tsc = rdtsc();
+	const u64 now = ktime_get_ns(), tsc = scaled(vcpu, rdtsc());
 	unsigned long flags;
 	u64 offset = value - tsc;
 
 	raw_spin_lock_irqsave(&vm->clock_lock, flags);
 	if (host && vm->tsc_write_ns) {
-		const u64 elapsed = mul_u64_u32_div(now - vm->tsc_write_ns, vm->tsc_khz, 1000000);
+		const u64 elapsed = mul_u64_u32_div(now - vm->tsc_write_ns, vcpu->tsc_khz, 1000000);
 		const s64 delta = value - (vm->tsc_write_last + elapsed);
-		const u64 limit = (u64)vm->tsc_khz * 1000;
+		const u64 limit = (u64)vcpu->tsc_khz * 1000;
 
-		if (!value || (delta < (s64)limit && delta > -(s64)limit))
+		if ((!value || (delta < (s64)limit && delta > -(s64)limit)) &&
+		    vcpu->tsc_ratio == vm->tsc_ratio_last)
 			offset = vm->tsc_offset_last;
 	}
 	if (offset != vm->tsc_offset_last || !vm->tsc_write_ns) {
 		vm->tsc_offset_last = offset;
+		vm->tsc_ratio_last = vcpu->tsc_ratio;
 		vm->tsc_write_last = value;
 		vm->tsc_write_ns = now;
 	}
@@ -129,10 +165,10 @@ void tenon_clock_update(struct tenon_vcpu *vcpu)
 	if (!(vcpu->pv_system_time & 1))
 		return;
 	raw_spin_lock_irqsave(&vm->clock_lock, flags);
-	info.tsc_timestamp = vm->clock_base_tsc + vcpu->tsc_offset;
+	info.tsc_timestamp = scaled(vcpu, vm->clock_base_tsc) + vcpu->tsc_offset;
 	info.system_time = vm->clock_base_ns;
 	raw_spin_unlock_irqrestore(&vm->clock_lock, flags);
-	pvclock_scale(vm->tsc_khz, &info.tsc_shift, &info.tsc_to_system_mul);
+	pvclock_scale(vcpu->tsc_khz, &info.tsc_shift, &info.tsc_to_system_mul);
 	info.flags = boot_cpu_has(X86_FEATURE_CONSTANT_TSC) ? PVCLOCK_TSC_STABLE_BIT : 0;
 
 	/* An odd version says "being written". */
@@ -170,6 +206,15 @@ void tenon_clock_wall(struct tenon_vm *vm, u64 gpa)
 	tenon_write_phys(vm, gpa, &version, sizeof(version));
 }
 
+/* For the guest's other processors, which need not wait for this one now. Atomic context. */
+void tenon_steal_preempted(struct tenon_vcpu *vcpu)
+{
+	u8 preempted = KVM_VCPU_PREEMPTED;
+
+	tenon_access_atomic(vcpu->vm, (vcpu->pv_steal_time & ~63ull) + offsetof(struct kvm_steal_time, preempted),
+			    &preempted, 1, true);
+}
+
 /* Time that the thread was ready to run and did not. */
 void tenon_steal_update(struct tenon_vcpu *vcpu)
 {
@@ -188,6 +233,8 @@ void tenon_steal_update(struct tenon_vcpu *vcpu)
 	st.steal += delay - vcpu->steal_last;
 	vcpu->steal_last = delay;
 	tenon_write_phys(vcpu->vm, gpa + offsetof(struct kvm_steal_time, steal), &st.steal, 8);
+	st.preempted = 0;
+	tenon_write_phys(vcpu->vm, gpa + offsetof(struct kvm_steal_time, preempted), &st.preempted, 1);
 	smp_wmb();
 	st.version++;
 	tenon_write_phys(vcpu->vm, gpa + offsetof(struct kvm_steal_time, version), &st.version, 4);

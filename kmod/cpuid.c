@@ -38,7 +38,8 @@
 #define F7_ECX	 (B(1) | B(2) | B(6) | B(8) | B(9) | B(10) | B(11) | B(12) | B(14) | B(22))
 #define F7_EDX	 (B(4) | B(8) | B(14))
 #define F7_1_EAX (B(4) | B(5) | B(23))
-#define FD_1_EAX (B(0) | B(1) | B(2)) /* XSAVEOPT, XSAVEC, XGETBV with ECX = 1; no XSAVES */
+/* XSAVEOPT, XSAVEC, XGETBV with ECX = 1, and XSAVES with IA32_XSS = 0: no supervisor state */
+#define FD_1_EAX (B(0) | B(1) | B(2) | B(3))
 /* Extended leaves: no SVM, IBS, SKINIT, performance counters */
 #define FE1_ECX (B(0) | B(1) | B(4) | B(5) | B(6) | B(7) | B(8) | B(11) | B(16) | B(21))
 #define FE1_EDX                                                                                  \
@@ -50,7 +51,9 @@
 #define PV_FEATURES                                                     \
 	(BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_NOP_IO_DELAY) | \
 	 BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_STEAL_TIME) |  \
-	 BIT(KVM_FEATURE_PV_UNHALT) | BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
+	 BIT(KVM_FEATURE_PV_EOI) | BIT(KVM_FEATURE_PV_UNHALT) |         \
+	 BIT(KVM_FEATURE_PV_SEND_IPI) | BIT(KVM_FEATURE_POLL_CONTROL) |  \
+	 BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
 
 #define XCR0_KNOWN (XFEATURE_MASK_FP | XFEATURE_MASK_SSE | XFEATURE_MASK_YMM | XFEATURE_MASK_AVX512)
 
@@ -181,7 +184,7 @@ static void add_basic(struct cpuid_list *list)
 		e->ecx = e->ebx;
 		e = add(list, 0xd, 1, true);
 		e->eax &= FD_1_EAX;
-		e->ebx = e->eax & B(1) ? xsave_size(xcr0_known, true) : 0;
+		e->ebx = e->eax & (B(1) | B(3)) ? xsave_size(xcr0_known, true) : 0;
 		e->ecx = e->edx = 0;
 		for (n = 2; n < 63; n++) {
 			if (!(xcr0_known & BIT_ULL(n)))
@@ -244,6 +247,8 @@ static void add_pv(struct cpuid_list *list)
 	if (!e)
 		return;
 	e->eax = PV_FEATURES;
+	if (!boot_cpu_has(X86_FEATURE_CONSTANT_TSC))
+		e->eax &= ~BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT);
 	e->ebx = e->ecx = e->edx = 0;
 }
 
@@ -429,7 +434,7 @@ void tenon_cpuid(struct tenon_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx
 	case 0xd:
 		if (index == 0)
 			*ebx = xsave_size(vcpu->xcr0, false);
-		else if (index == 1 && (*eax & B(1)))
+		else if (index == 1 && (*eax & (B(1) | B(3))))
 			*ebx = xsave_size(vcpu->xcr0, true);
 		break;
 	}

@@ -278,6 +278,11 @@ bool tenon_mmio_kernel(struct tenon_vcpu *vcpu, u64 gpa, unsigned int len, bool 
 		return false;
 	base = lapic_mmio_base(vcpu->lapic);
 	if (base != ~0ull && gpa - base < LAPIC_PAGE_SIZE) {
+		if (unlikely(vcpu->tpr_reporting) && gpa - base == LAPIC_TPR) {
+			vcpu->run->tpr_access.rip = vcpu->rip;
+			vcpu->run->tpr_access.is_write = write;
+			vcpu->tpr_accessed = true;
+		}
 		if (write) {
 			memcpy(&value, data, min(len, 4u));
 			lapic_write(vcpu->lapic, gpa - base, len, value, tenon_now());

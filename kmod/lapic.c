@@ -208,6 +208,86 @@ void tenon_lapic_process(struct tenon_vcpu *vcpu)
 		tenon_lapic_rearm(vcpu);
 }
 
+/* ---- paravirtual EOI ---- */
+
+/*
+ * A bit in guest memory: set, the guest may clear it instead of writing the EOI register. It is offered for one entry,
+ * and only when that write would have nothing else to do: no other interrupt waits, and nobody wants to hear of the
+ * EOI. Atomic context; memory that is not there at the moment is no reason to wait.
+ */
+static bool pv_eoi_word(struct tenon_vcpu *vcpu, u8 *byte, bool write)
+{
+	return !tenon_access_atomic(vcpu->vm, vcpu->pv_eoi & ~3ull, byte, 1, write);
+}
+
+void tenon_pv_eoi_offer(struct tenon_vcpu *vcpu)
+{
+	unsigned int n;
+	int vector = -1;
+	u8 byte;
+
+	for (n = 0; n < 8; n++) {
+		const u32 isr = lapic_reg(vcpu->lapic, LAPIC_ISR + n * 16);
+
+		if (lapic_reg(vcpu->lapic, LAPIC_IRR + n * 16))
+			return;
+		if (isr)
+			vector = n * 32 + __fls(isr);
+	}
+	if (vector < 0 || lapic_reg(vcpu->lapic, LAPIC_TMR + vector / 32 * 16) & BIT(vector % 32))
+		return;
+	if (!pv_eoi_word(vcpu, &byte, false))
+		return;
+	byte |= 1;
+	vcpu->pv_eoi_pending = pv_eoi_word(vcpu, &byte, true);
+}
+
+/* After the guest: has it taken the offer? Otherwise it is withdrawn. */
+void tenon_pv_eoi_take(struct tenon_vcpu *vcpu)
+{
+	const u64 gpa = vcpu->pv_eoi & ~3ull;
+	u8 byte;
+
+	vcpu->pv_eoi_pending = false;
+	if (tenon_read_phys(vcpu->vm, gpa, &byte, 1))
+		return;
+	if (!(byte & 1)) {
+		lapic_eoi(vcpu->lapic);
+		return;
+	}
+	byte &= ~1;
+	tenon_write_phys(vcpu->vm, gpa, &byte, 1);
+}
+
+/*
+ * KVM_SET_VAPIC_ADDR: code that user space has patched into the guest works on a copy of the TPR in memory, and beside
+ * it finds the class in service and the vector that waits.
+ */
+void tenon_vapic_in(struct tenon_vcpu *vcpu)
+{
+	int isr = 0, irr = 0, n;
+	u32 word;
+
+	for (n = 0; n < 8; n++) {
+		word = lapic_reg(vcpu->lapic, LAPIC_ISR + n * 16);
+		if (word)
+			isr = n * 32 + __fls(word);
+		word = lapic_reg(vcpu->lapic, LAPIC_IRR + n * 16);
+		if (word)
+			irr = n * 32 + __fls(word);
+	}
+	word = lapic_get_tpr(vcpu->lapic) | (isr & 0xf0) << 8 | (u32)irr << 24;
+	tenon_access_atomic(vcpu->vm, vcpu->vapic_addr, &word, sizeof(word), true);
+}
+
+void tenon_vapic_out(struct tenon_vcpu *vcpu)
+{
+	u32 word;
+
+	if (!tenon_read_phys(vcpu->vm, vcpu->vapic_addr, &word, sizeof(word)))
+		lapic_set_tpr(vcpu->lapic, word & 0xff);
+}
+
 /* ---- which interrupt is next ---- */
 
 /* The PIC is in user space, and its line reaches this vCPU. */

@@ -32,11 +32,15 @@ MODULE_PARM_DESC(halt_poll_ns, "nanoseconds that a halted vCPU polls before it s
 
 unsigned int tenon_max_vcpus = TENON_MAX_VCPUS;
 module_param_named(max_vcpus, tenon_max_vcpus, uint, 0444);
-MODULE_PARM_DESC(max_vcpus, "vCPUs that one VM may have");
+MODULE_PARM_DESC(max_vcpus, "vCPUs that one VM may have; ENOSPC beyond");
 
 static unsigned int max_vms = 1024;
 module_param(max_vms, uint, 0444);
 MODULE_PARM_DESC(max_vms, "VMs that may exist at a time; KVM_CREATE_VM fails with ENOSPC beyond");
+
+unsigned long tenon_max_memory = 4ul << 20;
+module_param_named(max_memory, tenon_max_memory, ulong, 0444);
+MODULE_PARM_DESC(max_memory, "MiB of memory that the slots of one VM may have together; ENOSPC beyond");
 
 static const struct tenon_vendor *const vendors[] = { &tenon_svm };
 
@@ -226,6 +230,8 @@ int tenon_check_extension(struct tenon_vm *vm, unsigned long cap)
 	case KVM_CAP_COALESCED_PIO:
 	case KVM_CAP_IRQ_ROUTING:
 		return cap == KVM_CAP_IRQ_ROUTING ? TENON_MAX_ROUTES : 1;
+	case KVM_CAP_TSC_CONTROL:
+		return tenon_vendor->tsc_scales();
 	case KVM_CAP_COALESCED_MMIO:
 		return TENON_COALESCED_PAGE;
 	case KVM_CAP_NR_VCPUS:
@@ -326,17 +332,19 @@ static int __init tenon_init(void)
 	if (ret)
 		goto err_vendor;
 	compat_register_syscore(&virt_syscore);
+	tenon_debugfs_setup();
 	/* It patches the scheduler: once, not with every first VM. */
 	preempt_notifier_inc();
 	/* Last: from here on, it is in use. */
 	ret = misc_register(&dev);
 	if (ret)
-		goto err_syscore;
+		goto err_debugfs;
 	pr_info("ready: %s\n", tenon_vendor->name);
 	return 0;
 
-err_syscore:
+err_debugfs:
 	preempt_notifier_dec();
+	tenon_debugfs_teardown();
 	compat_unregister_syscore(&virt_syscore);
 	tenon_eventfd_teardown();
 err_vendor:
@@ -348,6 +356,7 @@ static void __exit tenon_exit(void)
 {
 	misc_deregister(&dev);
 	preempt_notifier_dec();
+	tenon_debugfs_teardown();
 	compat_unregister_syscore(&virt_syscore);
 	tenon_eventfd_teardown();
 	tenon_vendor->teardown();

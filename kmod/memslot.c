@@ -110,6 +110,7 @@ static int set_memory_locked(struct tenon_vm *vm, const struct kvm_userspace_mem
 	unsigned long *free_dirty = NULL;
 	struct tenon_slots *slots;
 	unsigned int n, count = 0;
+	u64 pages = slot.npages;
 	bool had = false;
 
 	for (n = 0; n < old->n; n++) {
@@ -118,13 +119,19 @@ static int set_memory_locked(struct tenon_vm *vm, const struct kvm_userspace_mem
 		if (s->id == slot.id) {
 			gone = *s;
 			had = true;
-		} else if (slot.npages && slot.gfn < s->gfn + s->npages &&
+			continue;
+		}
+		pages += s->npages;
+		if (slot.npages && slot.gfn < s->gfn + s->npages &&
 			   s->gfn < slot.gfn + slot.npages) {
 			return -EEXIST;
 		}
 	}
 	if (!slot.npages && !had)
 		return -EINVAL;
+	if (slot.npages && pages >> (20 - PAGE_SHIFT) >= tenon_max_memory &&
+	    pages > (u64)tenon_max_memory << (20 - PAGE_SHIFT))
+		return -ENOSPC;
 	if (slot.npages && had) {
 		/*
 		 * A slot may move and change its flags, but not its size, its memory, or whether it
@@ -263,6 +270,23 @@ static int phys_access(struct tenon_vm *vm, u64 gpa, void *data, unsigned int le
 		gpa += part;
 		data += part;
 		len -= part;
+	}
+	srcu_read_unlock(&vm->srcu, idx);
+	return ret;
+}
+
+/* Within one page, in atomic context: -EFAULT as well if the page is not at hand. */
+int tenon_access_atomic(struct tenon_vm *vm, u64 gpa, void *data, unsigned int len, bool write)
+{
+	int idx = srcu_read_lock(&vm->srcu), ret = -EFAULT;
+	const struct tenon_slot *slot = tenon_slot_find(vm, gpa >> PAGE_SHIFT);
+	void __user *p;
+
+	if (slot && !(write && (slot->flags & KVM_MEM_READONLY))) {
+		p = (void __user *)(slot->hva + gpa - slot->gfn * PAGE_SIZE);
+		ret = write ? copy_to_user_nofault(p, data, len) : copy_from_user_nofault(data, p, len);
+		if (!ret && write)
+			tenon_mark_dirty(slot, gpa >> PAGE_SHIFT);
 	}
 	srcu_read_unlock(&vm->srcu, idx);
 	return ret;

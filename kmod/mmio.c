@@ -19,6 +19,7 @@
 
 #include "../emul/guest/x86/decode.h"
 #include "tenon.h"
+#include "trace.h"
 #include "vendor.h"
 
 enum emu_result {
@@ -49,6 +50,14 @@ union value {
 
 /* ---- memory ---- */
 
+static u64 le_value(const void *data, unsigned int len)
+{
+	u64 value = 0;
+
+	memcpy(&value, data, len);
+	return value;
+}
+
 static enum emu_result mmio_read(struct tenon_vcpu *vcpu, u64 gpa, void *data, unsigned int len)
 {
 	struct tenon_mmio_frag *f;
@@ -68,6 +77,8 @@ static enum emu_result mmio_read(struct tenon_vcpu *vcpu, u64 gpa, void *data, u
 			memcpy(data, f->data, part);
 			vcpu->mmio.cursor++;
 		}
+		if (trace_tenon_mmio_enabled())
+			trace_tenon_mmio(vcpu->id, false, gpa, part, le_value(data, part));
 		gpa += part;
 		data += part;
 		len -= part;
@@ -83,6 +94,8 @@ static enum emu_result mmio_write(struct tenon_vcpu *vcpu, u64 gpa, const void *
 	while (len) {
 		const unsigned int part = min(len, 8u);
 
+		if (trace_tenon_mmio_enabled())
+			trace_tenon_mmio(vcpu->id, true, gpa, part, le_value(data, part));
 		if (!tenon_mmio_kernel(vcpu, gpa, part, true, (void *)data) &&
 		    !tenon_ioeventfd_write(vcpu->vm, false, gpa, part, data) &&
 		    !tenon_coalesced_write(vcpu, false, gpa, part, data)) {
@@ -729,7 +742,7 @@ static void mmio_exit(struct tenon_vcpu *vcpu, const struct tenon_mmio_frag *f, 
 {
 	struct kvm_run *run = vcpu->run;
 
-	vcpu->stat_mmio_user++;
+	vcpu->stats.mmio_user++;
 	run->exit_reason = KVM_EXIT_MMIO;
 	run->mmio.phys_addr = f->gpa;
 	run->mmio.len = f->len;
@@ -830,10 +843,8 @@ static int emulate(struct tenon_vcpu *vcpu, const u8 *bytes, unsigned int nbytes
 		break;
 	}
 	vcpu->mmio.reads = 0;
-	if (!again) {
-		next = vcpu->rip + e.insn.len;
-		tenon_vendor->advance(vcpu, e.mode == X86_MODE_64 ? next : (u32)next);
-	}
+	next = vcpu->rip + (again ? 0 : e.insn.len);
+	tenon_advance(vcpu, e.mode == X86_MODE_64 ? next : (u32)next);
 	return mmio_write_next(vcpu);
 }
 
@@ -864,6 +875,6 @@ int tenon_skip_insn(struct tenon_vcpu *vcpu)
 		if (mode != X86_MODE_64)
 			next = (u32)next;
 	}
-	tenon_vendor->advance(vcpu, next);
+	tenon_advance(vcpu, next);
 	return 1;
 }

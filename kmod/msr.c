@@ -38,6 +38,7 @@ static const u32 msrs_saved[] = {
 	MSR_IA32_TSC_ADJUST,
 	MSR_IA32_TSC_DEADLINE,
 	MSR_IA32_MISC_ENABLE,
+	MSR_IA32_XSS,
 	MSR_IA32_MCG_STATUS,
 	MSR_IA32_MCG_CTL,
 	MSR_KVM_SYSTEM_TIME,
@@ -45,6 +46,8 @@ static const u32 msrs_saved[] = {
 	MSR_KVM_SYSTEM_TIME_NEW,
 	MSR_KVM_WALL_CLOCK_NEW,
 	MSR_KVM_STEAL_TIME,
+	MSR_KVM_PV_EOI_EN,
+	MSR_KVM_POLL_CONTROL,
 	MSR_MTRRdefType,
 	MSR_MTRRfix64K_00000,
 	MSR_MTRRfix16K_80000,
@@ -182,6 +185,13 @@ static int set_efer(struct tenon_vcpu *vcpu, u64 value, bool host)
 	return 0;
 }
 
+static bool guest_has_xsaves(struct tenon_vcpu *vcpu)
+{
+	const struct kvm_cpuid_entry2 *e = tenon_cpuid_find(vcpu, 0xd, 1);
+
+	return e && (e->eax & BIT(3)) && boot_cpu_has(X86_FEATURE_XSAVES);
+}
+
 static int pv_feature(struct tenon_vcpu *vcpu, unsigned int bit, bool host)
 {
 	return host || (vcpu->pv_features & BIT(bit)) ? 0 : -EINVAL;
@@ -297,6 +307,19 @@ int tenon_wrmsr(struct tenon_vcpu *vcpu, u32 msr, u64 value, bool host)
 		if (value & 1)
 			tenon_make_request(vcpu, TENON_REQ_STEAL);
 		return 0;
+	case MSR_IA32_XSS:
+		/* XSAVES works; there is no supervisor state. */
+		return value || !(host || guest_has_xsaves(vcpu)) ? -EINVAL : 0;
+	case MSR_KVM_PV_EOI_EN:
+		if (pv_feature(vcpu, KVM_FEATURE_PV_EOI, host) || (value & 2) || (!vcpu->lapic && value))
+			return -EINVAL;
+		vcpu->pv_eoi = value;
+		return 0;
+	case MSR_KVM_POLL_CONTROL:
+		if (pv_feature(vcpu, KVM_FEATURE_POLL_CONTROL, host) || (value & ~1ull))
+			return -EINVAL;
+		vcpu->msr_poll_control = value;
+		return 0;
 	default:
 		return msr_is_quiet(msr) && (!host || !value) ? 0 : -EINVAL;
 	}
@@ -389,6 +412,15 @@ int tenon_rdmsr(struct tenon_vcpu *vcpu, u32 msr, u64 *value, bool host)
 	case MSR_KVM_STEAL_TIME:
 		*value = vcpu->pv_steal_time;
 		return pv_feature(vcpu, KVM_FEATURE_STEAL_TIME, host);
+	case MSR_IA32_XSS:
+		*value = 0;
+		return host || guest_has_xsaves(vcpu) ? 0 : -EINVAL;
+	case MSR_KVM_PV_EOI_EN:
+		*value = vcpu->pv_eoi;
+		return pv_feature(vcpu, KVM_FEATURE_PV_EOI, host);
+	case MSR_KVM_POLL_CONTROL:
+		*value = vcpu->msr_poll_control;
+		return pv_feature(vcpu, KVM_FEATURE_POLL_CONTROL, host);
 	default:
 		*value = 0;
 		return msr_is_quiet(msr) ? 0 : -EINVAL;

@@ -9,6 +9,7 @@
 
 #include "../emul/guest/x86/decode.h"
 #include "tenon.h"
+#include "trace.h"
 #include "vendor.h"
 
 static bool pio_served(struct tenon_vcpu *vcpu, u16 port, unsigned int size, bool in, void *data)
@@ -27,7 +28,7 @@ static void pio_exit(struct tenon_vcpu *vcpu, u16 port, unsigned int size, bool 
 {
 	struct kvm_run *run = vcpu->run;
 
-	vcpu->stat_io_user++;
+	vcpu->stats.io_user++;
 	run->exit_reason = KVM_EXIT_IO;
 	run->io.direction = in ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
 	run->io.size = size;
@@ -51,7 +52,11 @@ static void pio_to_rax(struct tenon_vcpu *vcpu, unsigned int size, const void *d
 
 static int pio_in_done(struct tenon_vcpu *vcpu)
 {
-	pio_to_rax(vcpu, vcpu->pio.size, vcpu->pio_data);
+	u32 data = 0;
+
+	memcpy(&data, vcpu->pio_data, vcpu->pio.size);
+	trace_tenon_pio(vcpu->id, true, vcpu->pio.port, vcpu->pio.size, 1, data);
+	pio_to_rax(vcpu, vcpu->pio.size, &data);
 	return 1;
 }
 
@@ -59,14 +64,19 @@ int tenon_pio(struct tenon_vcpu *vcpu, u16 port, unsigned int size, bool in, u64
 {
 	u32 data = vcpu->gpr[X86_RAX];
 
-	tenon_vendor->advance(vcpu, next_rip);
+	tenon_advance(vcpu, next_rip);
+	if (!in)
+		trace_tenon_pio(vcpu->id, false, port, size, 1, data & GENMASK(size * 8 - 1, 0));
 	if (pio_served(vcpu, port, size, in, &data)) {
-		if (in)
+		if (in) {
+			trace_tenon_pio(vcpu->id, true, port, size, 1, data & GENMASK(size * 8 - 1, 0));
 			pio_to_rax(vcpu, size, &data);
+		}
 		return 1;
 	}
 	pio_exit(vcpu, port, size, in, 1);
 	if (in) {
+		vcpu->pio.port = port;
 		vcpu->pio.size = size;
 		vcpu->complete = pio_in_done;
 	} else {
@@ -130,8 +140,7 @@ static void string_step(struct tenon_vcpu *vcpu, unsigned int reg, u32 count, un
 	add_reg(vcpu, reg, vcpu->rflags & X86_EFLAGS_DF ? -bytes : bytes, addrsize);
 	if (rep)
 		add_reg(vcpu, X86_RCX, -(u64)count, addrsize);
-	if (!rep || !(vcpu->gpr[X86_RCX] & addr_mask(addrsize)))
-		tenon_vendor->advance(vcpu, next_rip);
+	tenon_advance(vcpu, rep && (vcpu->gpr[X86_RCX] & addr_mask(addrsize)) ? vcpu->rip : next_rip);
 }
 
 /* pio.count also holds the address size and whether it repeats, in its high half. */
@@ -176,7 +185,7 @@ int tenon_pio_string(struct tenon_vcpu *vcpu, u16 port, unsigned int size, bool 
 	if (rep) {
 		count = vcpu->gpr[X86_RCX] & addr_mask(addrsize);
 		if (!count) {
-			tenon_vendor->advance(vcpu, next_rip);
+			tenon_advance(vcpu, next_rip);
 			return 1;
 		}
 	}
@@ -188,6 +197,7 @@ int tenon_pio_string(struct tenon_vcpu *vcpu, u16 port, unsigned int size, bool 
 	if (vcpu->rflags & X86_EFLAGS_DF || !room)
 		room = 1;
 	count = min_t(u64, count, room);
+	trace_tenon_pio(vcpu->id, in, port, size, count, 0);
 
 	if (!in) {
 		if (string_copy(vcpu, linear, vcpu->pio_data, count * size, false))

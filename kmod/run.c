@@ -16,16 +16,20 @@
 
  */
 #include <linux/kvm_host.h>
+#include <linux/nospec.h>
+#include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/smp.h>
 #include <linux/uaccess.h>
 #include <uapi/linux/kvm_para.h>
+#include <asm/debugreg.h>
 #include <asm/fpu/xcr.h>
 #include <asm/msr.h>
 
 #include "../emul/guest/x86/decode.h"
 #include "compat/compat.h"
 #include "tenon.h"
+#include "trace.h"
 #include "vendor.h"
 
 void tenon_make_request(struct tenon_vcpu *vcpu, enum tenon_req req)
@@ -123,13 +127,40 @@ void tenon_queue_exception(struct tenon_vcpu *vcpu, u8 vector, bool has_error, u
 
 int tenon_emulate_halt(struct tenon_vcpu *vcpu)
 {
-	vcpu->stat_halts++;
+	vcpu->stats.halts++;
 	if (vcpu->lapic) {
 		vcpu->mp_state = KVM_MP_STATE_HALTED;
 		return 1;
 	}
 	vcpu->run->exit_reason = KVM_EXIT_HLT;
 	return 0;
+}
+
+/* RBX and RCX are a bit map of APIC IDs from RDX on, RSI is what would be written to the low half of an ICR. */
+static s64 hypercall_ipi(struct tenon_vcpu *vcpu)
+{
+	const u64 map[2] = { vcpu->gpr[X86_RBX], vcpu->gpr[X86_RCX] };
+	const u32 first = vcpu->gpr[X86_RDX], icr = vcpu->gpr[X86_RSI];
+	const struct irq_msg msg = {
+		.vector = icr & LAPIC_LVT_VECTOR,
+		.delivery = (icr & LAPIC_LVT_DELIVERY) >> 8,
+	};
+	struct tenon_vm *vm = vcpu->vm;
+	unsigned int n;
+	s64 count = 0;
+
+	if ((icr & (LAPIC_ICR_LOGICAL | LAPIC_ICR_SHORTHAND)) ||
+	    (msg.delivery != IRQ_FIXED && msg.delivery != IRQ_NMI))
+		return -KVM_EINVAL;
+	for (n = 0; n < smp_load_acquire(&vm->nr_lapics); n++) {
+		struct lapic *apic = vm->lapics[n];
+		const u32 bit = apic->config.id - first;
+
+		if (bit < 128 && (map[array_index_nospec(bit / 64, 2)] >> bit % 64 & 1) &&
+		    lapic_accept(apic, &msg) >= 0)
+			count++;
+	}
+	return count;
 }
 
 int tenon_hypercall(struct tenon_vcpu *vcpu)
@@ -140,6 +171,7 @@ int tenon_hypercall(struct tenon_vcpu *vcpu)
 	s64 ret = -KVM_ENOSYS;
 	unsigned int n;
 
+	vcpu->stats.hypercalls++;
 	if (tenon_vendor->cpl(vcpu)) {
 		ret = -KVM_EPERM;
 	} else if (nr == KVM_HC_VAPIC_POLL_IRQ) {
@@ -155,9 +187,46 @@ int tenon_hypercall(struct tenon_vcpu *vcpu)
 			tenon_kick(other);
 		}
 		ret = 0;
+	} else if (nr == KVM_HC_SEND_IPI && (vcpu->pv_features & BIT(KVM_FEATURE_PV_SEND_IPI))) {
+		ret = hypercall_ipi(vcpu);
 	}
 	vcpu->gpr[X86_RAX] = ret;
 	return tenon_skip_insn(vcpu);
+}
+
+/*
+ * The guest spins, on a lock that another of its vCPUs holds, it seems: let one that was preempted have this CPU. The
+ * search starts after the last one favoured, so that each has its turn.
+ */
+void tenon_spin(struct tenon_vcpu *vcpu)
+{
+	struct tenon_vm *vm = vcpu->vm;
+	const unsigned int count = smp_load_acquire(&vm->nr_vcpus), start = READ_ONCE(vm->spin_last);
+	unsigned int n, tries = 3;
+
+	for (n = 1; n <= count && tries; n++) {
+		const unsigned int at = array_index_nospec((start + n) % count, count);
+		struct tenon_vcpu *other = vm->vcpu[at];
+		struct task_struct *task;
+		int ret;
+
+		if (other == vcpu || !READ_ONCE(other->preempted))
+			continue;
+		rcu_read_lock();
+		task = get_pid_task(rcu_dereference(other->pid), PIDTYPE_PID);
+		rcu_read_unlock();
+		if (!task)
+			continue;
+		ret = yield_to(task, true);
+		put_task_struct(task);
+		if (ret > 0) {
+			vcpu->stats.yields++;
+			WRITE_ONCE(vm->spin_last, at);
+			return;
+		}
+		if (ret < 0)
+			tries--;
+	}
 }
 
 /* Would a halted vCPU go on? */
@@ -175,7 +244,8 @@ bool tenon_vcpu_runnable(struct tenon_vcpu *vcpu)
 
 static int vcpu_block(struct tenon_vcpu *vcpu)
 {
-	const u64 budget = READ_ONCE(tenon_halt_poll_ns);
+	/* A guest that polls by itself asks its host not to. */
+	const u64 budget = vcpu->msr_poll_control & 1 ? READ_ONCE(tenon_halt_poll_ns) : 0;
 	ktime_t start;
 
 	if (budget && vcpu->mp_state == KVM_MP_STATE_HALTED) {
@@ -283,6 +353,11 @@ static int vcpu_enter(struct tenon_vcpu *vcpu)
 	if (host_xss)
 		wrmsrl(MSR_IA32_XSS, 0);
 
+	if (unlikely(vcpu->pv_eoi & 1))
+		tenon_pv_eoi_offer(vcpu);
+	if (unlikely(vcpu->vapic_addr))
+		tenon_vapic_in(vcpu);
+	trace_tenon_entry(vcpu->id, vcpu->rip);
 	guest_timing_enter_irqoff();
 	tenon_vendor->enter(vcpu);
 
@@ -292,7 +367,7 @@ static int vcpu_enter(struct tenon_vcpu *vcpu)
 	if (swap_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
 	smp_store_release(&vcpu->mode, TENON_OUTSIDE);
-	vcpu->stat_exits++;
+	vcpu->stats.exits++;
 
 	/* The interrupt that ended the guest is served, and accounted to the guest's time, here. */
 	local_irq_enable();
@@ -301,6 +376,10 @@ static int vcpu_enter(struct tenon_vcpu *vcpu)
 	local_irq_enable();
 	preempt_enable();
 
+	if (unlikely(vcpu->pv_eoi_pending))
+		tenon_pv_eoi_take(vcpu);
+	if (unlikely(vcpu->vapic_addr))
+		tenon_vapic_out(vcpu);
 	return tenon_vendor->exit(vcpu);
 }
 
@@ -311,14 +390,57 @@ static bool vcpu_window_open(struct tenon_vcpu *vcpu)
 	       !vcpu->exception.pending && !vcpu->injected.pending;
 }
 
+/* AMD APM vol. 2, "Single Stepping": the trap after an instruction that the processor has not carried out itself. */
+static int vcpu_step(struct tenon_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	struct kvm_segment cs;
+
+	vcpu->step_due = false;
+	if (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP) {
+		tenon_vendor->get_segment(vcpu, X86_CS, &cs);
+		run->exit_reason = KVM_EXIT_DEBUG;
+		run->debug.arch.exception = 1;
+		run->debug.arch.pc = cs.base + vcpu->rip;
+		run->debug.arch.dr6 = DR6_RESERVED | DR_STEP;
+		run->debug.arch.dr7 = tenon_vendor->get_dr67(vcpu, 7);
+		return 0;
+	}
+	if (vcpu->rflags & X86_EFLAGS_TF) {
+		tenon_vendor->set_dr67(vcpu, 6, tenon_vendor->get_dr67(vcpu, 6) | DR_STEP);
+		tenon_queue_exception(vcpu, 1, false, 0, 0);
+	}
+	return 1;
+}
+
 static int vcpu_loop(struct tenon_vcpu *vcpu)
 {
 	int ret;
 
+	if (unlikely(vcpu->mp_state == KVM_MP_STATE_UNINITIALIZED)) {
+		/* As with KVM, the first INIT ends the wait with EAGAIN: its caller may set registers then. */
+		vcpu_block(vcpu);
+		if (signal_pending(current)) {
+			vcpu->run->exit_reason = KVM_EXIT_INTR;
+			return -EINTR;
+		}
+		ret = vcpu_requests(vcpu);
+		return ret <= 0 ? ret : -EAGAIN;
+	}
 	for (;;) {
+		if (unlikely(vcpu->step_due)) {
+			ret = vcpu_step(vcpu);
+			if (ret <= 0)
+				return ret;
+		}
 		if (unlikely(vcpu->pending_eoi)) {
 			vcpu->pending_eoi = false;
 			vcpu->run->exit_reason = KVM_EXIT_IOAPIC_EOI;
+			return 0;
+		}
+		if (unlikely(vcpu->tpr_accessed)) {
+			vcpu->tpr_accessed = false;
+			vcpu->run->exit_reason = KVM_EXIT_TPR_ACCESS;
 			return 0;
 		}
 		ret = vcpu_requests(vcpu);
@@ -341,6 +463,7 @@ static int vcpu_loop(struct tenon_vcpu *vcpu)
 			return 0;
 		}
 		if (unlikely(signal_pending(current))) {
+			vcpu->stats.signals++;
 			vcpu->run->exit_reason = KVM_EXIT_INTR;
 			return -EINTR;
 		}
@@ -367,7 +490,7 @@ int tenon_vcpu_run(struct tenon_vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
 	const bool immediate = compat_immediate_exit(run);
-	int (*complete)(struct tenon_vcpu * vcpu);
+	int (*complete)(struct tenon_vcpu *vcpu);
 	int ret = 1;
 
 	if (READ_ONCE(run->kvm_valid_regs) || READ_ONCE(run->kvm_dirty_regs))

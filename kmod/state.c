@@ -68,6 +68,7 @@ static void set_regs(struct tenon_vcpu *vcpu, const struct kvm_regs *r)
 	g[X86_R15] = r->r15;
 	vcpu->rip = r->rip;
 	vcpu->rflags = r->rflags | X86_EFLAGS_FIXED;
+	vcpu->step_due = false;
 	vcpu->exception.pending = false;
 }
 
@@ -435,9 +436,21 @@ static int vcpu_enable_cap(struct tenon_vcpu *vcpu, const struct kvm_enable_cap 
 
 static int set_vapic(struct tenon_vcpu *vcpu, const struct kvm_vapic_addr *addr)
 {
-	if (!vcpu->lapic)
+	u32 word;
+
+	if (!vcpu->lapic || (addr->vapic_addr & 3))
+		return -EINVAL;
+	if (addr->vapic_addr && tenon_read_phys(vcpu->vm, addr->vapic_addr, &word, sizeof(word)))
 		return -EINVAL;
 	vcpu->vapic_addr = addr->vapic_addr;
+	return 0;
+}
+
+static int tpr_reporting(struct tenon_vcpu *vcpu, const struct kvm_tpr_access_ctl *ctl)
+{
+	if (!vcpu->lapic || ctl->flags)
+		return -EINVAL;
+	vcpu->tpr_reporting = ctl->enabled;
 	return 0;
 }
 
@@ -472,6 +485,8 @@ long tenon_state_ioctl(struct tenon_vcpu *vcpu, unsigned int cmd, void __user *a
 		return lapic_state(vcpu, false, arg);
 	case KVM_SET_LAPIC:
 		return lapic_state(vcpu, true, arg);
+	case KVM_TPR_ACCESS_REPORTING:
+		return SET(struct kvm_tpr_access_ctl, tpr_reporting(vcpu, v_));
 	case KVM_SET_VAPIC_ADDR:
 		return SET(struct kvm_vapic_addr, set_vapic(vcpu, v_));
 	case KVM_X86_SETUP_MCE:
@@ -480,6 +495,8 @@ long tenon_state_ioctl(struct tenon_vcpu *vcpu, unsigned int cmd, void __user *a
 		return SET(struct kvm_x86_mce, set_mce(vcpu, v_));
 	case KVM_GET_TSC_KHZ:
 		return vcpu->tsc_khz;
+	case KVM_SET_TSC_KHZ:
+		return (unsigned long)arg > U32_MAX ? -EINVAL : tenon_set_tsc_khz(vcpu, (unsigned long)arg);
 	case KVM_KVMCLOCK_CTRL:
 		return vcpu->pv_system_time & 1 ? 0 : -EINVAL;
 	case KVM_ENABLE_CAP:

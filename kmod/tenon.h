@@ -28,6 +28,8 @@
 #include "../emul/irqchip/pic.h"
 #include "../emul/irqchip/pit.h"
 
+#define TENON_TSC_UNSCALED   (1ull << 32)
+#define TENON_TSC_RATIO_MAX  ((1ull << 40) - 1) /* 8 bits of integer part */
 #define TENON_MAX_VCPUS	     256
 #define TENON_MAX_VCPU_ID    4096
 #define TENON_MAX_SLOTS	     509
@@ -98,6 +100,23 @@ struct tenon_mmio_frag {
 
 #define TENON_MMIO_FRAGS 8
 
+/* Counters of a vCPU: debugfs.c */
+struct tenon_stats {
+	u64 exits;
+	u64 halts;
+	u64 interrupts;
+	u64 nmis;
+	u64 exceptions;
+	u64 faults;	/* nested page faults */
+	u64 msrs;
+	u64 hypercalls;
+	u64 io_user;	/* port I/O served by user space */
+	u64 mmio_user;
+	u64 signals;	/* KVM_RUN ended by one */
+	u64 flushes;	/* of the TLB, asked for by the host */
+	u64 yields;	/* of a spinning vCPU to another */
+};
+
 /* An exception, interrupt or NMI on its way into the guest. */
 struct tenon_event {
 	bool pending;
@@ -133,7 +152,8 @@ struct tenon_vcpu {
 	struct preempt_notifier preempt;
 	bool in_preempt_notifier;
 	struct page *run_page[TENON_RUN_PAGES];
-	pid_t pid;
+	struct pid __rcu *pid; /* of the thread that ran it last */
+	bool preempted;	       /* off its CPU, and not by its own will */
 
 	/* sleeping */
 	struct rcuwait wait; /* one sleeper; woken by a hard timer as well */
@@ -145,7 +165,6 @@ struct tenon_vcpu {
 	/* registers that the vendor's state does not hold */
 	u64 cr8;
 	u64 xcr0;
-	u64 xss;
 	u64 dr[4];
 	u64 msr_misc_enable;
 	u64 msr_tsc_aux;
@@ -161,11 +180,13 @@ struct tenon_vcpu {
 	u64 msr_virt_spec_ctrl;
 	u64 feature_control;
 	u64 tsc_offset;
+	u64 tsc_ratio; /* guest ticks a host tick, in units of 2^-32 */
 	struct fpu_guest fpu;
 	bool fpu_loaded;
 	sigset_t sigset;
 	bool sigset_active;
 	u32 guest_debug;
+	bool step_due; /* an instruction carried out here is to be followed by a trap */
 	u64 guest_debug_dr[8];
 
 	/* CPUID as the caller set it */
@@ -202,7 +223,9 @@ struct tenon_vcpu {
 	bool lint0_level;
 	DECLARE_BITMAP(ioapic_vectors, 256); /* split: EOIs that user space waits for */
 	bool vectors_stale;
-	u64 vapic_addr;
+	u64 vapic_addr;	    /* KVM_SET_VAPIC_ADDR, or 0 */
+	bool tpr_reporting; /* accesses of the TPR end KVM_RUN */
+	bool tpr_accessed;
 
 	/* port and memory-mapped I/O in flight */
 	int (*complete)(struct tenon_vcpu *vcpu);
@@ -229,7 +252,6 @@ struct tenon_vcpu {
 	/* paravirtual clock */
 	u64 pv_system_time; /* MSR */
 	u64 pv_steal_time;
-	u64 pv_async_pf;
 	u64 pv_eoi;
 	u64 steal_last;
 	bool pv_eoi_pending;
@@ -239,13 +261,7 @@ struct tenon_vcpu {
 	/* tables for the next fault: filled outside of mmu_lock */
 	u64 *tdp_spare[6];
 
-	/* counters */
-	u64 stat_exits;
-	u64 stat_halts;
-	u64 stat_irqs;
-	u64 stat_faults;
-	u64 stat_mmio_user;
-	u64 stat_io_user;
+	struct tenon_stats stats;
 };
 
 /* ---- interrupt controllers: irqchip.c, route.c, eventfd.c ---- */
@@ -306,6 +322,8 @@ struct tenon_vm {
 	refcount_t refs;
 	struct mm_struct *mm;
 	struct mutex lock; /* vCPUs, irqchip, configuration */
+	struct list_head list;
+	struct dentry *debugfs;
 
 	/* vCPUs: entries go from NULL to a pointer, in order, and stay until the end */
 	unsigned int nr_vcpus;
@@ -313,6 +331,7 @@ struct tenon_vm {
 	unsigned int nr_lapics;
 	struct lapic *lapics[TENON_MAX_VCPUS];
 	u32 bsp_id;
+	unsigned int spin_last; /* the vCPU favoured by one that spins */
 
 	/* memory */
 	struct mutex slots_lock;
@@ -351,6 +370,7 @@ struct tenon_vm {
 	u64 clock_base_tsc; /* host TSC at clock_base_ns */
 	u64 wall_clock_msr;
 	u64 tsc_offset_last;
+	u64 tsc_ratio_last;
 	u64 tsc_write_last;
 	u64 tsc_write_ns;
 	u32 tsc_khz;
@@ -366,6 +386,7 @@ void tenon_virt_put(void);
 int tenon_check_extension(struct tenon_vm *vm, unsigned long cap);
 extern unsigned int tenon_halt_poll_ns;
 extern unsigned int tenon_max_vcpus;
+extern unsigned long tenon_max_memory; /* MiB */
 
 /* ---- vm.c ---- */
 int tenon_vm_create(unsigned long type);
@@ -381,6 +402,13 @@ void tenon_vcpu_reset(struct tenon_vcpu *vcpu, bool init);
 
 /* ---- state.c: ioctls that read and write registers ---- */
 long tenon_state_ioctl(struct tenon_vcpu *vcpu, unsigned int cmd, void __user *arg);
+
+/* ---- debugfs.c ---- */
+void tenon_debugfs_setup(void);
+void tenon_debugfs_teardown(void);
+void tenon_debugfs_vm(struct tenon_vm *vm);
+void tenon_debugfs_vm_gone(struct tenon_vm *vm);
+void tenon_debugfs_vcpu(struct tenon_vcpu *vcpu);
 
 /* ---- run.c ---- */
 int tenon_vcpu_run(struct tenon_vcpu *vcpu);
@@ -402,6 +430,7 @@ static inline void tenon_inject_ud(struct tenon_vcpu *vcpu)
 	tenon_queue_exception(vcpu, 6, false, 0, 0);
 }
 
+void tenon_spin(struct tenon_vcpu *vcpu);
 int tenon_emulate_halt(struct tenon_vcpu *vcpu);
 int tenon_hypercall(struct tenon_vcpu *vcpu);
 
@@ -412,6 +441,7 @@ int tenon_set_memory(struct tenon_vm *vm, const struct kvm_userspace_memory_regi
 int tenon_get_dirty_log(struct tenon_vm *vm, const struct kvm_dirty_log *log);
 const struct tenon_slot *tenon_slot_find(struct tenon_vm *vm, u64 gfn);
 void tenon_mark_dirty(const struct tenon_slot *slot, u64 gfn);
+int tenon_access_atomic(struct tenon_vm *vm, u64 gpa, void *data, unsigned int len, bool write);
 int tenon_read_phys(struct tenon_vm *vm, u64 gpa, void *data, unsigned int len);
 int tenon_write_phys(struct tenon_vm *vm, u64 gpa, const void *data, unsigned int len);
 
@@ -471,6 +501,10 @@ void tenon_lapic_cpuid(struct tenon_vcpu *vcpu);
 void tenon_lapic_process(struct tenon_vcpu *vcpu);
 void tenon_lapic_rearm(struct tenon_vcpu *vcpu);
 bool tenon_user_pic(const struct tenon_vcpu *vcpu);
+void tenon_pv_eoi_offer(struct tenon_vcpu *vcpu);
+void tenon_pv_eoi_take(struct tenon_vcpu *vcpu);
+void tenon_vapic_in(struct tenon_vcpu *vcpu);
+void tenon_vapic_out(struct tenon_vcpu *vcpu);
 int tenon_irq_pending(struct tenon_vcpu *vcpu);
 int tenon_irq_ack(struct tenon_vcpu *vcpu);
 u64 tenon_now(void);
@@ -520,7 +554,9 @@ void tenon_clock_set(struct tenon_vm *vm, u64 ns);
 void tenon_clock_update(struct tenon_vcpu *vcpu);
 void tenon_clock_wall(struct tenon_vm *vm, u64 gpa);
 void tenon_steal_update(struct tenon_vcpu *vcpu);
+void tenon_steal_preempted(struct tenon_vcpu *vcpu);
 u64 tenon_guest_tsc(struct tenon_vcpu *vcpu);
+int tenon_set_tsc_khz(struct tenon_vcpu *vcpu, u32 khz);
 void tenon_write_tsc(struct tenon_vcpu *vcpu, u64 value, bool host);
 
 /* ---- fpu.c ---- */

@@ -8,6 +8,8 @@
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/nospec.h>
+#include <linux/pid.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -32,6 +34,7 @@ static void vcpu_sched_in(struct preempt_notifier *notifier, int cpu)
 {
 	struct tenon_vcpu *vcpu = container_of(notifier, struct tenon_vcpu, preempt);
 
+	WRITE_ONCE(vcpu->preempted, false);
 	vcpu_on(vcpu, cpu);
 	if (vcpu->pv_steal_time & 1)
 		set_bit(TENON_REQ_STEAL, &vcpu->requests);
@@ -39,7 +42,12 @@ static void vcpu_sched_in(struct preempt_notifier *notifier, int cpu)
 
 static void vcpu_sched_out(struct preempt_notifier *notifier, struct task_struct *next)
 {
-	vcpu_off(container_of(notifier, struct tenon_vcpu, preempt));
+	struct tenon_vcpu *vcpu = container_of(notifier, struct tenon_vcpu, preempt);
+
+	WRITE_ONCE(vcpu->preempted, task_is_running(current));
+	if (vcpu->preempted && (vcpu->pv_steal_time & 1))
+		tenon_steal_preempted(vcpu);
+	vcpu_off(vcpu);
 }
 
 static struct preempt_ops vcpu_preempt_ops = {
@@ -64,6 +72,19 @@ void tenon_vcpu_put(struct tenon_vcpu *vcpu)
 	preempt_enable();
 }
 
+/* Whose thread it is, for those who want to lend it theirs. */
+static void vcpu_owner(struct tenon_vcpu *vcpu)
+{
+	struct pid *old = rcu_dereference_protected(vcpu->pid, lockdep_is_held(&vcpu->mutex));
+
+	if (likely(old == task_pid(current)))
+		return;
+	rcu_assign_pointer(vcpu->pid, get_task_pid(current, PIDTYPE_PID));
+	if (old)
+		synchronize_rcu();
+	put_pid(old);
+}
+
 /* ---- life ---- */
 
 static enum hrtimer_restart vcpu_timer(struct hrtimer *timer)
@@ -86,9 +107,9 @@ void tenon_vcpu_reset(struct tenon_vcpu *vcpu, bool init)
 	vcpu->nmi_masked = false;
 	vcpu->nmi_shadow_iret = false;
 	atomic_set(&vcpu->nmi_queued, 0);
+	vcpu->pv_eoi_pending = false;
 	if (!init) {
 		vcpu->xcr0 = 1;
-		vcpu->xss = 0;
 		vcpu->msr_misc_enable = 1; /* fast strings */
 		tenon_fpu_reset(vcpu);
 	}
@@ -105,6 +126,7 @@ void tenon_vcpu_destroy(struct tenon_vcpu *vcpu)
 	tenon_lapic_destroy(vcpu);
 	tenon_vendor->vcpu_destroy(vcpu);
 	tenon_fpu_destroy(vcpu);
+	put_pid(rcu_dereference_protected(vcpu->pid, 1));
 	kvfree(vcpu->cpuid);
 	kfree(vcpu->mce_banks);
 	for (n = 0; n < TENON_RUN_PAGES; n++) {
@@ -206,6 +228,7 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long argume
 		return -EINTR;
 	switch (cmd) {
 	case KVM_RUN:
+		vcpu_owner(vcpu);
 		ret = argument ? -EINVAL : tenon_vcpu_run(vcpu);
 		break;
 	case KVM_INTERRUPT: {
@@ -269,7 +292,9 @@ static struct tenon_vcpu *vcpu_alloc(struct tenon_vm *vm, u32 id)
 	vcpu->cpu = -1;
 	vcpu->user_irq = -1;
 	vcpu->tsc_khz = vm->tsc_khz;
+	vcpu->tsc_ratio = TENON_TSC_UNSCALED;
 	vcpu->phys_bits = 36;
+	vcpu->msr_poll_control = 1;
 	mutex_init(&vcpu->mutex);
 	rcuwait_init(&vcpu->wait);
 	hrtimer_init(&vcpu->timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_HARD);
@@ -357,6 +382,7 @@ int tenon_vcpu_create(struct tenon_vm *vm, u32 id)
 		vm->lapics[vcpu->index] = vcpu->lapic;
 		smp_store_release(&vm->nr_lapics, vcpu->index + 1);
 	}
+	tenon_debugfs_vcpu(vcpu);
 	mutex_unlock(&vm->lock);
 	fd_install(fd, file);
 	return fd;

@@ -6,6 +6,8 @@
 #ifndef TENON_VENDOR_H
 #define TENON_VENDOR_H
 
+#include <asm/processor-flags.h>
+
 #include "tenon.h"
 
 #define TENON_SEG_TR  6
@@ -50,10 +52,11 @@ struct tenon_sys {
  * @can_take_irq, @can_take_nmi: the guest would take one now
  * @get_segment, @set_segment: X86_ES to X86_GS, then TENON_SEG_TR and TENON_SEG_LDT
  * @get_sys, @set_sys: control registers and descriptor tables
- * @set_tsc_offset: vcpu->tsc_offset has changed
+ * @tsc_scales: a guest may have another rate than the host
+ * @set_tsc_offset: vcpu->tsc_offset or tsc_ratio has changed
  * @next_rip: RIP after the instruction that exited, or 0 where the hardware does not say
  * @get_msr, @set_msr: MSRs that live in the vendor's state; -ENOENT for others
- * @advance: step over an instruction (interrupt shadow ends)
+ * @end_shadow: the shadow of STI or MOV SS is over
  * @int_shadow, @set_int_shadow: the guest is in the shadow of STI or MOV SS
  * @debug_changed: vcpu->guest_debug has changed
 
@@ -81,11 +84,12 @@ struct tenon_vendor {
 			    const struct kvm_segment *in);
 	void (*get_sys)(struct tenon_vcpu *vcpu, struct tenon_sys *sys);
 	void (*set_sys)(struct tenon_vcpu *vcpu, const struct tenon_sys *sys);
+	bool (*tsc_scales)(void);
 	void (*set_tsc_offset)(struct tenon_vcpu *vcpu);
 	u64 (*next_rip)(struct tenon_vcpu *vcpu);
 	int (*get_msr)(struct tenon_vcpu *vcpu, u32 msr, u64 *value);
 	int (*set_msr)(struct tenon_vcpu *vcpu, u32 msr, u64 value);
-	void (*advance)(struct tenon_vcpu *vcpu, u64 rip);
+	void (*end_shadow)(struct tenon_vcpu *vcpu);
 	u32 (*int_shadow)(struct tenon_vcpu *vcpu);
 	void (*set_int_shadow)(struct tenon_vcpu *vcpu, u32 shadow);
 	u64 (*cpl)(struct tenon_vcpu *vcpu);
@@ -95,5 +99,15 @@ struct tenon_vendor {
 };
 
 extern const struct tenon_vendor tenon_svm;
+
+/* An instruction, or one round of a repeated one, has been carried out here: what the processor would have done then. */
+static inline void tenon_advance(struct tenon_vcpu *vcpu, u64 rip)
+{
+	vcpu->rip = rip;
+	vcpu->rflags &= ~(u64)X86_EFLAGS_RF;
+	tenon_vendor->end_shadow(vcpu);
+	if (unlikely((vcpu->rflags & X86_EFLAGS_TF) || (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)))
+		vcpu->step_due = true;
+}
 
 #endif /* TENON_VENDOR_H */

@@ -21,6 +21,7 @@ static void vm_destroy(struct tenon_vm *vm)
 {
 	unsigned int n;
 
+	tenon_debugfs_vm_gone(vm);
 	tenon_eventfds_destroy(vm);
 	/* No line moves any more; the timers of the chips reach into the vCPUs. */
 	tenon_irqchip_destroy(vm);
@@ -340,6 +341,7 @@ int tenon_vm_create(unsigned long type)
 	if (ret)
 		goto err_slots;
 	__module_get(THIS_MODULE);
+	tenon_debugfs_vm(vm);
 	ret = tenon_tdp_notifier(vm);
 	if (ret) {
 		tenon_vm_put(vm);

@@ -15,6 +15,7 @@
 
 #include "../../emul/guest/x86/decode.h"
 #include "../tenon.h"
+#include "../trace.h"
 #include "svm.h"
 
 #define DB_BD BIT(13)
@@ -52,10 +53,12 @@ static int exit_hlt(struct tenon_vcpu *vcpu)
 static int exit_msr(struct tenon_vcpu *vcpu)
 {
 	u32 msr = vcpu->gpr[X86_RCX];
-	u64 value;
+	const bool write = control(vcpu)->exit_info1 & 1;
+	u64 value = 0;
 	int ret;
 
-	if (control(vcpu)->exit_info1 & 1) {
+	vcpu->stats.msrs++;
+	if (write) {
 		value = (u32)vcpu->gpr[X86_RAX] | vcpu->gpr[X86_RDX] << 32;
 		ret = tenon_wrmsr(vcpu, msr, value, false);
 	} else {
@@ -65,6 +68,7 @@ static int exit_msr(struct tenon_vcpu *vcpu)
 			vcpu->gpr[X86_RDX] = value >> 32;
 		}
 	}
+	trace_tenon_msr(vcpu->id, write, msr, value, ret);
 	if (ret) {
 		tenon_inject_gp(vcpu);
 		return 1;
@@ -93,7 +97,8 @@ static int exit_npf(struct tenon_vcpu *vcpu)
 	const u64 error = c->exit_info1, gpa = c->exit_info2;
 	int ret;
 
-	vcpu->stat_faults++;
+	vcpu->stats.faults++;
+	trace_tenon_page_fault(vcpu->id, vcpu->rip, gpa, error);
 	/* A reserved bit in a nested table is a bug of ours, not of the guest's. */
 	if (error & BIT(3))
 		return -EIO;
@@ -151,9 +156,7 @@ static int exit_skip(struct tenon_vcpu *vcpu)
 
 static int exit_pause(struct tenon_vcpu *vcpu)
 {
-	/* A spin lock, maybe: let others go first. */
-	if (need_resched() || vcpu->vm->nr_vcpus > 1)
-		yield();
+	tenon_spin(vcpu);
 	return 1;
 }
 
@@ -227,7 +230,7 @@ static int exit_cr_write(struct tenon_vcpu *vcpu)
 		svm->vmcb->control.vintr = (svm->vmcb->control.vintr & ~VMCB_V_TPR) | value;
 		if (vcpu->lapic)
 			lapic_set_tpr(vcpu->lapic, value << 4);
-		svm_advance(vcpu, next);
+		tenon_advance(vcpu, next);
 		if (vcpu->vm->irqchip == TENON_IRQCHIP_NONE) {
 			vcpu->run->exit_reason = KVM_EXIT_SET_TPR;
 			return 0;
@@ -245,12 +248,10 @@ static int exit_cr_write(struct tenon_vcpu *vcpu)
 	}
 	if ((value ^ s->cr4) &
 	    (X86_CR4_PGE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP))
-		svm->asid_generation = 0;
-	if ((value ^ s->cr4) & X86_CR4_OSXSAVE)
-		s->cr4 = value;
+		svm_flush(svm);
 	s->cr4 = value;
 	svm_dirty(svm, VMCB_CLEAN_CR);
-	svm_advance(vcpu, next);
+	tenon_advance(vcpu, next);
 	return 1;
 }
 
@@ -293,7 +294,7 @@ static int exit_dr(struct tenon_vcpu *vcpu)
 		value = dr < 4 ? vcpu->dr[array_index_nospec(dr, 4)] : svm_get_dr67(vcpu, dr);
 		vcpu->gpr[reg] = in_long_mode(vcpu) ? value : (u32)value;
 	}
-	svm_advance(vcpu, next);
+	tenon_advance(vcpu, next);
 	return 1;
 }
 
@@ -312,6 +313,8 @@ static int exit_db(struct tenon_vcpu *vcpu)
 		run->debug.arch.dr7 = svm->vmcb->save.dr7;
 		run->debug.arch.pc = svm->vmcb->save.cs.base + vcpu->rip;
 		run->debug.arch.exception = 1;
+		svm->vmcb->save.dr6 = svm->entry_dr6;
+		svm_dirty(svm, VMCB_CLEAN_DR);
 		return 0;
 	}
 	if (svm->nmi_step && (dr6 & DR_STEP)) {
@@ -388,6 +391,7 @@ int svm_exit(struct tenon_vcpu *vcpu)
 	const u64 code = control(vcpu)->exit_code;
 	struct kvm_run *run = vcpu->run;
 
+	trace_tenon_exit(vcpu->id, vcpu->rip, code, control(vcpu)->exit_info1, control(vcpu)->exit_info2);
 	if (likely(code == SVM_EXIT_NESTED_FAULT))
 		return exit_npf(vcpu);
 	if (likely(code < ARRAY_SIZE(exits))) {

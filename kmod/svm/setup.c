@@ -121,8 +121,7 @@ static void svm_teardown(void)
 {
 	int cpu;
 
-	for_each_possible_cpu(cpu)
-	{
+	for_each_possible_cpu(cpu) {
 		struct svm_cpu *sc = per_cpu_ptr(&svm_cpus, cpu);
 
 		if (sc->hsave)
@@ -152,8 +151,7 @@ static int svm_setup(void)
 	for (n = 0; n < ARRAY_SIZE(svm_free_msrs); n++)
 		svm_free_msr(svm_free_msrs[n]);
 
-	for_each_possible_cpu(cpu)
-	{
+	for_each_possible_cpu(cpu) {
 		struct svm_cpu *sc = per_cpu_ptr(&svm_cpus, cpu);
 
 		sc->hsave = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
@@ -166,6 +164,11 @@ static int svm_setup(void)
 err:
 	svm_teardown();
 	return -ENOMEM;
+}
+
+static bool svm_tsc_scales(void)
+{
+	return svm_features.tsc_scale;
 }
 
 static int svm_cpu_free(void)
@@ -190,6 +193,10 @@ static int svm_cpu_enable(void)
 	sc->asid_generation++;
 	sc->asid_next = svm_features.nr_asids;
 	sc->last = NULL;
+	if (svm_features.tsc_scale) {
+		wrmsrl(MSR_AMD64_TSC_RATIO, TENON_TSC_UNSCALED);
+		sc->tsc_ratio = TENON_TSC_UNSCALED;
+	}
 	sc->enabled = true;
 	return 0;
 }
@@ -209,6 +216,8 @@ static void svm_cpu_disable(void)
 	/* INIT is held off while GIF is clear; STGI faults if SVME has just gone. */
 	asm goto("1: stgi\n\t" _ASM_EXTABLE(1b, %l[fault]) : : : "memory" : fault);
 fault:
+	if (svm_features.tsc_scale)
+		wrmsrl(MSR_AMD64_TSC_RATIO, TENON_TSC_UNSCALED);
 	wrmsrl(MSR_VM_HSAVE_PA, 0);
 	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
 }
@@ -235,11 +244,12 @@ const struct tenon_vendor tenon_svm = {
 	.set_segment = svm_set_segment,
 	.get_sys = svm_get_sys,
 	.set_sys = svm_set_sys,
+	.tsc_scales = svm_tsc_scales,
 	.set_tsc_offset = svm_set_tsc_offset,
 	.next_rip = svm_next_rip,
 	.get_msr = svm_get_msr,
 	.set_msr = svm_set_msr,
-	.advance = svm_advance,
+	.end_shadow = svm_end_shadow,
 	.int_shadow = svm_int_shadow,
 	.set_int_shadow = svm_set_int_shadow,
 	.cpl = svm_cpl,

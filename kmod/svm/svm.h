@@ -35,6 +35,8 @@ struct svm_cpu {
 	/* address space identifiers: a generation ends when they are used up */
 	u64 asid_generation;
 	u32 asid_next;
+	/* what guests' RDTSC is scaled by: the register does not concern the host */
+	u64 tsc_ratio;
 	/* the last guest that ran here */
 	struct vmcb *last;
 };
@@ -49,11 +51,13 @@ struct svm_vcpu {
 	/* address space of the guest on one CPU */
 	u64 asid_generation;
 	int asid_cpu;
+	bool flush; /* only with svm_features.flush_asid */
 	bool host_saved;
 	/* windows that were asked for */
 	bool irq_window;
 	bool nmi_step;
 	u64 nmi_iret_rip;
+	u64 entry_dr6; /* a debugger's traps leave no trace in the guest's DR6 */
 	u64 guest_dr7; /* the VMCB may hold the debugger's instead */
 	u64 host_tsc_aux;
 };
@@ -69,6 +73,15 @@ extern u8 *svm_msrpm;
 static inline void svm_dirty(struct svm_vcpu *svm, u32 bits)
 {
 	svm->vmcb->control.clean &= ~bits;
+}
+
+/* The guest's translations go before the next entry. */
+static inline void svm_flush(struct svm_vcpu *svm)
+{
+	if (svm_features.flush_asid)
+		svm->flush = true;
+	else
+		svm->asid_generation = 0;
 }
 
 /* enter.S */
@@ -102,6 +115,6 @@ u64 svm_get_dr67(struct tenon_vcpu *vcpu, unsigned int n);
 void svm_set_dr67(struct tenon_vcpu *vcpu, unsigned int n, u64 value);
 void svm_set_efer(struct svm_vcpu *svm, u64 efer);
 u64 svm_next_rip(struct tenon_vcpu *vcpu);
-void svm_advance(struct tenon_vcpu *vcpu, u64 rip);
+void svm_end_shadow(struct tenon_vcpu *vcpu);
 
 #endif /* TENON_SVM_H */

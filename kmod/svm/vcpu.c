@@ -14,6 +14,7 @@
 
 #include "../../emul/guest/x86/decode.h"
 #include "../tenon.h"
+#include "../trace.h"
 #include "svm.h"
 
 #define SVM_CR8 8
@@ -294,7 +295,7 @@ void svm_set_sys(struct tenon_vcpu *vcpu, const struct tenon_sys *sys)
 	/* What the TLB holds was built under the old ones. */
 	if ((s->cr0 ^ sys->cr0) & (X86_CR0_PG | X86_CR0_WP) || s->cr3 != sys->cr3 ||
 	    s->cr4 != sys->cr4 || (s->efer ^ sys->efer) & (EFER_LMA | EFER_NX))
-		svm->asid_generation = 0;
+		svm_flush(svm);
 	s->cr0 = sys->cr0;
 	s->cr2 = sys->cr2;
 	s->cr3 = sys->cr3;
@@ -366,9 +367,8 @@ u64 svm_next_rip(struct tenon_vcpu *vcpu)
 	return svm_features.nrips ? to_svm(vcpu)->vmcb->control.next_rip : 0;
 }
 
-void svm_advance(struct tenon_vcpu *vcpu, u64 rip)
+void svm_end_shadow(struct tenon_vcpu *vcpu)
 {
-	vcpu->rip = rip;
 	to_svm(vcpu)->vmcb->control.int_state &= ~VMCB_INT_SHADOW;
 }
 
@@ -453,6 +453,8 @@ static void svm_events(struct tenon_vcpu *vcpu)
 		}
 		if (e->vector == 1)
 			svm_dirty(svm, VMCB_CLEAN_DR);
+		vcpu->stats.exceptions++;
+		trace_tenon_inject(vcpu->id, "exception", e->vector, e->has_error, e->error);
 		svm_inject(svm, VMCB_EVENT_EXCEPTION, e->vector, e->has_error, e->error);
 		vcpu->exception.pending = false;
 		if (vcpu->injected.pending)
@@ -460,6 +462,7 @@ static void svm_events(struct tenon_vcpu *vcpu)
 		goto windows;
 	}
 	if (vcpu->injected.pending) {
+		trace_tenon_inject(vcpu->id, "again", vcpu->injected.vector, false, 0);
 		svm_inject(svm, vcpu->injected_is_nmi ? VMCB_EVENT_NMI : VMCB_EVENT_INTR,
 			   vcpu->injected.vector, false, 0);
 		vcpu->injected.pending = false;
@@ -472,6 +475,8 @@ static void svm_events(struct tenon_vcpu *vcpu)
 			vcpu->nmi_shadow_iret = false;
 			c->intercept1 |= VMCB_I1_IRET;
 			svm_dirty(svm, VMCB_CLEAN_INTERCEPTS);
+			vcpu->stats.nmis++;
+			trace_tenon_inject(vcpu->id, "NMI", 2, false, 0);
 			svm_inject(svm, VMCB_EVENT_NMI, 2, false, 0);
 			goto windows;
 		}
@@ -480,7 +485,8 @@ static void svm_events(struct tenon_vcpu *vcpu)
 	if (tenon_irq_pending(vcpu) >= 0 && svm_can_take_irq(vcpu)) {
 		vector = tenon_irq_ack(vcpu);
 		if (vector >= 0) {
-			vcpu->stat_irqs++;
+			vcpu->stats.interrupts++;
+			trace_tenon_inject(vcpu->id, "interrupt", vector, false, 0);
 			svm_inject(svm, VMCB_EVENT_INTR, vector, false, 0);
 		}
 	}
@@ -635,17 +641,30 @@ void svm_enter(struct tenon_vcpu *vcpu)
 		asm volatile("vmsave %0" : : "a"(svm->host_pa) : "memory");
 		svm->host_saved = true;
 	}
+	if (svm_features.tsc_scale && unlikely(sc->tsc_ratio != vcpu->tsc_ratio)) {
+		wrmsrl(MSR_AMD64_TSC_RATIO, vcpu->tsc_ratio);
+		sc->tsc_ratio = vcpu->tsc_ratio;
+	}
 	vmcb->control.tlb_control = VMCB_TLB_NOTHING;
-	if (unlikely(tenon_take_request(vcpu, TENON_REQ_TLB_FLUSH)))
-		svm->asid_generation = 0;
+	if (unlikely(tenon_take_request(vcpu, TENON_REQ_TLB_FLUSH))) {
+		vcpu->stats.flushes++;
+		svm_flush(svm);
+	}
+	/* What has to be flushed is flushed by its identifier where the processor can; a new one does as well. */
 	if (unlikely(svm->asid_generation != sc->asid_generation))
 		svm_new_asid(svm, sc);
+	else if (unlikely(svm->flush))
+		vmcb->control.tlb_control = VMCB_TLB_ASID;
+	svm->flush = false;
 
 	s->rax = vcpu->gpr[X86_RAX];
 	s->rsp = vcpu->gpr[X86_RSP];
 	s->rip = vcpu->rip;
 	s->rflags = vcpu->rflags;
-	step = svm->nmi_step || (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP);
+	svm->entry_dr6 = s->dr6;
+	/* A trap that the guest has asked for itself is the guest's. */
+	step = (svm->nmi_step || (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)) &&
+	       !(vcpu->rflags & X86_EFLAGS_TF);
 	if (unlikely(step))
 		s->rflags |= X86_EFLAGS_TF;
 	if (unlikely(s->dr7 & 0xff))
@@ -662,7 +681,7 @@ void svm_enter(struct tenon_vcpu *vcpu)
 	vcpu->gpr[X86_RSP] = s->rsp;
 	vcpu->rip = s->rip;
 	vcpu->rflags = s->rflags;
-	if (unlikely(step) && !(svm->nmi_step && (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)))
+	if (unlikely(step))
 		vcpu->rflags &= ~(u64)X86_EFLAGS_TF;
 	vmcb->control.clean = svm_features.clean ? ~0u : 0;
 #ifdef X86_FEATURE_IBPB_EXIT_TO_USER
