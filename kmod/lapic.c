@@ -277,14 +277,14 @@ void tenon_vapic_in(struct tenon_vcpu *vcpu)
 			irr = n * 32 + __fls(word);
 	}
 	word = lapic_get_tpr(vcpu->lapic) | (isr & 0xf0) << 8 | (u32)irr << 24;
-	tenon_access_atomic(vcpu->vm, vcpu->vapic_addr, &word, sizeof(word), true);
+	vcpu->vapic_shown = !tenon_write_phys(vcpu->vm, vcpu->vapic_addr, &word, sizeof(word));
 }
 
 void tenon_vapic_out(struct tenon_vcpu *vcpu)
 {
 	u32 word;
 
-	if (!tenon_read_phys(vcpu->vm, vcpu->vapic_addr, &word, sizeof(word)))
+	if (vcpu->vapic_shown && !tenon_read_phys(vcpu->vm, vcpu->vapic_addr, &word, sizeof(word)))
 		lapic_set_tpr(vcpu->lapic, word & 0xff);
 }
 

@@ -355,8 +355,6 @@ static int vcpu_enter(struct tenon_vcpu *vcpu)
 
 	if (unlikely(vcpu->pv_eoi & 1))
 		tenon_pv_eoi_offer(vcpu);
-	if (unlikely(vcpu->vapic_addr))
-		tenon_vapic_in(vcpu);
 	trace_tenon_entry(vcpu->id, vcpu->rip);
 	guest_timing_enter_irqoff();
 	tenon_vendor->enter(vcpu);
@@ -447,6 +445,8 @@ static int vcpu_loop(struct tenon_vcpu *vcpu)
 		if (ret <= 0)
 			return ret;
 		if (likely(vcpu->mp_state == KVM_MP_STATE_RUNNABLE)) {
+			if (unlikely(vcpu->vapic_addr))
+				tenon_vapic_in(vcpu);
 			ret = vcpu_enter(vcpu);
 		} else if (vcpu->mp_state == KVM_MP_STATE_HALTED && tenon_vcpu_runnable(vcpu)) {
 			WRITE_ONCE(vcpu->halted_wakeup, false);

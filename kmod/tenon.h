@@ -224,6 +224,7 @@ struct tenon_vcpu {
 	DECLARE_BITMAP(ioapic_vectors, 256); /* split: EOIs that user space waits for */
 	bool vectors_stale;
 	u64 vapic_addr;	    /* KVM_SET_VAPIC_ADDR, or 0 */
+	bool vapic_shown;   /* the memory there is up to date */
 	bool tpr_reporting; /* accesses of the TPR end KVM_RUN */
 	bool tpr_accessed;
 
