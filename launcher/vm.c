@@ -25,7 +25,6 @@
 
 #include "ctl.h"
 #include "machine/machine.h"
-#include "machine/pc.h"
 #include "machine/pci.h"
 #include "msg.h"
 #include "ui/term.h"

@@ -22,6 +22,10 @@ extern const struct device_ops *const machine_devices[];
  */
 int machine_load(struct vm *vm, struct kvm_regs *regs, struct kvm_sregs *sregs);
 
+/* Where the machine starts by firmware: its image, read-only at the end of the first 4 GiB. 0, or -errno with a message. */
+int firmware_map(struct vm *vm);
+void firmware_unmap(struct vm *vm);
+
 /* The power button is pressed: an event of ACPI fixed hardware. Device lock held. */
 void machine_power_button(struct vm *vm);
 

@@ -76,9 +76,7 @@ static inline void pc_checksum(uint8_t *table, size_t len, size_t at)
 	table[at] = -sum;
 }
 
-/* Firmware: its image at the end of the first 4 GiB, and what it asks of fw-cfg; @tables: the ACPI tables. */
-int firmware_map(struct vm *vm);
-void firmware_unmap(struct vm *vm);
+/* What firmware asks of fw-cfg; @tables: the ACPI tables. */
 int fw_cfg_fill(struct vm *vm, uint64_t tables);
 
 extern const struct device_ops pm_device, fw_cfg_device;

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "launcher/ctl.h"
 #include "launcher/devices/devices.h"
 #include "launcher/machine/machine.h"
 #include "launcher/vm.h"
@@ -60,6 +61,12 @@ void vm_reset_request(struct vm *v)
 void vm_powerdown(struct vm *v)
 {
 	(void)v;
+}
+
+void ctl_console(struct vm *v, uint8_t byte)
+{
+	(void)v;
+	(void)byte;
 }
 
 static void fake_vm_init(uint64_t memory)

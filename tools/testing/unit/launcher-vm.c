@@ -361,6 +361,17 @@ int machine_load(struct vm *vm, struct kvm_regs *regs, struct kvm_sregs *sregs)
 	return 0;
 }
 
+int firmware_map(struct vm *vm)
+{
+	(void)vm;
+	return 0;
+}
+
+void firmware_unmap(struct vm *vm)
+{
+	(void)vm;
+}
+
 void machine_power_button(struct vm *vm)
 {
 	buttons++;
