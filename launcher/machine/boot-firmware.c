@@ -13,6 +13,7 @@
 
 #include "../msg.h"
 #include "boot.h"
+#include "machine.h"
 #include "pci.h"
 
 #define ROM_UNIT	0x10000u
