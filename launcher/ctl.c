@@ -124,6 +124,8 @@ static void client_close(struct client *c)
 
 static void client_flush(struct client *c)
 {
+	if (c->closing || c->watch.fd < 0)
+		return;
 	while (c->out_len) {
 		ssize_t n = send(c->watch.fd, c->out, c->out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -141,7 +143,7 @@ static void client_flush(struct client *c)
 	watch_mod(&c->ctl->vm->loop, &c->watch, EPOLLIN | (c->out_len ? EPOLLOUT : 0));
 }
 
-static void client_send(struct client *c, const char *data, size_t len)
+static void client_queue(struct client *c, const char *data, size_t len)
 {
 	char *out;
 
@@ -155,15 +157,20 @@ static void client_send(struct client *c, const char *data, size_t len)
 	memcpy(out + c->out_len, data, len);
 	c->out = out;
 	c->out_len += len;
+}
+
+static void client_send(struct client *c, const char *data, size_t len)
+{
+	client_queue(c, data, len);
 	client_flush(c);
 }
 
-/* Takes the reference. */
+/* Takes the reference. A line goes out whole: a client may read it by one call. */
 static void client_json(struct client *c, struct json_object *obj)
 {
 	const char *s = json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 
-	client_send(c, s, strlen(s));
+	client_queue(c, s, strlen(s));
 	client_send(c, "\r\n", 2);
 	json_object_put(obj);
 }

@@ -224,13 +224,18 @@ int p9_do_read(struct msg *m)
  * Where does a write of a file opened for appending go? The client computes offsets from a size that may be
  * old: several of its processes, or the host, append too. So the end is found anew, here. But a client that
  * caches writes back whole pages of such a file through the same fid: those begin at a page and reach from
- * within the file to its end or over whole pages, and stay where they are.
+ * within the file to its end or over whole pages, and stay where they are. It has to fill those pages first, so
+ * what is open for writing only is never such a fid.
  */
 static bool must_append(int fd, int flags, uint64_t off, uint32_t count)
 {
 	struct stat st;
 
-	if (!(flags & O_APPEND) || fstat(fd, &st))
+	if (!(flags & O_APPEND))
+		return false;
+	if ((flags & O_ACCMODE) == O_WRONLY)
+		return true;
+	if (fstat(fd, &st))
 		return false;
 	if (off >= (uint64_t)st.st_size)
 		return true;

@@ -249,14 +249,21 @@ static void test_files(void)
 	is_u64(get(c, 1), 2, "unlocked");
 	is_u64(call(c, STATFS, "4", 2), 0, "statfs");
 
-	/* Two that append with an old idea of the size; then write-back of a whole page through such a fid. */
+	/* Some that append with an old idea of the size; then write-back of a whole page, through a fid that can read. */
+	call(c, SETATTR, SETATTR_FMT, 2, 8, 0, 0, 0, 0ull, 0ull, 0ull, 0ull, 0ull);
 	walk0(c, 2, 3);
 	is_u64(call(c, LOPEN, "44", 3, O_WRONLY | O_APPEND), 0, "open for appending");
-	call(c, WRITE, "48d", 3, 5ull, " one", 4);
+	call(c, WRITE, "48d", 3, 0ull, "hello", 5);
+	call(c, WRITE, "48d", 3, 0ull, " one,", 5);
 	call(c, WRITE, "48d", 3, 5ull, " two", 4);
-	ok(file_is(path(share, "new"), "hello one two"), "what is appended does not overwrite");
-	call(c, WRITE, "48d", 3, 0ull, "HELLO ONE TWO three", 19);
-	ok(file_is(path(share, "new"), "HELLO ONE TWO three"), "a cached page stays where it is");
+	ok(file_is(path(share, "new"), "hello one, two"), "what is appended does not overwrite");
+	call(c, CLUNK, "4", 3);
+	walk0(c, 2, 3);
+	is_u64(call(c, LOPEN, "44", 3, O_RDWR | O_APPEND), 0, "open for reading and appending");
+	call(c, WRITE, "48d", 3, 5ull, " three", 6);
+	ok(file_is(path(share, "new"), "hello one, two three"), "what is appended does not overwrite");
+	call(c, WRITE, "48d", 3, 0ull, "HELLO ONE, TWO THREE four", 25);
+	ok(file_is(path(share, "new"), "HELLO ONE, TWO THREE four"), "a cached page stays where it is");
 	call(c, CLUNK, "4", 3);
 
 	is_u64(call(c, UNLINKAT, "4s4", 0, "new", 0), 0, "unlink an open file");
