@@ -226,7 +226,7 @@ install: all
 # What was fetched and the guest images ($(O)/guest, $(O)/bench) stay; distclean takes them too.
 .PHONY: clean distclean
 clean:
-	rm -rf $(addprefix $(O)/,emul launcher tools unit san fuzz check modules selftests tenon libemul.a liblauncher.a)
+	rm -rf $(addprefix $(O)/,emul launcher tools unit san fuzz check modules style selftests tenon libemul.a liblauncher.a)
 distclean:
 	rm -rf $(O)
 
@@ -241,7 +241,7 @@ help:
 	@echo 'make unit         build the unit tests'
 	@echo 'make modules      build tenon.ko (KERNEL=generic: Debian 6.1, or 6.12; KERNELDIR=DIR)'
 	@echo 'make check-module the tests of the module, in a test bed'
-	@echo 'make check-style  checkpatch and sparse for the module'
+	@echo 'make check-style  checkpatch, sparse and W=1 for the module'
 	@echo 'make dkms-install install the sources of the module for DKMS'
 	@echo 'make fuzz         run every fuzzer for TIME seconds'
 	@echo 'make bench        boot and CPU benchmarks against QEMU TCG and Bochs, as ratios (BENCH=ROWS, REPS=N)'

@@ -176,10 +176,10 @@ void tenon_clock_update(struct tenon_vcpu *vcpu)
 	info.version = vcpu->pv_version;
 	if (tenon_write_phys(vm, gpa, &info.version, sizeof(info.version)))
 		return;
-	smp_wmb();
+	smp_wmb(); /* odd before the rest */
 	tenon_write_phys(vm, gpa + sizeof(u32), (u8 *)&info + sizeof(u32),
 			 sizeof(info) - sizeof(u32));
-	smp_wmb();
+	smp_wmb(); /* the rest before even */
 	vcpu->pv_version++;
 	info.version = vcpu->pv_version;
 	tenon_write_phys(vm, gpa, &info.version, sizeof(info.version));
@@ -197,11 +197,11 @@ void tenon_clock_wall(struct tenon_vm *vm, u64 gpa)
 	version = (version + 1) | 1;
 	if (tenon_write_phys(vm, gpa, &version, sizeof(version)))
 		return;
-	smp_wmb();
+	smp_wmb(); /* odd before the rest */
 	wall.sec = div_u64(ns, NSEC_PER_SEC);
 	wall.nsec = ns - wall.sec * (u64)NSEC_PER_SEC;
 	tenon_write_phys(vm, gpa + sizeof(u32), &wall.sec, 2 * sizeof(u32));
-	smp_wmb();
+	smp_wmb(); /* the rest before even */
 	version++;
 	tenon_write_phys(vm, gpa, &version, sizeof(version));
 }
@@ -229,13 +229,13 @@ void tenon_steal_update(struct tenon_vcpu *vcpu)
 	if (tenon_write_phys(vcpu->vm, gpa + offsetof(struct kvm_steal_time, version), &st.version,
 			     4))
 		return;
-	smp_wmb();
+	smp_wmb(); /* odd before the rest */
 	st.steal += delay - vcpu->steal_last;
 	vcpu->steal_last = delay;
 	tenon_write_phys(vcpu->vm, gpa + offsetof(struct kvm_steal_time, steal), &st.steal, 8);
 	st.preempted = 0;
 	tenon_write_phys(vcpu->vm, gpa + offsetof(struct kvm_steal_time, preempted), &st.preempted, 1);
-	smp_wmb();
+	smp_wmb(); /* the rest before even */
 	st.version++;
 	tenon_write_phys(vcpu->vm, gpa + offsetof(struct kvm_steal_time, version), &st.version, 4);
 #endif

@@ -69,7 +69,7 @@ static void add_vcpu(struct tenon_stats *sum, struct tenon_vcpu *vcpu)
 
 static void add_vm(struct tenon_stats *sum, struct tenon_vm *vm)
 {
-	unsigned int n, count = smp_load_acquire(&vm->nr_vcpus);
+	unsigned int n, count = tenon_nr_vcpus(vm);
 
 	for (n = 0; n < count; n++)
 		add_vcpu(sum, vm->vcpu[n]);
@@ -91,7 +91,7 @@ static int vm_show(struct seq_file *m, void *unused)
 	struct tenon_stats sum = {};
 
 	add_vm(&sum, vm);
-	seq_printf(m, "vcpus %u\n", smp_load_acquire(&vm->nr_vcpus));
+	seq_printf(m, "vcpus %u\n", tenon_nr_vcpus(vm));
 	show(m, &sum);
 	return 0;
 }
@@ -107,7 +107,7 @@ static int all_show(struct seq_file *m, void *unused)
 	sum = gone;
 	list_for_each_entry(vm, &vms, list) {
 		nr_vms++;
-		nr_vcpus += smp_load_acquire(&vm->nr_vcpus);
+		nr_vcpus += tenon_nr_vcpus(vm);
 		add_vm(&sum, vm);
 	}
 	mutex_unlock(&vms_lock);

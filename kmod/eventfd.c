@@ -451,6 +451,7 @@ bool tenon_coalesced_write(struct tenon_vcpu *vcpu, bool pio, u64 addr, unsigned
 		entry->len = len;
 		memcpy(entry->data, data, len);
 		entry->pio = pio;
+		/* User space reads the entry after it has seen the index. */
 		smp_wmb();
 		WRITE_ONCE(ring->last, next);
 	}

@@ -26,7 +26,7 @@ static struct tenon_vm *vm_of(void *ctx)
 static void op_pic_output(void *ctx, bool level)
 {
 	struct tenon_vm *vm = vm_of(ctx);
-	unsigned int n, count = smp_load_acquire(&vm->nr_vcpus);
+	unsigned int n, count = tenon_nr_vcpus(vm);
 
 	for (n = 0; n < count; n++) {
 		struct tenon_vcpu *vcpu = vm->vcpu[n];
@@ -49,7 +49,7 @@ static int op_ioapic_deliver(void *ctx, const struct irq_msg *msg)
 {
 	struct tenon_vm *vm = vm_of(ctx);
 
-	return lapic_deliver(vm->lapics, smp_load_acquire(&vm->nr_lapics), NULL, msg);
+	return lapic_deliver(vm->lapics, tenon_nr_lapics(vm), NULL, msg);
 }
 
 static void op_ioapic_eoi(void *ctx, unsigned int pin)
@@ -150,6 +150,7 @@ int tenon_irqchip_create(struct tenon_vm *vm)
 		return ret;
 	}
 	vm->chips = chips;
+	/* Whoever sees this finds the chips. */
 	smp_store_release(&vm->irqchip, TENON_IRQCHIP_KERNEL);
 	return 0;
 }
@@ -157,6 +158,7 @@ int tenon_irqchip_create(struct tenon_vm *vm)
 int tenon_irqchip_split(struct tenon_vm *vm, unsigned int pins)
 {
 	vm->split_pins = pins;
+	/* Whoever sees this finds the number of pins. */
 	smp_store_release(&vm->irqchip, TENON_IRQCHIP_SPLIT);
 	return 0;
 }

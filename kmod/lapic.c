@@ -36,7 +36,7 @@ static void op_send(void *ctx, const struct irq_msg *msg)
 	struct tenon_vcpu *vcpu = ctx;
 	struct tenon_vm *vm = vcpu->vm;
 
-	lapic_deliver(vm->lapics, smp_load_acquire(&vm->nr_lapics), vcpu->lapic, msg);
+	lapic_deliver(vm->lapics, tenon_nr_lapics(vm), vcpu->lapic, msg);
 }
 
 static void op_nmi(void *ctx)

@@ -109,18 +109,16 @@ int tenon_virt_get(void)
 		goto out;
 
 	/*
-	 * Look first, touch after: the one slot for the emergency callback is KVM's if KVM is
-	 * there.
+	 * Look first, touch after: the one slot for the emergency callback is KVM's if KVM is there.
 	 */
 	cpus_read_lock();
 	on_each_cpu(virt_check, &r, 1);
 	cpus_read_unlock();
 	if (atomic_read(&r.busy)) {
-		pr_err("virtualization is in use on %d CPUs (CPU %d is the first): by KVM, most "
-		       "likely. Stop its VMs and run \"modprobe -r kvm_amd\"; where KVM holds the "
-		       "processors without a VM (Linux 6.12 and newer), kvm.enable_virt_at_load=0 "
-		       "on the kernel command line or in /etc/modprobe.d keeps it from doing so\n",
+		pr_err("virtualization is in use on %d CPUs (CPU %d is the first): by KVM, most likely\n",
 		       atomic_read(&r.busy), r.cpu);
+		pr_err("stop its VMs and run \"modprobe -r kvm_amd\"; newer kernels' KVM holds idle CPUs, too\n");
+		pr_err("kvm.enable_virt_at_load=0 (kernel command line or /etc/modprobe.d) keeps it from that\n");
 		ret = -EBUSY;
 		goto out;
 	}
@@ -316,8 +314,7 @@ static int __init tenon_init(void)
 			return ret;
 	}
 	if (!tenon_vendor) {
-		pr_err("no hardware virtualization that this module serves on this processor "
-		       "(served: AMD-V with nested paging)\n");
+		pr_err("no hardware virtualization that is served here on this processor (served: AMD-V)\n");
 		return ret;
 	}
 	max_vms = max(max_vms, 1u);

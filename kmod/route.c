@@ -31,7 +31,7 @@ static int routes_publish(struct tenon_vm *vm, struct tenon_routes *routes)
 	mutex_unlock(&vm->slots_lock);
 	kvfree(old);
 	if (vm->irqchip == TENON_IRQCHIP_SPLIT) {
-		for (n = 0; n < smp_load_acquire(&vm->nr_vcpus); n++) {
+		for (n = 0; n < tenon_nr_vcpus(vm); n++) {
 			WRITE_ONCE(vm->vcpu[n]->vectors_stale, true);
 			tenon_make_request(vm->vcpu[n], TENON_REQ_KICK);
 			tenon_kick(vm->vcpu[n]);
@@ -135,7 +135,7 @@ int tenon_msi(struct tenon_vm *vm, u64 addr, u32 data)
 
 	if (!irq_msg_from_msi(&msg, addr, data, vm->x2apic_32bit ? IRQ_MSI_X2APIC : 0))
 		return IRQ_NOT_DELIVERED;
-	return lapic_deliver(vm->lapics, smp_load_acquire(&vm->nr_lapics), NULL, &msg);
+	return lapic_deliver(vm->lapics, tenon_nr_lapics(vm), NULL, &msg);
 }
 
 /*

@@ -57,7 +57,7 @@ void tenon_kick(struct tenon_vcpu *vcpu)
 
 void tenon_request_all(struct tenon_vm *vm, enum tenon_req req)
 {
-	unsigned int n, count = smp_load_acquire(&vm->nr_vcpus);
+	unsigned int n, count = tenon_nr_vcpus(vm);
 
 	for (n = 0; n < count; n++) {
 		tenon_make_request(vm->vcpu[n], req);
@@ -72,11 +72,12 @@ static void flush_ack(void *arg)
 /* No vCPU goes on using a translation from before the call. May be called with mmu_lock held. */
 void tenon_flush_all(struct tenon_vm *vm)
 {
-	unsigned int n, count = smp_load_acquire(&vm->nr_vcpus);
+	unsigned int n, count = tenon_nr_vcpus(vm);
 	int cpu;
 
 	for (n = 0; n < count; n++)
 		tenon_make_request(vm->vcpu[n], TENON_REQ_TLB_FLUSH);
+	/* The request before the mode: see the contract at the top. */
 	smp_mb();
 	for (n = 0; n < count; n++) {
 		if (READ_ONCE(vm->vcpu[n]->mode) == TENON_OUTSIDE)
@@ -152,7 +153,7 @@ static s64 hypercall_ipi(struct tenon_vcpu *vcpu)
 	if ((icr & (LAPIC_ICR_LOGICAL | LAPIC_ICR_SHORTHAND)) ||
 	    (msg.delivery != IRQ_FIXED && msg.delivery != IRQ_NMI))
 		return -KVM_EINVAL;
-	for (n = 0; n < smp_load_acquire(&vm->nr_lapics); n++) {
+	for (n = 0; n < tenon_nr_lapics(vm); n++) {
 		struct lapic *apic = vm->lapics[n];
 		const u32 bit = apic->config.id - first;
 
@@ -177,7 +178,7 @@ int tenon_hypercall(struct tenon_vcpu *vcpu)
 	} else if (nr == KVM_HC_VAPIC_POLL_IRQ) {
 		ret = 0;
 	} else if (nr == KVM_HC_KICK_CPU) {
-		for (n = 0; n < smp_load_acquire(&vm->nr_vcpus); n++) {
+		for (n = 0; n < tenon_nr_vcpus(vm); n++) {
 			struct tenon_vcpu *other = vm->vcpu[n];
 
 			if (!other->lapic || other->lapic->config.id != apic_id)
@@ -201,7 +202,7 @@ int tenon_hypercall(struct tenon_vcpu *vcpu)
 void tenon_spin(struct tenon_vcpu *vcpu)
 {
 	struct tenon_vm *vm = vcpu->vm;
-	const unsigned int count = smp_load_acquire(&vm->nr_vcpus), start = READ_ONCE(vm->spin_last);
+	const unsigned int count = tenon_nr_vcpus(vm), start = READ_ONCE(vm->spin_last);
 	unsigned int n, tries = 3;
 
 	for (n = 1; n <= count && tries; n++) {
@@ -299,6 +300,7 @@ static int vcpu_requests(struct tenon_vcpu *vcpu)
 	}
 	/* Cleared first: whatever comes after sets it again. */
 	clear_bit(TENON_REQ_KICK, &vcpu->requests);
+	/* Before what it may have been about is looked at. */
 	smp_mb__after_atomic();
 	if (READ_ONCE(vcpu->vectors_stale)) {
 		WRITE_ONCE(vcpu->vectors_stale, false);
@@ -332,6 +334,7 @@ static int vcpu_enter(struct tenon_vcpu *vcpu)
 	preempt_disable();
 	local_irq_disable();
 	WRITE_ONCE(vcpu->mode, TENON_IN_GUEST);
+	/* The mode before the requests: see the contract at the top. */
 	smp_mb();
 	if (unlikely((READ_ONCE(vcpu->requests) & ~BIT(TENON_REQ_TLB_FLUSH)) || need_resched() ||
 		     signal_pending(current))) {
@@ -364,6 +367,7 @@ static int vcpu_enter(struct tenon_vcpu *vcpu)
 
 	if (swap_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+	/* Nothing of the guest's comes after this: tenon_flush_all() takes it as gone. */
 	smp_store_release(&vcpu->mode, TENON_OUTSIDE);
 	vcpu->stats.exits++;
 

@@ -465,6 +465,7 @@ static int fault_slot(struct tenon_vcpu *vcpu, const struct tenon_slot *slot, u6
 			return -ENOMEM;
 	}
 	seq = READ_ONCE(vm->mmu_seq);
+	/* The number before the page: an invalidation in between changes it. */
 	smp_rmb();
 
 	/*

@@ -570,6 +570,17 @@ void tenon_fpu_leave(struct tenon_vcpu *vcpu);
 long tenon_fpu_ioctl(struct tenon_vcpu *vcpu, unsigned int cmd, void __user *arg);
 int tenon_xsetbv(struct tenon_vcpu *vcpu, u32 index, u64 value);
 
+/* How many there are: those below are complete. Pairs with tenon_vcpu_create(). */
+static inline unsigned int tenon_nr_vcpus(const struct tenon_vm *vm)
+{
+	return smp_load_acquire(&vm->nr_vcpus); /* see above */
+}
+
+static inline unsigned int tenon_nr_lapics(const struct tenon_vm *vm)
+{
+	return smp_load_acquire(&vm->nr_lapics); /* see above */
+}
+
 static inline bool tenon_take_request(struct tenon_vcpu *vcpu, enum tenon_req req)
 {
 	return test_bit(req, &vcpu->requests) && test_and_clear_bit(req, &vcpu->requests);

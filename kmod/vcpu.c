@@ -375,11 +375,12 @@ int tenon_vcpu_create(struct tenon_vm *vm, u32 id)
 		goto err;
 	}
 	tenon_vm_get(vm);
-	/* The rest of the VM reaches it from here on; it runs only after that. */
 	vm->vcpu[vcpu->index] = vcpu;
+	/* The rest of the VM reaches it from here on; it runs only after that. Pairs with tenon_nr_vcpus(). */
 	smp_store_release(&vm->nr_vcpus, vcpu->index + 1);
 	if (vcpu->lapic) {
 		vm->lapics[vcpu->index] = vcpu->lapic;
+		/* Pairs with tenon_nr_lapics(). */
 		smp_store_release(&vm->nr_lapics, vcpu->index + 1);
 	}
 	tenon_debugfs_vcpu(vcpu);

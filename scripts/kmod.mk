@@ -22,7 +22,7 @@ modules_src := Kbuild VERSION kmod emul/base.h emul/irqchip emul/guest/x86 uapi
 modules:
 	$(Q)mkdir -p $(modules_dir)
 	$(Q)tar -cf - $(modules_src) | tar -xf - -C $(modules_dir)
-	$(Q)$(MAKE) --no-print-directory -C $(modules_kdir) O= M=$(abspath $(modules_dir)) W=$(W) C=$(C) CONFIG_DEBUG_INFO_BTF_MODULES= modules
+	$(Q)$(MAKE) --no-print-directory -C $(modules_kdir) O= M=$(abspath $(modules_dir)) W=$(W) C=$(C) CF=$(CF) CONFIG_DEBUG_INFO_BTF_MODULES= modules
 
 .PHONY: modules_install
 modules_install: modules
@@ -45,10 +45,11 @@ dkms-install:
 	install -D -m 644 packaging/60-tenon.rules $(DESTDIR)/usr/lib/udev/rules.d/60-tenon.rules
 	install -D -m 644 packaging/tenon.sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/tenon.conf
 
-# The kernel's own checkers: checkpatch.pl, and sparse on both kernels.
+# The kernel's own checkers: checkpatch.pl, and on both kernels sparse and W=1, whose warnings are errors here.
+style_flags := C=2 CF=-Wsparse-error W=1e
 .PHONY: check-style
 check-style:
 	scripts/kmod-style
 	command -v sparse >/dev/null || { echo 'sparse is missing: apt-get install sparse' >&2; exit 1; }
-	$(MAKE) --no-print-directory modules KERNEL=generic C=2 W=1
-	$(MAKE) --no-print-directory modules KERNEL=6.12 C=2 W=1
+	$(MAKE) --no-print-directory modules KERNEL=generic modules_dir=$(O)/style/generic $(style_flags)
+	$(MAKE) --no-print-directory modules KERNEL=6.12 modules_dir=$(O)/style/6.12 $(style_flags)

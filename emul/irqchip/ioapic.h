@@ -48,9 +48,9 @@
 /**
  * struct ioapic_ops - where the IOAPIC reports to
  * @deliver:	required; a message leaves for the local APICs. Return what lapic_deliver() returned. For
- * 		IRQ_EXTINT, too
+ *		IRQ_EXTINT, too
  * @eoi:	optional; a level-triggered @pin was acknowledged: the time to resample its source. Called
- * 		with remote IRR
+ *		with remote IRR
  *		already clear and before the pin is looked at again
  * @changed:	optional; redirection entries from @first to @last (inclusive) differ from before: routes and
  *		EOI-exit maps that were derived from them want an update
@@ -67,13 +67,13 @@ struct ioapic_ops {
  * @ctx:	opaque pointer for @ops
  * @version:	IOAPIC_VERSION_82093AA or IOAPIC_VERSION_EOI
  * @ext_dest:	entries carry 15-bit destinations (KVM_FEATURE_MSI_EXT_DEST_ID); the owner may set it at any
- * 		time before
+ *		time before
  *		the guest runs
  * @regsel:	register selected
  * @id:		identification register, bits 27:24
  * @lines:	logical levels of the pins, bit by pin: true is asserted, whatever the polarity programmed
  * @redir:	redirection table. A plain value together with @regsel, @id and @lines: may be copied to save
- * 		and
+ *		and
  *		restore (then ioapic_restored())
  */
 struct ioapic {

@@ -55,9 +55,9 @@ enum irq_shorthand {
  * @logical:	logical destination mode (else physical)
  * @level:	level-triggered: the receiver sets its TMR bit and broadcasts the EOI
  * @deassert:	an "INIT level de-assert": synchronises arbitration IDs on old buses, ignored by every
- * 		receiver here
+ *		receiver here
  * @wide:	@dest has the 32 bits of x2APIC: broadcast is 0xffffffff, and 0xff is APIC 255. Otherwise 0xff
- * 		is
+ *		is
  *		the broadcast
  */
 struct irq_msg {

@@ -176,8 +176,10 @@ void lapic_init(struct lapic *apic, struct lapic_page *page, const struct lapic_
 		apic->config.timer_hz = 1000000000;
 	apic->config.timer_hz = max(apic->config.timer_hz, 1000000u);
 	apic->config.timer_hz = min(apic->config.timer_hz, 4000000000u);
-	apic->config.phys_bits = max(apic->config.phys_bits, (u8)36);
-	apic->config.phys_bits = min(apic->config.phys_bits, (u8)52);
+	if (apic->config.phys_bits < 36)
+		apic->config.phys_bits = 36;
+	if (apic->config.phys_bits > 52)
+		apic->config.phys_bits = 52;
 	lapic_reset(apic, LAPIC_RESET_POWER);
 }
 

@@ -116,17 +116,17 @@ static_assert(sizeof(struct lapic_page) == LAPIC_PAGE_SIZE, "the register page i
 /**
  * struct lapic_ops - where a local APIC reports to
  * @kick:	required; lapic_pending_vector() or lapic_extint_pending() may have become true: make the vCPU
- * 		look.
+ *		look.
  *		Called from any thread
  * @send:	required; an IPI leaves through the ICR or the self IPI register: hand it to lapic_deliver()
- * 		with this
+ *		with this
  *		local APIC as the source
  * @nmi:	required; an NMI arrived
  * @init:	required; an INIT arrived. The vCPU calls lapic_reset(LAPIC_RESET_INIT) when it acts on it
  * @sipi:	required; a start-up IPI arrived: execution starts at @vector << 12 if the vCPU waits for it
  * @smi:	optional; an SMI arrived. Without it they are dropped
  * @eoi:	optional; the guest acknowledged a level-triggered @vector and did not suppress the broadcast:
- * 		hand it to
+ *		hand it to
  *		ioapic_eoi()
  * @rearm:	optional; lapic_timer_deadline() may have changed
  *
@@ -153,10 +153,10 @@ struct lapic_ops {
  * struct lapic_config - what does not change while a machine runs
  * @id:		APIC ID, 32 bits. An xAPIC shows the low 8
  * @timer_hz:	frequency of the timer before the divider: 1 MHz to 4 GHz, other values are clamped; 0 is 1
- * 		GHz
+ *		GHz
  * @features:	LAPIC_FEATURE_*
  * @phys_bits:	physical address bits of the guest, for reserved bits of IA32_APIC_BASE: 36 to 52; others are
- * 		clamped
+ *		clamped
  * @bsp:	the bootstrap processor
  */
 struct lapic_config {
@@ -329,7 +329,7 @@ int lapic_set_base(struct lapic *apic, u64 value, bool host);
  * @apic:	local APIC (an access to a reserved register is noted for the ESR)
  * @offset:	offset into the page
  * @size:	1, 2, 4 or 8 bytes. Only aligned 32-bit accesses are architectural; others return what lies in
- * 		the 16 bytes
+ *		the 16 bytes
  *		of the register, zero beyond
  * @now:	nanoseconds
  *
@@ -386,7 +386,7 @@ u8 lapic_ppr(const struct lapic *apic);
 /**
  * lapic_pending_vector() - the interrupt that the processor should take
  * @apic:	local APIC; only read. Safe without serialisation: the answer is then a hint, and lapic_ack()
- * 		decides
+ *		decides
  *
  * Return: highest vector in IRR if its class is above that of the PPR, else -1; -1 while globally disabled.
  */
@@ -553,7 +553,7 @@ u32 lapic_timer_count(const struct lapic *apic, u64 now);
  * lapic_save() - copy the registers out, current
  * @apic:	local APIC; only read
  * @regs:	out: LAPIC_STATE_SIZE bytes, laid out as struct kvm_lapic_state. The ID register holds all 32
- * 		bits in x2APIC mode,
+ *		bits in x2APIC mode,
  *		the ICR its destination at LAPIC_ICR_HIGH
  * @now:	nanoseconds
  *
@@ -565,7 +565,7 @@ void lapic_save(const struct lapic *apic, void *regs, u64 now);
  * lapic_restore() - take registers over
  * @apic:	local APIC, with its base (mode) already restored
  * @regs:	LAPIC_STATE_SIZE bytes as from lapic_save(); any content is safe. ID and version stay as
- * 		configured
+ *		configured
  * @now:	nanoseconds; the timer goes on from the current count
  *
  * Calls lapic_ops.rearm and lapic_ops.kick.

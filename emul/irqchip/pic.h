@@ -32,12 +32,12 @@
 /**
  * struct pic_ops - where the pair reports to
  * @set_output:	required; the INT output of the master went to @level. For edge-sensitive listeners INT goes
- * 		low and
+ *		low and
  *		high again on every INTA cycle that leaves a request, and on a new edge of the input that is
  *		already requesting. The wire goes to LINT0 of the local APICs (lapic_set_lint()) and may go to
  *		an IOAPIC pin. Must not call into the same pair
  * @eoi:	optional; @irq (0..15) left service, by EOI or automatically: the time to resample a
- * 		level-triggered
+ *		level-triggered
  *		source. Called last; may call pic_set_irq()
  */
 struct pic_ops {
@@ -95,7 +95,7 @@ struct pic_chip {
  * @ops:	given to pic_init()
  * @ctx:	opaque pointer for @ops
  * @chip:	guest-visible state; a plain value that may be copied to save and restore it (then
- * 		pic_restored())
+ *		pic_restored())
  * @output:	level last reported by pic_ops.set_output
  */
 struct pic {
@@ -127,7 +127,7 @@ void pic_reset(struct pic *pic);
  * pic_set_irq() - an input line changed, or was pulsed
  * @pic:	the pair
  * @irq:	0..15; other numbers, and 2 (the cascade), are ignored. Sharing a line (wired OR) is the
- * 		owner's business
+ *		owner's business
  * @level:	new level, true is asserted
  *
  * May call pic_ops.set_output.

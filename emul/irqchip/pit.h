@@ -28,7 +28,7 @@
 /**
  * struct pit_ops - where the PIT reports to
  * @set_irq0:	required; OUT of counter 0, the input of IRQ 0 (PIC input 0, IOAPIC pin 2). Falling edges are
- * 		reported when
+ *		reported when
  *		they are noticed, at the latest just before the next rising edge
  * @rearm:	optional; pit_deadline() may have changed
  * @speaker:	optional; pit_speaker_hz() may have changed

@@ -57,9 +57,8 @@ static int svm_probe(void)
 	    boot_cpu_data.x86_vendor != X86_VENDOR_HYGON)
 		return -ENODEV;
 	if (cpuid_eax(0x80000000) < CPUID_SVM || !(cpuid_ecx(0x80000001) & BIT(2))) {
-		pr_err("this processor (or the hypervisor under this system) offers no AMD-V: "
-		       "nested virtualization has to be enabled there, or the software CPU used "
-		       "(tenon run --accel soft)\n");
+		pr_err("this processor (or the hypervisor under this system) offers no AMD-V\n");
+		pr_err("enable nested virtualization there, or use the software CPU (tenon run --accel soft)\n");
 		return -ENODEV;
 	}
 	if (!rdmsrl_safe(MSR_VM_CR, &vm_cr) && (vm_cr & VM_CR_SVMDIS)) {
@@ -73,15 +72,13 @@ static int svm_probe(void)
 	 */
 	if (cc_platform_has(CC_ATTR_HOST_MEM_ENCRYPT) ||
 	    cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT)) {
-		pr_err("memory encryption (SME or SEV) is on, which this module does not serve: "
-		       "boot with mem_encrypt=off\n");
+		pr_err("memory encryption (SME or SEV) is on, which is not served: boot with mem_encrypt=off\n");
 		return -EOPNOTSUPP;
 	}
 	cpuid(CPUID_SVM, &eax, &ebx, &ecx, &edx);
 	if (!(edx & BIT(0))) {
-		pr_err("this processor has AMD-V without nested paging, which tenon needs "
-		       "(processors from 2008 on have it); use the software CPU (tenon run --accel "
-		       "soft)\n");
+		pr_err("this processor has AMD-V without nested paging, which tenon needs\n");
+		pr_err("processors from 2008 on have it; else, use the software CPU (tenon run --accel soft)\n");
 		return -EOPNOTSUPP;
 	}
 	svm_features = (struct svm_features){
@@ -166,6 +163,13 @@ err:
 	return -ENOMEM;
 }
 
+/* The register concerns guests alone. */
+static void svm_write_tsc_ratio(u64 ratio)
+{
+	if (svm_features.tsc_scale)
+		wrmsrl(MSR_AMD64_TSC_RATIO, ratio);
+}
+
 static bool svm_tsc_scales(void)
 {
 	return svm_features.tsc_scale;
@@ -193,10 +197,8 @@ static int svm_cpu_enable(void)
 	sc->asid_generation++;
 	sc->asid_next = svm_features.nr_asids;
 	sc->last = NULL;
-	if (svm_features.tsc_scale) {
-		wrmsrl(MSR_AMD64_TSC_RATIO, TENON_TSC_UNSCALED);
-		sc->tsc_ratio = TENON_TSC_UNSCALED;
-	}
+	svm_write_tsc_ratio(TENON_TSC_UNSCALED);
+	sc->tsc_ratio = TENON_TSC_UNSCALED;
 	sc->enabled = true;
 	return 0;
 }
@@ -216,8 +218,7 @@ static void svm_cpu_disable(void)
 	/* INIT is held off while GIF is clear; STGI faults if SVME has just gone. */
 	asm goto("1: stgi\n\t" _ASM_EXTABLE(1b, %l[fault]) : : : "memory" : fault);
 fault:
-	if (svm_features.tsc_scale)
-		wrmsrl(MSR_AMD64_TSC_RATIO, TENON_TSC_UNSCALED);
+	svm_write_tsc_ratio(TENON_TSC_UNSCALED);
 	wrmsrl(MSR_VM_HSAVE_PA, 0);
 	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
 }

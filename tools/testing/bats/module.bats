@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The module in the test bed, a sample: its own tests on both kernels, what it refuses, Debian booted on it.
-# Two look at the module from outside: what it needs of the kernel, and which mitigations are in it.
+# Three look at the module from outside: its sources, what it needs of the kernel, and which mitigations are in it.
 
 load module
 
@@ -32,6 +32,10 @@ load module
 
 @test "module: refuses a processor without nested paging" {
 	refuses generic Opteron_G3 'AMD-V without nested paging'
+}
+
+@test "module: checkpatch, sparse and W=1 find nothing, 6.1 and 6.12" {
+	make check-style
 }
 
 @test "module: each alternative of Documentation/mitigations.rst is in tenon.ko" {

@@ -46,7 +46,7 @@ if modprobe -d "$TENON_BED_MODULES" kvm_amd 2>/dev/null; then
 		kill -9 $p
 		wait $p 2>/dev/null
 	fi
-	dmesg | grep -q 'tenon: virtualization is in use.*modprobe -r kvm_amd'
+	dmesg | grep -A 1 'tenon: virtualization is in use' | grep -q 'modprobe -r kvm_amd'
 	ok $? "and the kernel log says who and what to do"
 	sleep 0.5
 	modprobe -r -d "$TENON_BED_MODULES" kvm_amd
