@@ -112,6 +112,13 @@ void emul_code_end(struct emul_vm *vm)
 	pthread_mutex_unlock(&vm->code_lock);
 }
 
+static void make_stale(struct emul_block *b)
+{
+	atomic_store(&b->stale, true);
+	if (atomic_load_explicit(&b->code, memory_order_relaxed))
+		emul_arch_block_stale(b);
+}
+
 /* Unlink the blocks of a page that overlap [from, to). */
 static void drop_blocks(struct emul_page *p, unsigned int from, unsigned int to)
 {
@@ -123,9 +130,9 @@ static void drop_blocks(struct emul_page *p, unsigned int from, unsigned int to)
 
 		while ((b = atomic_load_explicit(at, memory_order_relaxed))) {
 			if ((b->off < to && b->end > from) || b->deps & granules(from, to - from)) {
-				atomic_store(&b->stale, true);
-				if (atomic_load_explicit(&b->code, memory_order_relaxed))
-					emul_arch_block_stale(b);
+				make_stale(b);
+				if (b->whole)
+					make_stale(b->whole);
 				atomic_store_explicit(at, atomic_load_explicit(&b->next, memory_order_relaxed),
 						      memory_order_release);
 				p->nr_blocks--;

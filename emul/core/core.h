@@ -34,7 +34,11 @@ struct emul_block {
 	u16 hits;			/* how often it was interpreted, about; the translator's */
 	u64 deps;			/* granules of the page beside off..end that its translation depends on */
 	void *_Atomic code;		/* its translation, if there is one */
+	struct emul_block *whole;	/* this is a part of that one, whose bytes lie in two pages */
 };
+
+/* emul_block.mode of a part: no lookup finds it. */
+#define EMUL_BLOCK_PART	0xff
 
 #define EMUL_PAGE_CHAINS 64
 

@@ -7,7 +7,9 @@
  * vCPU shares it; anything virtual (rip) is relative to the page: state.gpr[X86_REG_RIP].
  *
  * An instruction that crosses a page belongs to two mappings at once and is in no page's chain. Each vCPU keeps a few,
- * checked against the bytes at every use.
+ * checked against the bytes at every use. One that is met often is translated: then the jump cache leads to it, as long as
+ * both pages are mapped where they were, and a part of it stands in either page's chain, so that a store to its bytes is
+ * noticed.
  */
 #include <stdlib.h>
 
@@ -107,14 +109,26 @@ static bool ends_block(const struct uop *u)
 
 #define CROSSINGS 64
 
+struct crossing_block {
+	struct emul_block b;
+	u64 nr;
+	struct uop uop[2];
+};
+
+/* The same in the arena: shared and translated. */
+struct crossing_code {
+	struct emul_block part[2];
+	struct crossing_block block;
+};
+
 struct crossing {
 	u64 lin;
 	u8 mode, len, bytes[X86_INSN_MAX];
-	struct {
-		struct emul_block b;
-		u64 nr;
-		struct uop uop[2];
-	} block;
+	u16 hits;
+	struct crossing_code *code;
+	const struct emul_page *page[2];	/* of the code; while the arena is of this epoch */
+	unsigned int epoch;
+	struct crossing_block block;
 };
 
 struct x86_crossing {
@@ -148,11 +162,73 @@ static bool crossing_known(const struct x86_cpu *cpu, u64 lin, unsigned int off,
 	return c->lin == lin && c->mode == mode && off + c->len > EMUL_PAGE_SIZE;
 }
 
+static bool activate(struct x86_cpu *cpu, struct emul_page *page, size_t room)
+{
+	emul_code_begin(&cpu->core, page, room);
+	emul_code_end(cpu->core.vm);
+	return atomic_load(&page->active);
+}
+
+/* Translate @c, whose bytes are those at the ends of two pages, if they still are. */
+static void crossing_translate(struct x86_cpu *cpu, struct crossing *c, const struct emul_itlb_entry *first,
+			       const struct emul_itlb_entry *second, unsigned int off)
+{
+	const unsigned int head = (unsigned int)EMUL_PAGE_SIZE - off, tail = c->len - head;
+	struct emul_vm *vm = cpu->core.vm;
+	struct crossing_code *code;
+
+	if (!activate(cpu, second->page, sizeof(*code)))
+		return;
+	code = emul_code_begin(&cpu->core, first->page, sizeof(*code));
+	emul_code_claim(first->page, off, head);
+	emul_code_claim(second->page, 0, tail);
+	if (atomic_load(&second->page->active) && !memcmp(first->host + off, c->bytes, head) &&
+	    !memcmp(second->host, c->bytes + head, tail)) {
+		memset(code, 0, sizeof(*code));
+		code->block.b = c->block.b;
+		code->block.b.shared = true;
+		code->block.nr = 1;
+		memcpy(code->block.uop, c->block.uop, sizeof(code->block.uop));
+		if (jit_crossing(cpu, (struct x86_block *)&code->block, first->page, first->host)) {
+			code->part[0] = (struct emul_block){ .off = (u16)off, .end = EMUL_PAGE_SIZE, .deps = code->block.b.deps };
+			code->part[1] = (struct emul_block){ .off = 0, .end = (u16)tail };
+			for (unsigned int i = 0; i < 2; i++) {
+				code->part[i].mode = EMUL_BLOCK_PART;
+				code->part[i].whole = &code->block.b;
+				emul_code_insert(vm, i ? second->page : first->page, &code->part[i], i ? 0 : sizeof(*code));
+			}
+			c->code = code;
+			c->page[0] = first->page;
+			c->page[1] = second->page;
+			c->epoch = vm->arena_epoch;
+		}
+	}
+	emul_code_end(vm);
+}
+
+/* @c was found to be at state.rip: the next time, its translation is, if it has one. */
+static struct x86_block *crossing_found(struct x86_cpu *cpu, struct crossing *c, const struct emul_itlb_entry *first,
+					const struct emul_itlb_entry *second, unsigned int off)
+{
+	if (!jit_wanted(cpu, &c->hits) || !second || !first->page || !second->page || cpu->slow)
+		return (struct x86_block *)&c->block;
+	if (!c->code || c->epoch != cpu->core.vm->arena_epoch || c->page[0] != first->page || c->page[1] != second->page ||
+	    atomic_load(&c->code->block.b.stale)) {
+		c->code = NULL;
+		crossing_translate(cpu, c, first, second, off);
+	}
+	if (c->code)
+		jit_crossing_found(cpu, (struct x86_block *)&c->code->block, second);
+	else
+		c->hits = 0;		/* not soon again */
+	return (struct x86_block *)&c->block;
+}
+
 /* Decode byte by byte, so that the second page is touched only if the instruction reaches it. */
 static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int off)
 {
 	struct crossing *c = &cpu->crossing->c[(lin ^ lin >> EMUL_PAGE_SHIFT) % CROSSINGS];
-	const struct emul_itlb_entry *e = x86_fetch_page(cpu, lin);
+	const struct emul_itlb_entry *e = x86_fetch_page(cpu, lin), *first = e, *second = NULL;
 	u8 bytes[X86_INSN_MAX], mode = X86_BLOCK_MODE(cpu);
 	enum x86_decode_result res = X86_DECODE_MORE;
 	struct uop *u = &c->block.uop[0];
@@ -163,9 +239,9 @@ static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int
 	known = c->lin == lin && c->mode == mode ? c->len : 0;
 	while (res == X86_DECODE_MORE && n < X86_INSN_MAX) {
 		if (off + n == EMUL_PAGE_SIZE) {
-			u64 second = (lin | ~EMUL_PAGE_MASK) + 1;
+			u64 next = (lin | ~EMUL_PAGE_MASK) + 1;
 
-			e = x86_fetch_page(cpu, cpu->code64 ? second : (u32)second);
+			e = second = x86_fetch_page(cpu, cpu->code64 ? next : (u32)next);
 			if (!e)
 				return NULL;
 		}
@@ -176,7 +252,7 @@ static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int
 		if (n < known)
 			continue;
 		if (n == known)
-			return (struct x86_block *)&c->block;
+			return crossing_found(cpu, c, first, second, off);
 		res = x86_decode(&u->insn, bytes, n, cpu->mode);
 	}
 	memset(c, 0, offsetof(struct crossing, block));

@@ -130,6 +130,7 @@ struct x86_jump_cache {
 /* A RIP of another slot. */
 #define X86_JUMP_EMPTY(slot)	(1ULL << 63 | !(slot))
 
+#define X86_JIT_NEAR	16
 struct x86_jit {
 	u64 host_rsp;				/* of C code, while translated code runs */
 	const void *ret;			/* where a slow path goes on */
@@ -141,6 +142,9 @@ struct x86_jit {
 	const struct uop *u;			/* why translated code was left: this instruction... */
 	int next;				/* ...had this outcome, enum x86_next */
 	bool usable;				/* translated code may be entered now (no watch, not slow) */
+	bool flushed;				/* TLB entries were dropped: host addresses at hand may be old */
+	u32 chain;				/* instructions that jit_chain() shall execute */
+	u8 *near[X86_JIT_NEAR];			/* host addresses that a block's accesses share, see group.c */
 	struct x86_jump_cache jump[TLB_MODES];
 };
 

@@ -28,7 +28,7 @@ static u8 mandatory(const struct x86_insn *i)
 	}
 }
 
-static bool taken(const struct uop *u)
+bool tr_alu_taken(const struct uop *u)
 {
 	const struct x86_insn *i = &u->insn;
 	bool mem = i->flags & X86_IF_MEM;
@@ -81,11 +81,11 @@ bool tr_alu(struct tr *t, const struct uop *u)
 	struct enc c = { .map = i->map, .op = i->opcode, .w = i->opsize == 8, .rep = mandatory(i) };
 	struct reg g = { .host = i->modrm >> 3 & 7 }, e = { .host = H_NONE }, v = { .host = H_NONE };
 	struct reg *all[3] = { &g, &e, &v };
-	unsigned int size = 0, spilled = 0;
-	struct rm rm;
+	unsigned int size = 0, spilled = 0, next = H_T0;
+	struct rm rm = RM_REG(H_RAX);
 	bool need;
 
-	if (!taken(u) || !host_has(t->c, row->feat) || (mem && !tr_ea_ok(u)))
+	if (!tr_alu_taken(u) || !host_has(t->c, row->feat) || (mem && !tr_ea_ok(u)))
 		return false;
 	g.guest = e.guest = v.guest = H_NONE;
 	if (i->flags & X86_IF_VEX) {
@@ -146,23 +146,15 @@ bool tr_alu(struct tr *t, const struct uop *u)
 
 	need = (jit_flags(i).reads | (row->flags & X86_RF_FLAGS_W ? t->after & ~jit_flags(i).kills : 0)) != 0;
 	if (mem) {
-		tr_clobber(t);
-		tr_operand(t, u, size, write);
-		if ((c.lock || i->op == X86_OP_XCHG) && size > 1) {
-			put_op(&t->e, 0xf7, false, 0, RM_REG(H_T1));	/* test r15d, size - 1 */
-			put32(&t->e, size - 1);
-			tr_slow(t, CC_NE);
-		}
-		if (spilled) {
-			put_lea(&t->e, H_T1, RM_SIB(H_T1, H_T0, 0, 0));
-			rm = RM_MEM(H_T1, 0);
-		} else {
-			rm = RM_SIB(H_T1, H_T0, 0, 0);
-		}
+		rm = tr_operand(t, u, size, write);
+		if ((c.lock || i->op == X86_OP_XCHG) && size > 1)
+			tr_aligned(t, rm, size);
+		if (spilled)
+			next = tr_spare(t, &rm);
 	}
 	if (need)
-		tr_want_flags(t, !mem);
-	for (unsigned int k = 0, next = H_T0; k < 3; k++) {
+		tr_want_flags(t, tr_t1_free(rm));
+	for (unsigned int k = 0; k < 3; k++) {
 		if (all[k]->guest == H_NONE || all[k]->host != H_NONE)
 			continue;
 		/* one register twice: one scratch register, loaded once, stored once */
@@ -174,8 +166,8 @@ bool tr_alu(struct tr *t, const struct uop *u)
 			put_load(&t->e, all[k]->host, RM_GPR(all[k]->guest));
 		}
 	}
-	if (!mem)
-		rm = RM_REG(e.host == H_NONE ? H_RAX : e.host);
+	if (!mem && e.host != H_NONE)
+		rm = RM_REG(e.host);
 	c.vvvv = v.guest == H_NONE ? 0 : v.host;
 	if (row->flags & X86_RF_MODRM) {
 		put_insn(&t->e, &c, g.host, rm);

@@ -49,6 +49,21 @@ static bool in_page(s64 off)
 	return off >= 0 && off < (s64)EMUL_PAGE_SIZE;
 }
 
+/* Does the page have a whole instruction at @off? One that crosses its end is reached through the jump cache. */
+static bool linkable(const struct tr *t, s64 off)
+{
+	unsigned int left = (unsigned int)(EMUL_PAGE_SIZE - (u64)off);
+	struct x86_insn i = { 0 };
+	u8 raw[X86_INSN_MAX];
+
+	if (!in_page(off))
+		return false;
+	if (left >= X86_INSN_MAX)
+		return true;
+	memcpy(raw, t->bytes + off, left);
+	return x86_decode(&i, raw, left, X86_MODE_64) != X86_DECODE_MORE;
+}
+
 /* A branch to @off of the page is about to be emitted: with condition @cc, or always. */
 static void branch_to(struct tr *t, const struct uop *u, s64 off, int cc)
 {
@@ -114,14 +129,13 @@ static void put_jmp_rm(struct emit *e, struct rm rm)
 /* Push the address of the instruction after @u. */
 static void push_next(struct tr *t, const struct uop *u)
 {
+	struct rm rm = tr_stack(t, u, X86_RSP, -8, true);
+	unsigned int reg = tr_spare(t, &rm);
 	struct emit *e = &t->e;
 
-	put_lea(e, H_T1, RM_MEM(H_GUEST_RSP, -8));
-	tr_lookup(t, 8, true);
-	put_lea(e, H_T1, RM_SIB(H_T1, H_T0, 0, 0));
-	put_load(e, H_T0, RM_CPU(s.gpr[X86_REG_RIP]));
-	put_lea(e, H_T0, RM_MEM(H_T0, u->off + u->insn.len));
-	put_store(e, H_T0, RM_MEM(H_T1, 0));
+	put_load(e, reg, RM_CPU(s.gpr[X86_REG_RIP]));
+	put_lea(e, reg, RM_MEM(reg, u->off + u->insn.len));
+	put_store(e, reg, rm);
 	put_lea(e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, -8));
 }
 
@@ -131,8 +145,7 @@ static void load_target(struct tr *t, const struct uop *u)
 	const struct x86_insn *i = &u->insn;
 
 	if (i->flags & X86_IF_MEM) {
-		tr_operand(t, u, 8, false);
-		put_load(&t->e, H_T1, RM_SIB(H_T1, H_T0, 0, 0));
+		put_load(&t->e, H_T1, tr_operand(t, u, 8, false));
 	} else if (host_reg(i->rm) == H_NONE) {
 		put_load(&t->e, H_T1, RM_GPR(i->rm));
 	} else {
@@ -212,9 +225,7 @@ bool tr_branch(struct tr *t, const struct uop *u)
 		return true;
 	case X86_OP_RET:
 		tr_clobber(t);
-		put_move(e, H_T1, H_GUEST_RSP);
-		tr_lookup(t, 8, false);
-		put_load(e, H_T1, RM_SIB(H_T1, H_T0, 0, 0));
+		put_load(e, H_T1, tr_stack(t, u, X86_RSP, 0, false));
 		jump_index(t);
 		tr_slow(t, CC_NE);
 		put_lea(e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, 8 + (u16)u->insn.imm));
@@ -303,7 +314,7 @@ void tr_outs(struct tr *t)
 	for (unsigned int n = 0; n < t->nr_out; n++) {
 		const struct way_out *o = &t->out[n];
 
-		if (in_page(o->off)) {
+		if (linkable(t, o->off)) {
 			out_near(t, o, (struct jit_exit *)(t->c->data + t->c->data_used));
 			t->c->data_used += sizeof(struct jit_exit);
 		} else {

@@ -111,12 +111,42 @@ static void put_leave(struct emit *e, bool avx)
 	put8(e, 0xc3);
 }
 
+/* The stack of C code is aligned: six registers and the return address were pushed. */
+static void put_c_call(struct emit *e, const struct jit_cache *c, u64 fn, bool avx)
+{
+	u8 *out;
+
+	put_store(e, H_T1, RM_CPU(jit.ret));
+	put_guest(e, true);
+	put_unload(e, avx);
+	put_move(e, H_RDI, H_CPU);
+	put_move(e, H_RSI, H_T0);
+	put_move(e, H_RBP, H_CPU);
+	put_load(e, H_CPU, RM_CPU(jit.host_rsp));
+	put_imm(e, 5, true, RM_REG(H_CPU), 8);
+	put_const(e, H_RAX, fn);
+	PUT(e, "\xff\xd0");				/* call rax */
+	put_move(e, H_CPU, H_RBP);
+	PUT(e, "\x48\x85\xc0");			/* test rax, rax */
+	out = put_jcc(e, CC_E);
+	put_move(e, H_T0, H_RAX);
+	put_load(e, H_T1, RM_CPU(s.rip));		/* for a far entry */
+	put_guest(e, false);
+	put_jmp_rm(e, RM_REG(H_T0));
+	put_target(out, e->p);
+	/* registers are stored already */
+	put_const(e, H_RAX, (u64)&c->exit_uop);
+	put_load(e, H_CPU, RM_CPU(jit.host_rsp));
+	for (unsigned int i = ARRAY_SIZE(saved); i-- > 0; )
+		put_pop(e, saved[i]);
+	put8(e, 0xc3);
+}
+
 static void common_code(struct jit_cache *c)
 {
 	const struct enc and = { .op = 0x80 };
 	bool avx = c->host_features & BIT_ULL(X86_FEAT_AVX);
-	struct emit e = { c->rw };
-	u8 *out;
+	struct emit e = { .p = c->rw };
 
 #define HERE	((void *)(c->rx + (e.p - c->rw)))
 	c->enter = HERE;
@@ -138,32 +168,10 @@ static void common_code(struct jit_cache *c)
 	put_const(&e, H_T0, (u64)&c->exit_jump);
 	put_leave(&e, avx);
 
-	/* The stack of C code is aligned: six registers and the return address were pushed. */
 	c->call = HERE;
-	put_store(&e, H_T1, RM_CPU(jit.ret));
-	put_guest(&e, true);
-	put_unload(&e, avx);
-	put_move(&e, H_RDI, H_CPU);
-	put_move(&e, H_RSI, H_T0);
-	put_move(&e, H_RBP, H_CPU);
-	put_load(&e, H_CPU, RM_CPU(jit.host_rsp));
-	put_imm(&e, 5, true, RM_REG(H_CPU), 8);
-	put_const(&e, H_RAX, (u64)jit_call);
-	PUT(&e, "\xff\xd0");				/* call rax */
-	put_move(&e, H_CPU, H_RBP);
-	PUT(&e, "\x48\x85\xc0");			/* test rax, rax */
-	out = put_jcc(&e, CC_E);
-	put_move(&e, H_T0, H_RAX);
-	put_load(&e, H_T1, RM_CPU(s.rip));		/* for a far entry */
-	put_guest(&e, false);
-	put_jmp_rm(&e, RM_REG(H_T0));
-	put_target(out, e.p);
-	/* registers are stored already */
-	put_const(&e, H_RAX, (u64)&c->exit_uop);
-	put_load(&e, H_CPU, RM_CPU(jit.host_rsp));
-	for (unsigned int i = ARRAY_SIZE(saved); i-- > 0; )
-		put_pop(&e, saved[i]);
-	put8(&e, 0xc3);
+	put_c_call(&e, c, (u64)jit_call, avx);
+	c->chain = HERE;
+	put_c_call(&e, c, (u64)jit_chain, avx);
 
 	c->vec_load = HERE;
 	put_vectors(&e, false, avx);

@@ -29,6 +29,9 @@ void put_insn(struct emit *e, const struct enc *c, unsigned int reg, struct rm r
 {
 	bool r = reg & 8, x = rm.index != H_NONE && rm.index & 8, b = rm.reg & 8;
 
+	if (reg == H_T0 || (!rm.mem && rm.reg == H_T0))
+		e->t0 = 0;
+
 	if (c->vex) {
 		put8(e, 0xc4);
 		put8(e, !r << 7 | !x << 6 | !b << 5 | c->map);

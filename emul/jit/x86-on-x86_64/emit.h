@@ -16,6 +16,7 @@ enum { H_RAX, H_RCX, H_RDX, H_RBX, H_CPU, H_RBP, H_RSI, H_RDI, H_R8, H_R9, H_R10
 
 struct emit {
 	u8 *p;
+	u8 t0;			/* what H_T0 holds, to whoever sets it; 0 once an instruction names the register */
 };
 
 /* The operand that ModRM.rm names: a register, or memory. */
@@ -105,6 +106,8 @@ static inline void put_imm(struct emit *e, unsigned int ext, bool w, struct rm r
 /* MOV reg, imm64 */
 static inline void put_const(struct emit *e, unsigned int reg, u64 v)
 {
+	if (reg == H_T0)
+		e->t0 = 0;
 	if (v <= 0xffffffff) {
 		if (reg >= 8)
 			put8(e, 0x41);

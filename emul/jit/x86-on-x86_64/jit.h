@@ -29,6 +29,13 @@ void jit_exit(struct emul_vm *vm);
 void jit_flush(struct x86_cpu *cpu, bool global);
 void jit_flush_page(struct x86_cpu *cpu, u64 lin);
 
+/* Is something executed so often, by @hits, that it shall be translated? Counts. */
+bool jit_wanted(const struct x86_cpu *cpu, u16 *hits);
+/* An instruction that crosses the end of @page; code_lock is held. False: not translated. */
+bool jit_crossing(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes);
+/* It is at state.rip, and @second maps its second page. */
+void jit_crossing_found(struct x86_cpu *cpu, const struct x86_block *b, const struct emul_itlb_entry *second);
+
 /*
  * Run translated code from *@b, translating it if it is hot. JIT_INTERPRET: *@b is to be interpreted. Otherwise the
  * straight line ended at *@u of *@b with this outcome (as in interp.c; X86_JUMP: no block at hand at state.rip).
@@ -75,6 +82,8 @@ struct jit_code {
 	u8 *far;		/* entry with RIP in H_T1 */
 	u32 live;		/* flags that it reads before it writes them */
 	u32 nr;			/* instructions: those of the block, or fewer */
+	u32 groups;		/* of accesses that share a TLB lookup */
+	u32 failed;		/* how often their lookups failed */
 };
 
 struct jit_cache {
@@ -90,7 +99,7 @@ struct jit_cache {
 	void *(*enter)(struct x86_cpu *cpu, const void *code, u64 rip);
 	u8 *leave;		/* H_T0: struct jit_exit */
 	u8 *leave_jump;		/* H_T1: rip, H_T0: uop */
-	u8 *call;		/* H_T0: uop, H_T1: where to go on */
+	u8 *call, *chain;	/* H_T0: uop, H_T1: where to go on */
 	u8 *vec_load;		/* H_T1: where to go on; destroys EFLAGS */
 	struct jit_exit exit_uop, exit_jump;
 };
@@ -103,12 +112,14 @@ static inline struct jit_cache *jit_cache(const struct x86_cpu *cpu)
 struct jit_cache *jit_cache_new(bool stress);
 void jit_cache_free(struct jit_cache *c);
 /* Translate; code_lock is held. False: the cache is full. */
-bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes);
+bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes, bool groups);
 /*
  * Called by translated code: execute an instruction by its handler. Returns where to go on (a far entry, or what jit.ret
  * says), NULL to leave translated code.
  */
 const void *jit_call(struct x86_cpu *cpu, const struct uop *u);
+/* The same for jit.chain instructions from @u on, of which the first is that of a group whose lookup failed. */
+const void *jit_chain(struct x86_cpu *cpu, const struct uop *u);
 
 /* Bytes of code of a block at most: each instruction may store and load all vector registers. */
 #define TRANSLATION_MAX	(X86_BLOCK_MAX * 1536)
@@ -121,6 +132,16 @@ static inline void jit_exit(struct emul_vm *vm) { (void)vm; }
 static inline void jit_stale(struct emul_block *b) { (void)b; }
 static inline void jit_flush(struct x86_cpu *cpu, bool global) { (void)cpu, (void)global; }
 static inline void jit_flush_page(struct x86_cpu *cpu, u64 lin) { (void)cpu, (void)lin; }
+static inline bool jit_wanted(const struct x86_cpu *cpu, u16 *hits) { (void)cpu, (void)hits; return false; }
+static inline bool jit_crossing(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes)
+{
+	(void)cpu, (void)b, (void)page, (void)bytes;
+	return false;
+}
+static inline void jit_crossing_found(struct x86_cpu *cpu, const struct x86_block *b, const struct emul_itlb_entry *second)
+{
+	(void)cpu, (void)b, (void)second;
+}
 static inline int jit_run(struct x86_cpu *cpu, struct x86_block **b, const struct uop **u)
 {
 	(void)cpu, (void)b, (void)u;

@@ -91,8 +91,53 @@ void tr_lookup(struct tr *t, unsigned int size, bool write)
 	put_load(e, H_T0, RM_SIB(H_CPU, H_T0, 0, t->tlb + (s32)offsetof(struct emul_tlb_entry, host)));
 }
 
-void tr_operand(struct tr *t, const struct uop *u, unsigned int size, bool write)
+struct rm tr_operand(struct tr *t, const struct uop *u, unsigned int size, bool write)
 {
+	const struct tr_near *near = &t->near[u->idx][TR_OPERAND];
+
+	if (near->group && t->group[near->group - 1].ready)
+		return tr_group_operand(t, near, (struct rm){ 0 });
+	tr_clobber(t);
+	if (near->group)
+		return tr_group_operand(t, near, tr_ea(t, u));
 	tr_linear(t, u);
 	tr_lookup(t, size, write);
+	return RM_SIB(H_T1, H_T0, 0, 0);
+}
+
+struct rm tr_stack(struct tr *t, const struct uop *u, unsigned int reg, s32 off, bool write)
+{
+	const struct tr_near *near = &t->near[u->idx][TR_STACK];
+
+	if (!near->group || !t->group[near->group - 1].ready)
+		tr_clobber(t);
+	if (near->group)
+		return tr_group_operand(t, near, RM_MEM(host_reg(reg), off));
+	if (off)
+		put_lea(&t->e, H_T1, RM_MEM(host_reg(reg), off));
+	else
+		put_move(&t->e, H_T1, host_reg(reg));
+	tr_lookup(t, 8, write);
+	return RM_SIB(H_T1, H_T0, 0, 0);
+}
+
+unsigned int tr_spare(struct tr *t, struct rm *rm)
+{
+	if (tr_t1_free(*rm))
+		return H_T1;
+	put_lea(&t->e, H_T1, *rm);
+	*rm = RM_MEM(H_T1, 0);
+	return H_T0;
+}
+
+/* H_T1 is the offset in the page, or becomes the host address: the low bits are the same. */
+void tr_aligned(struct tr *t, struct rm rm, unsigned int size)
+{
+	if (tr_t1_free(rm)) {
+		tr_clobber(t);
+		put_lea(&t->e, H_T1, rm);
+	}
+	put_op(&t->e, 0xf7, false, 0, RM_REG(H_T1));		/* test r15d, size - 1 */
+	put32(&t->e, size - 1);
+	tr_slow(t, CC_NE);
 }

@@ -12,6 +12,8 @@
 
 /* How often a block is interpreted before it is translated. */
 #define HOT	24
+/* How often the lookups of a translation's groups fail before it is made anew without them. */
+#define GROUP_FAILURES	16
 
 void jit_init(struct x86_cpu *cpu)
 {
@@ -58,6 +60,7 @@ static unsigned int page_bit(u64 lin)
 
 void jit_flush(struct x86_cpu *cpu, bool global)
 {
+	cpu->jit.flushed = true;
 	for (unsigned int m = 0; m < TLB_MODES; m++)
 		if (global || cpu->jit.jump[m].local)
 			jump_flush(&cpu->jit.jump[m]);
@@ -67,9 +70,21 @@ void jit_flush_page(struct x86_cpu *cpu, u64 lin)
 {
 	unsigned int bit = page_bit(lin);
 
+	cpu->jit.flushed = true;
 	for (unsigned int m = 0; m < TLB_MODES; m++)
 		if (cpu->jit.jump[m].half[lin >> 63] && cpu->jit.jump[m].pages[bit / 64] >> (bit % 64) & 1)
 			jump_flush(&cpu->jit.jump[m]);
+}
+
+/* What a new entry of the jump cache depends on. */
+static void jump_depends(struct x86_jump_cache *jc, const struct emul_itlb_entry *e)
+{
+	unsigned int bit = page_bit(e->tag);
+
+	jc->pages[bit / 64] |= BIT_ULL(bit % 64);
+	jc->half[e->tag >> 63] = true;
+	if (!e->global)
+		jc->local = true;
 }
 
 /* state.rip leads to @code: its translation was just looked up in the instruction TLB. */
@@ -77,19 +92,15 @@ static void jump_fill(struct x86_cpu *cpu, const struct jit_code *code)
 {
 	struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
 	u64 rip = cpu->s.rip;
-	const struct emul_itlb_entry *e = &cpu->itlb[cpu->cpl == 3][(rip >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE];
-	unsigned int i = X86_JUMP_SLOT(rip), bit = page_bit(rip);
+	unsigned int i = X86_JUMP_SLOT(rip);
 
 	jc->tag[i] = rip;
 	jc->code[i] = code->far;
-	jc->pages[bit / 64] |= BIT_ULL(bit % 64);
-	jc->half[rip >> 63] = true;
+	jump_depends(jc, &cpu->itlb[cpu->cpl == 3][(rip >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE]);
 	if (jc->nr_fills < X86_JUMP_FILLS)
 		jc->fill[jc->nr_fills] = (u16)i;
 	if (jc->nr_fills <= X86_JUMP_FILLS)
 		jc->nr_fills++;
-	if (!e->global)
-		jc->local = true;
 }
 
 /* --- invalidation --- */
@@ -226,13 +237,14 @@ const void *jit_call(struct x86_cpu *cpu, const struct uop *u)
 	cpu->jit.calls++;
 	cpu->jit_calls[u->insn.op]++;
 	cpu->s.intr_shadow = 0;		/* of the instruction before, see jit_run() */
+	cpu->jit.flushed = false;
 	if (flags)
 		flags_out(cpu);
 	next = u->fn(cpu, u);
 	switch (next) {
 	case X86_NEXT:
 		if (likely(!atomic_load_explicit(&cpu->core.request, memory_order_relaxed) &&
-			   b->b.mode == X86_BLOCK_MODE(cpu) && !cpu->watch) &&
+			   b->b.mode == X86_BLOCK_MODE(cpu) && !cpu->watch && !cpu->jit.flushed) &&
 		    likely(vectors_kept(cpu, u, class, live, missing))) {
 			if (flags)
 				flags_in(cpu);
@@ -263,6 +275,49 @@ const void *jit_call(struct x86_cpu *cpu, const struct uop *u)
 	return NULL;
 }
 
+static struct emul_page *code_page(const struct x86_cpu *cpu, const u8 **bytes)
+{
+	u64 lin = cpu->s.gpr[X86_REG_RIP];
+	const struct emul_itlb_entry *e = &cpu->itlb[cpu->cpl == 3][(lin >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE];
+
+	*bytes = e->host;
+	return e->tag == lin ? e->page : NULL;
+}
+
+/* The block is better off with a lookup each access. Whoever comes to its old translation is sent to the new one. */
+static void ungroup(struct x86_cpu *cpu, struct x86_block *b)
+{
+	struct emul_vm *vm = cpu->core.vm;
+	struct jit_code *old;
+	const u8 *bytes;
+
+	pthread_mutex_lock(&vm->code_lock);
+	old = atomic_load_explicit(&b->b.code, memory_order_relaxed);
+	if (old->groups && !atomic_load(&b->b.stale) && code_page(cpu, &bytes) == old->page &&
+	    jit_translate(cpu, b, old->page, bytes, false)) {
+		const struct jit_code *new = atomic_load_explicit(&b->b.code, memory_order_relaxed);
+
+		cpu->core.stats.jit_blocks++;
+		replace_entry(old, (s32)(new->rx - old->rx));
+	}
+	pthread_mutex_unlock(&vm->code_lock);
+}
+
+const void *jit_chain(struct x86_cpu *cpu, const struct uop *u)
+{
+	struct x86_block *b = x86_uop_block(u);
+	struct jit_code *code = atomic_load_explicit(&b->b.code, memory_order_relaxed);
+	u32 nr = cpu->jit.chain;
+	const void *to;
+
+	if (code->groups && __atomic_add_fetch(&code->failed, 1, __ATOMIC_RELAXED) == GROUP_FAILURES)
+		ungroup(cpu, b);
+	do {
+		to = jit_call(cpu, u++);
+	} while (to == cpu->jit.ret && --nr);
+	return to;
+}
+
 /* A direct branch within the page has met its target: from now on it goes there by itself. */
 static void exit_link(struct x86_cpu *cpu, const struct jit_exit *x, const struct x86_block *to)
 {
@@ -284,14 +339,35 @@ static void exit_link(struct x86_cpu *cpu, const struct jit_exit *x, const struc
 	pthread_mutex_unlock(&vm->code_lock);
 }
 
+bool jit_wanted(const struct x86_cpu *cpu, u16 *hits)
+{
+	const struct jit_cache *c = jit_cache(cpu);
+
+	return c && cpu->code64 && ((*hits)++ >= HOT || c->stress);
+}
+
+bool jit_crossing(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes)
+{
+	if (!jit_translate(cpu, b, page, bytes, false))
+		return false;
+	cpu->core.stats.jit_blocks++;
+	return true;
+}
+
+void jit_crossing_found(struct x86_cpu *cpu, const struct x86_block *b, const struct emul_itlb_entry *second)
+{
+	jump_fill(cpu, atomic_load_explicit(&b->b.code, memory_order_relaxed));
+	jump_depends(&cpu->jit.jump[cpu->tlb_mode], second);
+}
+
 /* May @b be entered as translated code? Translates it if it has become hot. */
 static const struct jit_code *ready(struct x86_cpu *cpu, struct x86_block *b, bool *full)
 {
 	struct emul_vm *vm = cpu->core.vm;
 	const struct jit_cache *c = vm->jit;
 	const struct jit_code *code = atomic_load_explicit(&b->b.code, memory_order_acquire);
-	const struct emul_itlb_entry *e;
-	u64 lin;
+	struct emul_page *page;
+	const u8 *bytes;
 
 	*full = false;
 	if (likely(code))
@@ -300,13 +376,12 @@ static const struct jit_code *ready(struct x86_cpu *cpu, struct x86_block *b, bo
 		return NULL;
 	if (++b->b.hits < HOT && !c->stress)
 		return NULL;
-	lin = cpu->s.gpr[X86_REG_RIP];
-	e = &cpu->itlb[cpu->cpl == 3][(lin >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE];
-	if (e->tag != lin || !e->page)
+	page = code_page(cpu, &bytes);
+	if (!page)
 		return NULL;
 	pthread_mutex_lock(&vm->code_lock);
 	if (!atomic_load(&b->b.stale) && !atomic_load_explicit(&b->b.code, memory_order_relaxed)) {
-		*full = !jit_translate(cpu, b, e->page, e->host);
+		*full = !jit_translate(cpu, b, page, bytes, true);
 		if (!*full)
 			cpu->core.stats.jit_blocks++;
 	}

@@ -93,26 +93,25 @@ static bool tr_push(struct tr *t, const struct uop *u)
 {
 	const struct x86_insn *i = &u->insn;
 	bool mem = i->flags & X86_IF_MEM, imm = u->form == FORM_RI;
+	unsigned int reg;
+	struct rm rm;
 
 	if (i->opsize != 8 || (mem && !tr_ea_ok(u)))
 		return false;
-	tr_clobber(t);
 	if (mem) {
-		tr_operand(t, u, 8, false);
-		put_load(&t->e, H_T0, RM_SIB(H_T1, H_T0, 0, 0));
-		put_store(&t->e, H_T0, RM_CPU(jit.tmp[0]));
+		put_load(&t->e, H_T1, tr_operand(t, u, 8, false));
+		put_store(&t->e, H_T1, RM_CPU(jit.tmp[0]));
 	}
-	put_lea(&t->e, H_T1, RM_MEM(H_GUEST_RSP, -8));
-	tr_lookup(t, 8, true);
+	rm = tr_stack(t, u, X86_RSP, -8, true);
 	if (imm) {
-		put_op(&t->e, 0xc7, true, 0, RM_SIB(H_T1, H_T0, 0, 0));
+		put_op(&t->e, 0xc7, true, 0, rm);
 		put32(&t->e, (u32)i->imm);
 	} else if (!mem && host_reg(i->rm) != H_NONE) {
-		put_store(&t->e, host_reg(i->rm), RM_SIB(H_T1, H_T0, 0, 0));
+		put_store(&t->e, host_reg(i->rm), rm);
 	} else {
-		put_lea(&t->e, H_T1, RM_SIB(H_T1, H_T0, 0, 0));
-		put_load(&t->e, H_T0, mem ? RM_CPU(jit.tmp[0]) : RM_GPR(i->rm));
-		put_store(&t->e, H_T0, RM_MEM(H_T1, 0));
+		reg = tr_spare(t, &rm);
+		put_load(&t->e, reg, mem ? RM_CPU(jit.tmp[0]) : RM_GPR(i->rm));
+		put_store(&t->e, reg, rm);
 	}
 	put_lea(&t->e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, -8));
 	return true;
@@ -122,33 +121,32 @@ static bool tr_pop(struct tr *t, const struct uop *u)
 {
 	const struct x86_insn *i = &u->insn;
 	unsigned int to;
+	struct rm rm;
 
 	if (i->opsize != 8 || i->flags & X86_IF_MEM)
 		return false;
 	to = host_reg(i->rm);
-	tr_clobber(t);
-	put_move(&t->e, H_T1, H_GUEST_RSP);
-	tr_lookup(t, 8, false);
+	rm = tr_stack(t, u, X86_RSP, 0, false);
 	if (i->rm == X86_RSP) {
-		put_load(&t->e, H_GUEST_RSP, RM_SIB(H_T1, H_T0, 0, 0));
+		put_load(&t->e, H_GUEST_RSP, rm);
 		return true;
 	}
-	put_load(&t->e, to == H_NONE ? H_T0 : to, RM_SIB(H_T1, H_T0, 0, 0));
+	put_load(&t->e, to == H_NONE ? H_T1 : to, rm);
 	if (to == H_NONE)
-		put_store(&t->e, H_T0, RM_GPR(i->rm));
+		put_store(&t->e, H_T1, RM_GPR(i->rm));
 	put_lea(&t->e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, 8));
 	return true;
 }
 
 static bool tr_leave(struct tr *t, const struct uop *u)
 {
+	struct rm rm;
+
 	if (u->insn.opsize != 8)
 		return false;
-	tr_clobber(t);
-	put_move(&t->e, H_T1, H_RBP);
-	tr_lookup(t, 8, false);
+	rm = tr_stack(t, u, X86_RBP, 0, false);
 	put_lea(&t->e, H_GUEST_RSP, RM_MEM(H_RBP, 8));
-	put_load(&t->e, H_RBP, RM_SIB(H_T1, H_T0, 0, 0));
+	put_load(&t->e, H_RBP, rm);
 	return true;
 }
 
@@ -166,8 +164,7 @@ static bool tr_div(struct tr *t, const struct uop *u)
 		return false;
 	tr_clobber(t);
 	if (i->flags & X86_IF_MEM) {
-		tr_operand(t, u, i->opsize, false);
-		put_op(&t->e, OP_MOV_RM, w, H_T0, RM_SIB(H_T1, H_T0, 0, 0));
+		put_op(&t->e, OP_MOV_RM, w, H_T0, tr_operand(t, u, i->opsize, false));
 		d = H_T0;
 	} else {
 		d = value_of(t, i->rm, H_T0);

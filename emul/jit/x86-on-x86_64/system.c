@@ -114,6 +114,8 @@ static bool tr_pushf(struct tr *t, const struct uop *u)
 {
 	const struct enc movzx = { .map = X86_MAP_0F, .op = 0xb6 };
 	struct emit *e = &t->e;
+	unsigned int reg;
+	struct rm rm;
 
 	if (u->insn.opsize != 8)
 		return false;
@@ -127,11 +129,10 @@ static bool tr_pushf(struct tr *t, const struct uop *u)
 	put_op(e, 0x0b, false, H_T0, RM_REG(H_T1));
 	put_imm(e, 4, false, RM_REG(H_T0), ~(u32)(X86_RF | X86_VM));
 	put_store(e, H_T0, RM_CPU(jit.tmp[0]));
-	put_lea(e, H_T1, RM_MEM(H_GUEST_RSP, -8));
-	tr_lookup(t, 8, true);
-	put_lea(e, H_T1, RM_SIB(H_T1, H_T0, 0, 0));
-	put_load(e, H_T0, RM_CPU(jit.tmp[0]));
-	put_store(e, H_T0, RM_MEM(H_T1, 0));
+	rm = tr_stack(t, u, X86_RSP, -8, true);
+	reg = tr_spare(t, &rm);
+	put_load(e, reg, RM_CPU(jit.tmp[0]));
+	put_store(e, reg, rm);
 	put_lea(e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, -8));
 	return true;
 }

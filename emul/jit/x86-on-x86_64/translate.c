@@ -118,10 +118,16 @@ static void put_round_trip(struct tr *t, const u8 *to)
 	memcpy(back - 4, &rel, 4);
 }
 
-static void put_call(struct tr *t, const struct uop *u)
+static void put_call(struct tr *t, const struct uop *u, unsigned int nr)
 {
+	const struct enc mov = { .op = 0xc7 };
+
 	put_const(&t->e, H_T0, (u64)u);
-	put_round_trip(t, t->c->call);
+	if (nr) {
+		put_insn(&t->e, &mov, 0, RM_CPU(jit.chain));
+		put32(&t->e, nr);
+	}
+	put_round_trip(t, nr ? t->c->chain : t->c->call);
 }
 
 /* Have the vector registers in the host's. */
@@ -134,7 +140,7 @@ static void handler(struct tr *t, const struct uop *u)
 {
 	if (t->where == IN_EFLAGS && t->before)
 		tr_save(t, t->before);
-	put_call(t, u);
+	put_call(t, u, 0);
 	t->vec_checked = 0;
 	t->where = t->after ? IN_MEMORY : NOWHERE;
 }
@@ -151,7 +157,7 @@ static void slow_paths(struct tr *t)
 
 		for (unsigned int k = 0; k < s->nr; k++)
 			put_target(s->from[k], t->e.p);
-		put_call(t, s->u);
+		put_call(t, s->u, s->chain);
 		if (s->vectors)
 			put_vec_load(t);
 		if (s->after == IN_EFLAGS || s->after == IN_BOTH)
@@ -210,7 +216,27 @@ static unsigned int length(const struct x86_block *b)
 	return n;
 }
 
-bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes)
+/* Slow paths of the instruction, or of the groups that end with it, come back here. */
+static void join(struct tr *t, const struct uop *u)
+{
+	bool any = false;
+
+	for (unsigned int n = 0; n < t->nr_slow; n++) {
+		struct slow *s = &t->slow[n];
+
+		if (s->join || (s->chain && s->u->idx + s->chain != u->idx + 1u))
+			continue;
+		s->join = t->e.p;
+		s->after = t->where;
+		s->vectors = t->vec_checked & JIT_UNLOADED;
+		s->live = t->after;
+		any = true;
+	}
+	if (any)
+		t->e.t0 = 0;
+}
+
+bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes, bool groups)
 {
 	struct jit_cache *c = cpu->core.vm->jit;
 	struct jit_exit *head;
@@ -223,7 +249,7 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 	if (c->size - c->used < TRANSLATION_MAX || c->data_size - c->data_used < 8192)
 		return false;
 	*t = (struct tr){
-		.e = { c->rw + c->used }, .c = c, .cpu = cpu, .b = b, .page = page, .bytes = bytes,
+		.e.p = c->rw + c->used, .c = c, .cpu = cpu, .b = b, .page = page, .bytes = bytes,
 		.tlb = (s32)(offsetof(struct x86_cpu, tlbs) + cpu->tlb_mode * sizeof(struct x86_tlb)),
 		.jump = (s32)(offsetof(struct x86_cpu, jit.jump) + cpu->tlb_mode * sizeof(struct x86_jump_cache)),
 	};
@@ -231,6 +257,8 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 	code = data(c, sizeof(*code));
 	head = data(c, sizeof(*head));
 	live = liveness(t);
+	if (groups)
+		tr_find_groups(t);
 	near = put_head(t, &far);
 	t->where = live ? IN_MEMORY : NOWHERE;
 	t->before = live;
@@ -244,13 +272,8 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 		if (!tr_branch(t, u) && !tr_special(t, u) && !tr_alu(t, u) && !tr_vector(t, u) &&
 		    !tr_x87(t, u) && !tr_system(t, u))
 			handler(t, u);
-		if (t->s->nr) {
-			t->s->join = t->e.p;
-			t->s->after = t->where;
-			t->s->vectors = t->vec_checked & JIT_UNLOADED;
-			t->s->live = t->after;
-			t->nr_slow++;
-		}
+		t->nr_slow += t->s->nr != 0;
+		join(t, u);
 		t->before = t->after;
 	}
 	if (!ends_line(&b->uop[t->nr - 1]))
@@ -263,7 +286,7 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 	put_jmp_to(&t->e, c->rw + (c->leave - c->rx));
 
 	*code = (struct jit_code){
-		.cache = c, .page = page, .live = live, .nr = t->nr,
+		.cache = c, .page = page, .live = live, .nr = t->nr, .groups = t->nr_groups,
 		.rx = c->rx + (near - c->rw), .far = c->rx + (far - c->rw),
 	};
 	c->used = ((size_t)(t->e.p - c->rw) + 15) & ~(size_t)15;

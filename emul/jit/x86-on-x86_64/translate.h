@@ -20,6 +20,7 @@ struct slow {
 	u8 *from[6];
 	unsigned int nr;
 	u8 *join;
+	unsigned int chain;	/* instructions that handlers do, if not just this one */
 	enum where after;
 	u32 live;		/* flags that are live there */
 	bool vectors;		/* there the vector registers are expected in the host's */
@@ -32,6 +33,19 @@ struct way_out {
 	u32 live;		/* flags the target may read */
 	enum where where;
 	unsigned int done;	/* instructions retired */
+};
+
+/* Accesses that share a TLB lookup (group.c). Of an access: which group, and where in its range. */
+struct tr_near {
+	u8 group;		/* from 1, 0: none */
+	s16 off;
+};
+enum { TR_OPERAND, TR_STACK };
+
+struct tr_group {
+	u16 size;
+	bool write, ready;
+	u8 first, last;		/* instructions; where groups overlap, the last of all of them */
 };
 
 struct tr {
@@ -57,6 +71,9 @@ struct tr {
 	unsigned int nr_load;
 	struct way_out out[X86_BLOCK_MAX + 2];
 	unsigned int nr_out;
+	struct tr_near near[X86_BLOCK_MAX][2];
+	struct tr_group group[X86_JIT_NEAR];
+	unsigned int nr_groups;
 };
 
 static inline unsigned int host_reg(unsigned int g)
@@ -82,10 +99,28 @@ struct rm tr_ea(struct tr *t, const struct uop *u);
 void tr_linear(struct tr *t, const struct uop *u);
 /* From the linear address in H_T1 to H_T1 + H_T0, the host address. */
 void tr_lookup(struct tr *t, unsigned int size, bool write);
-void tr_operand(struct tr *t, const struct uop *u, unsigned int size, bool write);
+/*
+ * The memory operand, and what is at @off from guest register @reg, RSP or RBP; checked, or on the way to the handler.
+ * EFLAGS are kept if they are live. Addresses are in H_T0 and H_T1; tr_spare() makes one of them free.
+ */
+struct rm tr_operand(struct tr *t, const struct uop *u, unsigned int size, bool write);
+struct rm tr_stack(struct tr *t, const struct uop *u, unsigned int reg, s32 off, bool write);
+unsigned int tr_spare(struct tr *t, struct rm *rm);
+/* Is H_T1 free beside this operand? */
+static inline bool tr_t1_free(struct rm rm)
+{
+	return !rm.mem || (rm.reg != H_T1 && rm.index != H_T1);
+}
+/* To the handler unless the operand is aligned; destroys EFLAGS. */
+void tr_aligned(struct tr *t, struct rm rm, unsigned int size);
+
+/* group.c */
+void tr_find_groups(struct tr *t);
+struct rm tr_group_operand(struct tr *t, const struct tr_near *near, struct rm lin);
 
 /* instructions; false: not taken, nothing emitted */
 bool tr_alu(struct tr *t, const struct uop *u);		/* alu.c */
+bool tr_alu_taken(const struct uop *u);			/* ...might be; of general registers, it writes its operands only */
 bool tr_special(struct tr *t, const struct uop *u);	/* special.c */
 bool tr_system(struct tr *t, const struct uop *u);	/* system.c */
 bool tr_vector(struct tr *t, const struct uop *u);	/* vector.c */

@@ -52,9 +52,9 @@ bool tr_vector(struct tr *t, const struct uop *u)
 		.pp = i->pfx, .opsz = i->pfx == X86_PFX_66 ? 0x66 : 0, .rep = reps[i->pfx],
 	};
 	unsigned int reg = i->modrm >> 3 & 7, rm_reg = i->rm & 15, size = 0;
-	unsigned int gpr = H_NONE, gpr_access = 0;
+	unsigned int gpr = H_NONE, gpr_access = 0, scratch = H_NONE;
 	bool gpr_is_reg = false;
-	struct rm rm;
+	struct rm rm = RM_REG(rm_reg);
 	const struct enc test = { .op = 0xf6 };
 	u8 bit = vex ? JIT_AVX : JIT_SSE, bits = bit | JIT_UNLOADED;
 
@@ -92,7 +92,7 @@ bool tr_vector(struct tr *t, const struct uop *u)
 	if (mem && !size)
 		return false;
 
-	if (mem || bits & ~t->vec_checked)
+	if (bits & ~t->vec_checked)
 		tr_clobber(t);
 	if (bit & ~t->vec_checked) {
 		put_insn(&t->e, &test, 0, RM_CPU(jit.missing));
@@ -106,23 +106,15 @@ bool tr_vector(struct tr *t, const struct uop *u)
 		t->load[t->nr_load++].join = t->e.p;
 	}
 	if (mem) {
-		tr_operand(t, u, size, write);
-		if (row->flags & X86_RF_ALIGN && size > 1) {
-			put_op(&t->e, 0xf7, false, 0, RM_REG(H_T1));
-			put32(&t->e, size - 1);
-			tr_slow(t, CC_NE);
-		}
+		rm = tr_operand(t, u, size, write);
+		if (row->flags & X86_RF_ALIGN && size > 1)
+			tr_aligned(t, rm, size);
 	}
-	rm = mem ? RM_SIB(H_T1, H_T0, 0, 0) : RM_REG(rm_reg);
 	if (gpr != H_NONE) {
 		unsigned int h = host_reg(gpr);
 
 		if (h == H_NONE) {
-			if (mem) {
-				put_lea(&t->e, H_T1, rm);
-				rm = RM_MEM(H_T1, 0);
-			}
-			h = H_T0;
+			h = scratch = mem ? tr_spare(t, &rm) : H_T0;
 			put_load(&t->e, h, RM_GPR(gpr));
 		}
 		if (gpr_is_reg)
@@ -140,7 +132,7 @@ bool tr_vector(struct tr *t, const struct uop *u)
 	if (i->immsize == 1)
 		put8(&t->e, (u8)i->imm);
 	if (gpr != H_NONE && host_reg(gpr) == H_NONE && gpr_access & X86_WR)
-		put_store(&t->e, H_T0, RM_GPR(gpr));
+		put_store(&t->e, scratch, RM_GPR(gpr));
 	t->vec_checked |= bits;
 	if (row->flags & X86_RF_FLAGS_W)
 		t->where = t->after ? IN_EFLAGS : NOWHERE;

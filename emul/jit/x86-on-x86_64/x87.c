@@ -76,19 +76,17 @@ bool tr_x87(struct tr *t, const struct uop *u)
 		}
 	if (mem && !size)
 		return false;
-	if (mem || !(t->vec_checked & READY))
-		tr_clobber(t);
 	if (!(t->vec_checked & READY)) {
 		const struct enc test = { .op = 0xf6 };
 
+		tr_clobber(t);
 		put_insn(&t->e, &test, 0, RM_CPU(jit.missing));
 		put8(&t->e, READY);
 		tr_slow(t, CC_NE);
 		t->vec_checked |= READY;
 	}
 	if (mem) {
-		tr_operand(t, u, size, write);
-		put_insn(&t->e, &c, i->modrm >> 3 & 7, RM_SIB(H_T1, H_T0, 0, 0));
+		put_insn(&t->e, &c, i->modrm >> 3 & 7, tr_operand(t, u, size, write));
 	} else {
 		put8(&t->e, i->opcode);
 		put8(&t->e, i->modrm);

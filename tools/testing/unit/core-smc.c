@@ -10,6 +10,19 @@
 
 #define ROUNDS	500
 
+#define CROSSING(call)												\
+	"xor %ebx, %ebx; xor %ecx, %ecx\n"									\
+	"	movl $0x0000b848, 0x200ffb; movb $0, 0x200fff\n"						\
+	"	movl $0, 0x202000; movb $0, 0x202004; movb $0xc3, 0x202005\n"					\
+	"	movl $0, 0x203000; movb $0, 0x203004; movb $0xc3, 0x203005\n"					\
+	"	mov $0x202007, %r10d; mov $0x203007, %r11d; mov $0x201000, %r9d; mov $0x200ffb, %r8d\n"	\
+	"1:	mov %r10d, 0x4000+0x201*8; invlpg (%r9); " call "; shr $24, %rax; add %rax, %rbx\n"		\
+	"	lea 1(%rcx), %edx; mov %edx, 0x203000; " call "; shr $24, %rax; add %rax, %rbx\n"		\
+	"	mov %r11d, 0x4000+0x201*8; invlpg (%r9); " call "; shr $24, %rax; add %rax, %rbx\n"		\
+	"	mov %edx, (%r9); " call "; shr $24, %rax; add %rax, %rbx\n"					\
+	"	mov %edx, 0x202000; inc %ecx; cmp %esi, %ecx; jb 1b\n"						\
+	"	mov %rbx, %rax\n"
+
 GUEST(
 	/* The immediate of the next instruction in the same block. */
 	"next_insn: xor %ebx, %ebx; xor %ecx, %ecx\n"
@@ -89,17 +102,9 @@ GUEST(
 	"	mov %rbx, %rax\n" EXIT
 
 	/* MOV RAX, imm64 lies at 0x200ffb; its immediate's tail is in a page that is remapped. */
-	"crossing: xor %ebx, %ebx; xor %ecx, %ecx\n"
-	"	movl $0x0000b848, 0x200ffb; movb $0, 0x200fff\n"
-	"	movl $0, 0x202000; movb $0, 0x202004; movb $0xc3, 0x202005\n"
-	"	movl $0, 0x203000; movb $0, 0x203004; movb $0xc3, 0x203005\n"
-	"	mov $0x202007, %r10d; mov $0x203007, %r11d; mov $0x201000, %r9d; mov $0x200ffb, %r8d\n"
-	"1:	mov %r10d, 0x4000+0x201*8; invlpg (%r9); call *%r8; shr $24, %rax; add %rax, %rbx\n"
-	"	lea 1(%rcx), %edx; mov %edx, 0x203000; call *%r8; shr $24, %rax; add %rax, %rbx\n"
-	"	mov %r11d, 0x4000+0x201*8; invlpg (%r9); call *%r8; shr $24, %rax; add %rax, %rbx\n"
-	"	mov %edx, (%r9); call *%r8; shr $24, %rax; add %rax, %rbx\n"
-	"	mov %edx, 0x202000; inc %ecx; cmp %esi, %ecx; jb 1b\n"
-	"	mov %rbx, %rax\n" EXIT
+	"crossing: " CROSSING("call *%r8") EXIT
+	/* The same with so many calls in between that it is translated. */
+	"crossing_hot: " CROSSING("mov $40, %ebp; 2: call *%r8; dec %ebp; jnz 2b") EXIT
 
 	/* A page with code becomes stack and data, then code again. */
 	"recycle: xor %ebx, %ebx; xor %edx, %edx; mov $0x200000, %r8d; mov %rsp, %rbp\n"
@@ -128,9 +133,9 @@ GUEST(
 )
 
 extern const u8 next_insn[], f[], by_mov[], by_byte[], by_lock[], by_cmpxchg[], by_xchg[], by_sse[], by_push[], by_rep[],
-	rep_next[], alias[], alias2[], two_pages[], crossing[], recycle[], invalid[], undefined[], dma[];
+	rep_next[], alias[], alias2[], two_pages[], crossing[], crossing_hot[], recycle[], invalid[], undefined[], dma[];
 asm(".globl next_insn, f, by_mov, by_byte, by_lock, by_cmpxchg, by_xchg, by_sse, by_push, by_rep, rep_next, alias, alias2, "
-    "two_pages, crossing, recycle, invalid, undefined, dma");
+    "two_pages, crossing, crossing_hot, recycle, invalid, undefined, dma");
 
 static bool is_code(u64 gpa)
 {
@@ -169,9 +174,16 @@ static void test_crossing(void)
 	 * In round n (from 0) page 0x202000 holds n, 0x203000 first n, then n + 1. Calls see n, n (a store to the page
 	 * that is not mapped), n + 1, n + 1.
 	 */
+	u64 interpreted;
+	const u64 sum = (u64)2 * ROUNDS * (ROUNDS - 1) / 2 + (u64)2 * ROUNDS * (ROUNDS + 1) / 2;
+
 	machine_reset();
-	is_u64(run1(AT(crossing), ROUNDS), (u64)2 * ROUNDS * (ROUNDS - 1) / 2 + (u64)2 * ROUNDS * (ROUNDS + 1) / 2,
-	       "an instruction over two pages, the second remapped and written");
+	is_u64(run1(AT(crossing), ROUNDS), sum, "an instruction over two pages, the second remapped and written");
+	machine_reset();
+	interpreted = x86_cpu(cpus[0].emul)->interpreted[X86_WHY_CROSSING];
+	is_u64(run1(AT(crossing_hot), ROUNDS), sum, "the same, executed often");
+	interpreted = x86_cpu(cpus[0].emul)->interpreted[X86_WHY_CROSSING] - interpreted;
+	ok(interpreted < (u64)ROUNDS * 4 * 40 * 3 / 4, "and translated in between (%llu times interpreted)", (unsigned long long)interpreted);
 }
 
 static void test_recycle(void)
