@@ -9,6 +9,7 @@
 
 #include "cmd.h"
 #include "msg.h"
+#include "sandbox.h"
 
 #define MIB	(1ull << 20)
 
@@ -136,6 +137,18 @@ static void print_host(void)
 		       (unsigned long long)((total - ram) / MIB));
 }
 
+static void print_sandbox(void)
+{
+	unsigned int landlock;
+
+	printf("Sandbox:    system calls %s", sandbox_probe(&landlock) ? "filtered (seccomp)" :
+	       "not filtered: this kernel has no seccomp, and tenon run needs --sandbox off");
+	if (landlock)
+		printf(", files confined (Landlock, version %u)\n", landlock);
+	else
+		printf(", files not confined: this kernel has no Landlock\n");
+}
+
 int cmd_info(int argc, char **argv)
 {
 	if (argc > 1) {
@@ -150,6 +163,7 @@ int cmd_info(int argc, char **argv)
 	}
 	printf("tenon %s\n\n", TENON_VERSION);
 	print_host();
+	print_sandbox();
 	printf("\n");
 	print_accels();
 	return EXIT_OK;

@@ -40,6 +40,7 @@ enum {
 	OPT_JIT,
 	OPT_DEBUG_EXIT,
 	OPT_NAME,
+	OPT_SANDBOX,
 	OPT_NO_REBOOT,
 	OPT_STATS,
 	OPT_LOCKSTEP,
@@ -64,6 +65,7 @@ static const struct option options[] = {
 	{ "jit", required_argument, NULL, OPT_JIT },
 	{ "debug-exit", required_argument, NULL, OPT_DEBUG_EXIT },
 	{ "name", required_argument, NULL, OPT_NAME },
+	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "stats", no_argument, NULL, OPT_STATS },
 	{ "lockstep", optional_argument, NULL, OPT_LOCKSTEP },
@@ -116,6 +118,8 @@ static const char help[] =
 	"                         once, in a tiny cache) or stress (and instruction by instruction, with flushes at\n"
 	"                         random)\n"
 	"      --name NAME        lets tenon ls, stop, console and others find the machine, by a socket\n"
+	"      --sandbox on|off   give up, before the guest runs, what no part of the machine needs of the host: system\n"
+	"                         calls, files, capabilities (default: on)\n"
 	"      --no-reboot        a reset by the guest ends the run\n"
 	"      --debug-exit PORT  I/O port by which the guest ends the run with a status of its own\n"
 	"      --stats            print counters at the end\n"
@@ -537,6 +541,13 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 				return VM_END_USAGE;
 			}
 			config->name = optarg;
+			break;
+		case OPT_SANDBOX:
+			config->no_sandbox = !strcmp(optarg, "off");
+			if (!config->no_sandbox && strcmp(optarg, "on")) {
+				msg_error("--sandbox: '%s' is neither on nor off", optarg);
+				return VM_END_USAGE;
+			}
 			break;
 		case OPT_NO_REBOOT:
 			config->no_reboot = true;

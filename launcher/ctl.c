@@ -622,6 +622,8 @@ int ctl_init(struct vm *vm)
 	}
 	if (err)
 		ctl_exit(vm);
+	else
+		json_object_put(version_info());	/* json-c makes its keys of hash tables at the first object */
 	return err;
 }
 

@@ -27,6 +27,7 @@
 #include "machine/machine.h"
 #include "machine/pci.h"
 #include "msg.h"
+#include "sandbox.h"
 #include "ui/term.h"
 #include "vm.h"
 
@@ -377,8 +378,10 @@ static void *vcpu_thread(void *arg)
 		pthread_cond_wait(&vm->run_cond, &vm->run_lock);
 	pthread_mutex_unlock(&vm->run_lock);
 
-	if (!ret)
+	if (!ret) {
+		sandbox_enter(SANDBOX_VCPU, NULL);
 		vcpu_loop(vcpu);
+	}
 
 	pthread_mutex_lock(&vm->run_lock);
 	vm->nr_stopped++;
@@ -510,10 +513,14 @@ static int vm_reset(struct vm *vm)
 /* From the first instruction to the end. */
 static void vm_run_guest(struct vm *vm)
 {
+	char dir[CTL_PATH_MAX];
+
 	if (vm_load(vm)) {
 		vm_end(vm, VM_END_ERROR, NULL);
 		return;
 	}
+	/* All is open: from here on there is the guest to be wary of. */
+	sandbox_enter(SANDBOX_MAIN, vm->ctl && !ctl_dir(dir, false) ? dir : NULL);
 	for (;;) {
 		if (vm_vcpus_start(vm)) {
 			vm_end(vm, VM_END_ERROR, NULL);
@@ -568,6 +575,9 @@ static struct vm *vm_create(const struct vm_config *config)
 
 static void vm_destroy(struct vm *vm)
 {
+	for (unsigned int i = 0; i < VM_NR_IMAGES; i++)
+		if (vm->image_fd[i])
+			close(vm->image_fd[i]);
 	bus_exit(&vm->mmio);
 	bus_exit(&vm->pio);
 	pthread_cond_destroy(&vm->run_cond);
@@ -609,6 +619,8 @@ int vm_run(const struct vm_config *config)
 		msg_error("set up the machine: out of memory");
 		return end;
 	}
+	if (!config->no_sandbox && sandbox_init())
+		goto out_vm;
 	if (loop_init(&vm->loop, &vm->lock))
 		goto out_vm;
 	if (vm_ram_init(vm))

@@ -89,6 +89,7 @@ struct vm_config {
 	bool split_irqchip;		/* module and kvm only: no more than the local APICs in the kernel */
 	const char *name;		/* of the control socket; NULL: none */
 	bool no_reboot;			/* a guest reset ends the run */
+	bool no_sandbox;		/* threads keep all the user's rights */
 	bool stats;
 };
 
@@ -120,6 +121,9 @@ struct vm_ram {
 	void *host;
 };
 
+/* What a reset puts into memory again. */
+enum vm_image { VM_IMAGE_KERNEL, VM_IMAGE_INITRD, VM_NR_IMAGES };
+
 struct vm {
 	struct vm_config config;
 
@@ -131,6 +135,7 @@ struct vm {
 	unsigned int nr_ram;
 	int ram_fd;
 	struct vm_ram rom;		/* firmware; size 0: none */
+	int image_fd[VM_NR_IMAGES];	/* for later resets, which can't open files any more; 0: not opened yet */
 
 	void *accel;			/* back end's own */
 	bool accel_ready;		/* accel->vm_init() succeeded */

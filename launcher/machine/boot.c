@@ -15,13 +15,15 @@
 
 /* Files */
 
-int image_open(struct image *img, const char *path, const char *what)
+/* @fd: -1 if it is to be opened. */
+static int open_at(struct image *img, int fd, const char *path, const char *what)
 {
 	struct stat st;
 	int err = 0;
 
-	*img = (struct image){ .path = path };
-	img->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	*img = (struct image){ .path = path, .fd = fd };
+	if (fd < 0)
+		img->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (img->fd < 0 || fstat(img->fd, &st)) {
 		err = -errno;
 		msg_error("open %s '%s': %s. Check the path and its permissions", what, path, strerror(-err));
@@ -40,6 +42,21 @@ int image_open(struct image *img, const char *path, const char *what)
 	}
 	if (err)
 		image_close(img);
+	return err;
+}
+
+int image_open(struct image *img, const char *path, const char *what)
+{
+	return open_at(img, -1, path, what);
+}
+
+int image_open_kept(struct image *img, struct vm *vm, enum vm_image which)
+{
+	const char *path = which == VM_IMAGE_KERNEL ? vm->config.kernel : vm->config.initrd;
+	int *kept = &vm->image_fd[which];
+	int err = open_at(img, *kept ? *kept : -1, path, which == VM_IMAGE_KERNEL ? "kernel" : "initrd");
+
+	*kept = err ? 0 : img->fd;
 	return err;
 }
 
@@ -100,7 +117,7 @@ int boot_load_initrd(struct boot *boot, uint64_t floor, uint64_t limit, bool low
 	*size = 0;
 	if (!boot->vm->config.initrd)
 		return 0;
-	err = image_open(&img, boot->vm->config.initrd, "initrd");
+	err = image_open_kept(&img, boot->vm, VM_IMAGE_INITRD);
 	if (err)
 		return err;
 	floor = (floor + 4095) & ~4095ull;
@@ -111,7 +128,6 @@ int boot_load_initrd(struct boot *boot, uint64_t floor, uint64_t limit, bool low
 		*size = img.size;
 		err = image_load(boot, &img, 0, *addr, *size);
 	}
-	image_close(&img);
 	return err;
 }
 
@@ -282,7 +298,7 @@ int machine_load(struct vm *vm, struct kvm_regs *regs, struct kvm_sregs *sregs)
 	if (!err)
 		err = mptable_build(vm);
 	if (!err)
-		err = image_open(&kernel, vm->config.kernel, "kernel");
+		err = image_open_kept(&kernel, vm, VM_IMAGE_KERNEL);
 	if (err)
 		return err;
 
@@ -292,6 +308,5 @@ int machine_load(struct vm *vm, struct kvm_regs *regs, struct kvm_sregs *sregs)
 		err = loader[i](&boot);
 	if (err == -ENOEXEC)
 		err = refuse(&kernel);
-	image_close(&kernel);
 	return err;
 }

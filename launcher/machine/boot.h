@@ -40,6 +40,8 @@ int boot_firmware(struct boot *boot);
 /* @what names the file in messages. */
 int image_open(struct image *img, const char *path, const char *what);
 void image_close(struct image *img);
+/* The same of a file that is loaded at every reset. It stays open, and is that of the first time: no image_close(). */
+int image_open_kept(struct image *img, struct vm *vm, enum vm_image which);
 /* Read part of the file; -EINVAL with a message (truncated) or -EIO. */
 int image_read(const struct image *img, uint64_t off, void *buf, uint64_t len);
 /* The same into RAM at @gpa; -ENOMEM with a message if that is not all RAM. */

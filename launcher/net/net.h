@@ -54,6 +54,7 @@ struct net {
  * @offload:	VIRTIO_NET_F_* of checksums and segmentation that it can take and give
  * @open:	0, or -errno with a message printed; @index counts the network cards of the machine
  * @close:	undo open()
+ * @enter:	on the I/O thread before all else: sandbox_enter()
  * @send:	a frame from the guest; may change it, and call net->receive()
  * @poll_prepare: add file descriptors to wait for; shorten *@timeout (milliseconds, -1: none)
  * @poll_done:	after waiting, and whenever the guest may have room: serve them
@@ -64,6 +65,7 @@ struct net_ops {
 	uint64_t offload;
 	int (*open)(struct net *net, const struct vm_net *config, unsigned int index);
 	void (*close)(struct net *net);
+	void (*enter)(void);
 	void (*send)(struct net *net, const struct virtio_net_hdr_v1 *hdr, uint8_t *frame, size_t len);
 	void (*poll_prepare)(struct net *net, struct net_poll *poll, int *timeout);
 	void (*poll_done)(struct net *net, const struct net_poll *poll);

@@ -22,6 +22,7 @@
 #include <netlink/route/link.h>
 
 #include "../msg.h"
+#include "../sandbox.h"
 #include "net.h"
 
 #define TAP_BATCH	64u
@@ -330,6 +331,11 @@ static int tap_open(struct net *net, const struct vm_net *config, unsigned int i
 	return err;
 }
 
+static void tap_enter(void)
+{
+	sandbox_enter(SANDBOX_NET_TAP, NULL);
+}
+
 const struct net_ops net_tap = {
 	.name = "tap",
 	.offload = 1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 |
@@ -339,6 +345,7 @@ const struct net_ops net_tap = {
 		   1ull << VIRTIO_NET_F_GUEST_ECN,
 	.open = tap_open,
 	.close = tap_close,
+	.enter = tap_enter,
 	.send = tap_send,
 	.poll_prepare = tap_poll_prepare,
 	.poll_done = tap_poll_done,

@@ -13,12 +13,14 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <linux/if_ether.h>
 #include <slirp/libslirp.h>
 
 #include "../msg.h"
+#include "../sandbox.h"
 #include "net.h"
 
 /*
@@ -408,6 +410,21 @@ fail:
 	return err;
 }
 
+/*
+ * libslirp asks the host's resolver, and reads which that is whenever the file has changed. It changes by being
+ * replaced, so what may be read is its directory: by a link that is often one below /run, otherwise /etc.
+ */
+static void user_enter(void)
+{
+	char path[PATH_MAX];
+
+	if (realpath("/etc/resolv.conf", path))
+		*strrchr(path, '/') = '\0';
+	else
+		strcpy(path, "/etc");
+	sandbox_enter(SANDBOX_NET_USER, path);
+}
+
 const struct net_ops net_user = {
 	.name = "user",
 	.offload = 1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 |
@@ -415,6 +432,7 @@ const struct net_ops net_user = {
 		   1ull << VIRTIO_NET_F_HOST_ECN | 1ull << VIRTIO_NET_F_GUEST_CSUM,
 	.open = user_open,
 	.close = user_close,
+	.enter = user_enter,
 	.send = user_send,
 	.poll_prepare = user_poll_prepare,
 	.poll_done = user_poll_done,

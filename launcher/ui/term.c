@@ -27,6 +27,7 @@
 
 #include "../ctl.h"
 #include "../msg.h"
+#include "../sandbox.h"
 #include "../vm.h"
 #include "term.h"
 
@@ -136,12 +137,15 @@ static const int served_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP,
 
 #define ARRAY_LEN(a)	(sizeof(a) / sizeof((a)[0]))
 
-static void fatal_signal(int sig)
+static void fatal_signal(int sig, siginfo_t *info, void *context)
 {
 	static const char bus[] =
 		"tenon: bus error: the host has no memory left for the guest. Give it less (--memory)\n";
 
+	(void)context;
 	tty_restore();
+	if (sig == SIGSYS)
+		sandbox_explain(info);
 	if (sig == SIGBUS && write(STDERR_FILENO, bus, sizeof(bus) - 1) < 0) { }
 	/* SA_RESETHAND has put the default action back: die of the same signal. */
 	raise(sig);
@@ -174,7 +178,7 @@ static void term_signal(void *opaque, uint32_t events)
 
 static int signals_init(struct vm *vm)
 {
-	struct sigaction sa = { .sa_handler = fatal_signal, .sa_flags = (int)SA_RESETHAND | SA_NODEFER }, old;
+	struct sigaction sa = { .sa_sigaction = fatal_signal, .sa_flags = (int)SA_RESETHAND | SA_NODEFER | SA_SIGINFO }, old;
 	sigset_t served, blocked;
 	int ret;
 
@@ -267,6 +271,7 @@ static void *out_thread(void *arg)
 
 	(void)arg;
 	pthread_setname_np(pthread_self(), "console");
+	sandbox_enter(SANDBOX_CONSOLE, NULL);
 	pthread_mutex_lock(&term.out.lock);
 	for (;;) {
 		struct timespec until;

@@ -57,6 +57,7 @@ static void *pool_thread(void *opaque)
 	struct virtio_pool *pool = dev->pool;
 
 	pthread_setname_np(pthread_self(), pool->ops->name);
+	pool->ops->enter(dev);
 	pthread_mutex_lock(&dev->lock);
 	while (!pool->stop) {
 		uint32_t written = 0;

@@ -24,6 +24,8 @@ struct virtio_pool_ops {
 	const char *name;		/* of the threads */
 	unsigned int threads;
 	size_t work_size;		/* struct virtio_work and what follows */
+	/* On each thread before all else: sandbox_enter(). */
+	void (*enter)(struct virtio_dev *dev);
 	/* optional, with dev->lock held: a chain was taken. NULL, or why it makes no sense. */
 	const char *(*taken)(struct virtio_work *work);
 	/* Without it. NULL, or why the chain makes no sense; *@written: how much of it was written to. */

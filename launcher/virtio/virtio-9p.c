@@ -21,6 +21,7 @@
 
 #include "../fs/9p.h"
 #include "../msg.h"
+#include "../sandbox.h"
 #include "pool.h"
 
 #define P9_THREADS	4
@@ -36,7 +37,7 @@ struct v9p_work {
 struct v9p {
 	struct virtio_dev vdev;
 	struct p9_server *srv;
-	const char *tag;
+	const struct vm_share *config;
 };
 
 struct v9p_set {
@@ -103,7 +104,7 @@ static const char *p9_serve(struct virtio_work *work, uint32_t *written)
 
 static void v9p_config_read(struct virtio_dev *dev, void *config)
 {
-	const char *tag = ((struct v9p *)dev)->tag;
+	const char *tag = ((struct v9p *)dev)->config->tag;
 	struct virtio_9p_config cfg = { .tag_len = htole16(strlen(tag)) };
 
 	memset(config, 0, dev->ops->config_size);
@@ -128,10 +129,18 @@ static const struct virtio_ops v9p_ops = {
 	.quiesce = v9p_quiesce,
 };
 
+static void p9_enter(struct virtio_dev *dev)
+{
+	const struct vm_share *config = ((struct v9p *)dev)->config;
+
+	sandbox_enter(config->readonly ? SANDBOX_SHARE_RO : SANDBOX_SHARE, config->path);
+}
+
 static const struct virtio_pool_ops v9p_pool = {
 	.name = "9p",
 	.threads = P9_THREADS,
 	.work_size = sizeof(struct v9p_work),
+	.enter = p9_enter,
 	.taken = p9_taken,
 	.serve = p9_serve,
 };
@@ -160,7 +169,7 @@ static int share_init(struct vm *vm, const struct vm_share *config, struct v9p *
 	err = p9_open(&p9->srv, config->path, config->readonly);
 	if (err)
 		goto err_free;
-	p9->tag = config->tag;
+	p9->config = config;
 	p9->vdev.ops = &v9p_ops;
 	p9->vdev.offered = 1ull << VIRTIO_9P_MOUNT_TAG;
 	err = virtio_init(&p9->vdev, vm);

@@ -19,6 +19,7 @@
 
 #include "../block/block.h"
 #include "../msg.h"
+#include "../sandbox.h"
 #include "pool.h"
 
 #define BLK_THREADS	4
@@ -276,10 +277,17 @@ static const struct virtio_ops blk_ops = {
 	.quiesce = blk_quiesce,
 };
 
+static void blk_enter(struct virtio_dev *dev)
+{
+	(void)dev;
+	sandbox_enter(SANDBOX_DISK, NULL);
+}
+
 static const struct virtio_pool_ops blk_pool = {
 	.name = "blk",
 	.threads = BLK_THREADS,
 	.work_size = sizeof(struct request),
+	.enter = blk_enter,
 	.taken = blk_taken,
 	.serve = blk_serve,
 };

@@ -439,6 +439,7 @@ static void *net_thread(void *opaque)
 	prctl(PR_SET_NAME, "net");
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	ops->enter();
 	while (!atomic_load(&card->stop)) {
 		int timeout = more ? 0 : -1;
 

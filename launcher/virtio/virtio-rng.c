@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "../msg.h"
+#include "../sandbox.h"
 #include "pool.h"
 
 #define RNG_CHUNK	4096u		/* most that one request gets */
@@ -90,10 +91,17 @@ static const struct virtio_ops rng_ops = {
 	.quiesce = virtio_pool_quiesce,
 };
 
+static void rng_enter(struct virtio_dev *dev)
+{
+	(void)dev;
+	sandbox_enter(SANDBOX_RNG, NULL);
+}
+
 static const struct virtio_pool_ops rng_pool = {
 	.name = "rng",
 	.threads = 1,
 	.work_size = sizeof(struct virtio_work),
+	.enter = rng_enter,
 	.serve = rng_serve,
 };
 

@@ -222,6 +222,16 @@ refused()
 	{ echo '>'; seq 1 3000; } | cmp - "$console" || fail "the echo differs"
 }
 
+@test "cli: --sandbox on and off run a guest to its end" {
+	local how
+
+	for how in on off; do
+		try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --sandbox "$how"
+		expect "exit status with --sandbox $how" "$status" -eq 33
+	done
+	refused 2 "neither on nor off" maybe -- run --kernel "$(tiny debug-exit)" --sandbox maybe
+}
+
 @test "cli: --lockstep runs a guest to its end, with one processor only" {
 	try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --memory 32M --lockstep
 	expect "exit status" "$status" -eq 33

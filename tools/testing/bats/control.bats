@@ -45,10 +45,10 @@ start()
 	until_true test -S "$sock/$name.sock"
 }
 
-# linux NAME: one with a shell
+# linux NAME ARGUMENT...: one with a shell
 linux()
 {
-	start "$1" -k "$guests/cloud/vmlinuz" -i "$guests/initrd-cloud-amd64" -a 'console=ttyS0 quiet' -m 256M
+	start "$1" -k "$guests/cloud/vmlinuz" -i "$guests/initrd-cloud-amd64" -a 'console=ttyS0 quiet' -m 256M "${@:2}"
 	until_true grep -q 'to leave' "$console"
 }
 
@@ -181,4 +181,26 @@ qmp()
 	[[ "$output" == *"others could get at it"* ]] || fail "message: $output"
 	run "$tenon" run --name ../x --kernel "$(tiny echo)" </dev/null
 	expect "status" "$status" -eq 2
+}
+
+# threads FIELD: its values in all threads of the machine
+threads()
+{
+	sed -n "s/^$1:[[:space:]]*//p" /proc/"$pid"/task/*/status | sort -u | tr '\n' ' '
+}
+
+@test "control: every thread of a running machine is confined, unless --sandbox off" {
+	mkdir "$BATS_TEST_TMPDIR/share"
+	linux boxed -c 2 --share "$BATS_TEST_TMPDIR/share,ro"
+	[ "$(threads Seccomp)" = "2 " ] || fail "filters: $(threads Seccomp)"
+	[ "$(threads NoNewPrivs)" = "1 " ] || fail "no_new_privs: $(threads NoNewPrivs)"
+	# as root, the 9p threads read what is not theirs
+	[[ "$(threads CapEff)" =~ ^0000000000000000\ (0000000000000004\ )?$ ]] || fail "capabilities: $(threads CapEff)"
+	[ "$(threads CapPrm)" = "$(threads CapEff)" ] || fail "permitted: $(threads CapPrm)"
+	"$tenon" kill boxed
+	ended
+	expect "exit status" "$status" -eq 143
+
+	linux open --sandbox off
+	[ "$(threads Seccomp)" = "0 " ] || fail "filters with --sandbox off: $(threads Seccomp)"
 }

@@ -53,6 +53,10 @@ static void echo_done(struct net *net, const struct net_poll *poll)
 	(void)poll;
 }
 
+static void echo_enter(void)
+{
+}
+
 static const struct net_ops echo = {
 	.name = "echo",
 	.offload = 1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 |
@@ -61,6 +65,7 @@ static const struct net_ops echo = {
 		   1ull << VIRTIO_NET_F_GUEST_ECN,
 	.open = echo_open,
 	.close = echo_close,
+	.enter = echo_enter,
 	.send = echo_send,
 	.poll_prepare = echo_prepare,
 	.poll_done = echo_done,

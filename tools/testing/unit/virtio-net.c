@@ -97,11 +97,16 @@ static void peer_offload(struct net *net, uint64_t features)
 	peer.offload = features;
 }
 
+static void peer_enter(void)
+{
+}
+
 static const struct net_ops fake_net = {
 	.name = "fake",
 	.offload = F(CSUM) | F(GUEST_CSUM) | F(HOST_TSO4) | F(GUEST_TSO4),
 	.open = peer_open,
 	.close = peer_close,
+	.enter = peer_enter,
 	.send = peer_send,
 	.poll_prepare = peer_prepare,
 	.poll_done = peer_done,
