@@ -15,6 +15,8 @@
 #include "vendor.h"
 
 #define PIT_FLOOR_NS 100000
+#define PIT_IRQ	     0 /* of the PIC */
+#define PIT_PIN	     2 /* of the IOAPIC */
 
 /* ---- ops: under the lock ---- */
 
@@ -42,27 +44,40 @@ static void op_pic_output(void *ctx, bool level)
 
 static void op_pic_eoi(void *ctx, unsigned int irq)
 {
+	if (irq == PIT_IRQ)
+		vm_of(ctx)->chips->pit_eoi = true;
 	vm_of(ctx)->chips->eoi_pins |= BIT(irq);
 }
 
 static int op_ioapic_deliver(void *ctx, const struct irq_msg *msg)
 {
 	struct tenon_vm *vm = vm_of(ctx);
+	struct irq_msg out = *msg;
 
-	return lapic_deliver(vm->lapics, tenon_nr_lapics(vm), NULL, msg);
+	out.wide = vm->x2apic_no_broadcast_quirk;
+	return lapic_deliver(vm->lapics, tenon_nr_lapics(vm), NULL, &out);
 }
 
 static void op_ioapic_eoi(void *ctx, unsigned int pin)
 {
+	if (pin == PIT_PIN)
+		vm_of(ctx)->chips->pit_eoi = true;
 	vm_of(ctx)->chips->eoi_pins |= BIT(pin);
+}
+
+static void pit_line(struct tenon_chips *chips, bool level)
+{
+	pic_set_irq(&chips->pic, PIT_IRQ, level);
+	ioapic_set_pin(&chips->ioapic, PIT_PIN, level);
 }
 
 static void op_pit_irq0(void *ctx, bool level)
 {
 	struct tenon_chips *chips = vm_of(ctx)->chips;
 
-	pic_set_irq(&chips->pic, 0, level);
-	ioapic_set_pin(&chips->ioapic, 2, level);
+	/* Those that are to be reinjected go out by pit_send(). */
+	if (!chips->pit_reinject)
+		pit_line(chips, level);
 }
 
 static void pit_rearm(struct tenon_chips *chips)
@@ -87,9 +102,79 @@ static const struct pic_ops pic_ops = { .set_output = op_pic_output, .eoi = op_p
 static const struct ioapic_ops ioapic_ops = { .deliver = op_ioapic_deliver, .eoi = op_ioapic_eoi };
 static const struct pit_ops pit_ops = { .set_irq0 = op_pit_irq0, .rearm = op_pit_rearm };
 
+/* ---- ticks of the PIT that are not to be lost ---- */
+
+/*
+ * As KVM has it: a tick is sent when the guest has ended the one before; those that come meanwhile are counted, and
+ * follow one after the other. What the guest did not see because it had masked the interrupt or before it programmed
+ * the counter anew is forgotten.
+ */
+static void pit_send(struct tenon_chips *chips)
+{
+	const u64 rte = chips->ioapic.redir[PIT_PIN];
+	int vector = -1;
+
+	if (!chips->pit_ended || !chips->pit_pending)
+		return;
+	chips->pit_ended = false;
+	if (!(rte & (IOAPIC_RTE_MASKED | IOAPIC_RTE_LEVEL)))
+		vector = rte & IOAPIC_RTE_VECTOR;
+	WRITE_ONCE(chips->pit_vector, vector);
+	pit_line(chips, true);
+	pit_line(chips, false);
+}
+
+static void pit_forget(struct tenon_chips *chips)
+{
+	chips->pit_pending = 0;
+	chips->pit_ended = true;
+	chips->pit_eoi = false;
+}
+
+/* Let time pass; reading and writing the PIT has done so already, and left its edges to be fetched. */
+static void pit_tick(struct tenon_chips *chips)
+{
+	const u64 edges = pit_advance(&chips->pit, tenon_now());
+
+	if (!chips->pit_reinject || chips->pit.irq0_off || !edges)
+		return;
+	chips->pit_pending = min_t(u64, chips->pit_pending + edges, INT_MAX);
+	pit_send(chips);
+}
+
+static void pit_ended(struct tenon_chips *chips)
+{
+	chips->pit_eoi = false;
+	chips->pit_ended = true;
+	if (chips->pit_pending)
+		chips->pit_pending--;
+	pit_send(chips);
+}
+
+/* Masked in the PIC, masked in the IOAPIC: a bit each. */
+static unsigned int pit_masks(const struct tenon_chips *chips)
+{
+	return (chips->pic.chip[0].imr & BIT(PIT_IRQ) ? 1 : 0) |
+	       (chips->ioapic.redir[PIT_PIN] & IOAPIC_RTE_MASKED ? 2 : 0);
+}
+
+void tenon_pit_reinject(struct tenon_vm *vm, bool on)
+{
+	struct tenon_chips *chips = vm->chips;
+	unsigned long flags = tenon_chips_lock(chips);
+
+	if (chips->pit_reinject != on) {
+		pit_forget(chips);
+		chips->pit_reinject = on;
+		WRITE_ONCE(chips->pit_vector, -1);
+		pit_line(chips, !on && chips->pit.irq0);
+	}
+	tenon_chips_unlock(vm, flags);
+}
+
 /* ---- the lock, and what is left to do after it ---- */
 
-static unsigned long chips_lock(struct tenon_chips *chips)
+unsigned long tenon_chips_lock(struct tenon_chips *chips)
 	__acquires(&chips->lock)
 {
 	unsigned long flags;
@@ -98,12 +183,15 @@ static unsigned long chips_lock(struct tenon_chips *chips)
 	return flags;
 }
 
-static void chips_unlock(struct tenon_vm *vm, unsigned long flags)
+void tenon_chips_unlock(struct tenon_vm *vm, unsigned long flags)
 	__releases(&vm->chips->lock)
 {
 	struct tenon_chips *chips = vm->chips;
-	u32 pins = chips->eoi_pins;
+	u32 pins;
 
+	if (unlikely(chips->pit_eoi) && chips->pit_reinject)
+		pit_ended(chips);
+	pins = chips->eoi_pins;
 	chips->eoi_pins = 0;
 	if (chips->pit_stale) {
 		chips->pit_stale = false;
@@ -117,9 +205,9 @@ static void chips_unlock(struct tenon_vm *vm, unsigned long flags)
 static enum hrtimer_restart pit_timer(struct hrtimer *timer)
 {
 	struct tenon_chips *chips = container_of(timer, struct tenon_chips, pit_timer);
-	unsigned long flags = chips_lock(chips);
+	unsigned long flags = tenon_chips_lock(chips);
 
-	pit_advance(&chips->pit, tenon_now());
+	pit_tick(chips);
 	chips->pit_stale = false;
 	/*
 	 * Not by HRTIMER_RESTART: a writer may have started it anew while this waited for the lock.
@@ -142,6 +230,7 @@ int tenon_irqchip_create(struct tenon_vm *vm)
 	raw_spin_lock_init(&chips->lock);
 	hrtimer_init(&chips->pit_timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_HARD);
 	chips->pit_timer.function = pit_timer;
+	chips->pit_vector = -1;
 	pic_init(&chips->pic, &pic_ops, vm);
 	ioapic_init(&chips->ioapic, IOAPIC_VERSION_82093AA, &ioapic_ops, vm);
 	ret = tenon_routes_default(vm);
@@ -183,12 +272,13 @@ int tenon_pit_create(struct tenon_vm *vm, u32 flags)
 		return -ENOENT;
 	if (chips->has_pit)
 		return -EEXIST;
-	irq = chips_lock(chips);
+	irq = tenon_chips_lock(chips);
 	pit_init(&chips->pit, &pit_ops, vm, tenon_now());
 	chips->pit_flags = flags;
 	chips->pit_reinject = true;
+	pit_forget(chips);
 	chips->has_pit = true;
-	chips_unlock(vm, irq);
+	tenon_chips_unlock(vm, irq);
 	return 0;
 }
 
@@ -206,7 +296,7 @@ int tenon_chips_line(struct tenon_vm *vm, u32 chip, u32 pin, unsigned int source
 
 	if (!chips)
 		return ret;
-	flags = chips_lock(chips);
+	flags = tenon_chips_lock(chips);
 	if (chip == KVM_IRQCHIP_IOAPIC && pin < IOAPIC_NR_PINS) {
 		sources = &chips->sources[array_index_nospec(pin, IOAPIC_NR_PINS)];
 		__assign_bit(source, sources, level);
@@ -217,7 +307,7 @@ int tenon_chips_line(struct tenon_vm *vm, u32 chip, u32 pin, unsigned int source
 		__assign_bit(source, sources, level);
 		ret = pic_set_irq(&chips->pic, pin, *sources);
 	}
-	chips_unlock(vm, flags);
+	tenon_chips_unlock(vm, flags);
 	return ret;
 }
 
@@ -252,19 +342,28 @@ bool tenon_pio_kernel(struct tenon_vm *vm, u16 port, unsigned int size, bool in,
 	}
 	if (in)
 		memset(data, 0xff, size);
-	flags = chips_lock(chips);
+	flags = tenon_chips_lock(chips);
 	if (pit) {
 		if (in)
 			*byte = pit_read(&chips->pit, port, tenon_now());
 		else
 			pit_write(&chips->pit, port, *byte, tenon_now());
+		pit_tick(chips);
+		/* Programming counter 0 makes it stale. */
+		if (chips->pit_stale)
+			pit_forget(chips);
 	} else {
+		const unsigned int masks = pit_masks(chips);
+
 		if (in)
 			*byte = pic_read(&chips->pic, port);
 		else
 			pic_write(&chips->pic, port, *byte);
+		/* ICW1 takes what is in service with it. */
+		if ((masks & ~pit_masks(chips)) || (!in && port == PIC_MASTER_CMD && (*byte & PIC_ICW1_INIT)))
+			pit_forget(chips);
 	}
-	chips_unlock(vm, flags);
+	tenon_chips_unlock(vm, flags);
 	return true;
 }
 
@@ -297,16 +396,20 @@ bool tenon_mmio_kernel(struct tenon_vcpu *vcpu, u64 gpa, unsigned int len, bool 
 	}
 	if (!chips || gpa - IOAPIC_DEFAULT_BASE >= IOAPIC_WINDOW_SIZE)
 		return false;
-	flags = chips_lock(chips);
+	flags = tenon_chips_lock(chips);
 	if (write) {
+		const unsigned int masks = pit_masks(chips);
+
 		memcpy(&value, data, min(len, 4u));
 		ioapic_write(&chips->ioapic, gpa - IOAPIC_DEFAULT_BASE, value);
+		if (masks & ~pit_masks(chips))
+			pit_forget(chips);
 	} else {
 		memset(data, 0, len);
 		value = ioapic_read(&chips->ioapic, gpa - IOAPIC_DEFAULT_BASE);
 		memcpy(data, &value, min(len, 4u));
 	}
-	chips_unlock(vcpu->vm, flags);
+	tenon_chips_unlock(vcpu->vm, flags);
 	return true;
 }
 
@@ -367,7 +470,7 @@ int tenon_irqchip_get(struct tenon_vm *vm, struct kvm_irqchip *chip)
 
 	if (!chips)
 		return -ENXIO;
-	flags = chips_lock(chips);
+	flags = tenon_chips_lock(chips);
 	switch (chip->chip_id) {
 	case KVM_IRQCHIP_PIC_MASTER:
 		pic_get(&chips->pic.chip[0], &chip->chip.pic);
@@ -387,7 +490,7 @@ int tenon_irqchip_get(struct tenon_vm *vm, struct kvm_irqchip *chip)
 	default:
 		ret = -EINVAL;
 	}
-	chips_unlock(vm, flags);
+	tenon_chips_unlock(vm, flags);
 	return ret;
 }
 
@@ -400,7 +503,7 @@ int tenon_irqchip_set(struct tenon_vm *vm, const struct kvm_irqchip *chip)
 
 	if (!chips)
 		return -ENXIO;
-	flags = chips_lock(chips);
+	flags = tenon_chips_lock(chips);
 	switch (chip->chip_id) {
 	case KVM_IRQCHIP_PIC_MASTER:
 		pic_put(&chips->pic.chip[0], &chip->chip.pic);
@@ -421,7 +524,7 @@ int tenon_irqchip_set(struct tenon_vm *vm, const struct kvm_irqchip *chip)
 	default:
 		ret = -EINVAL;
 	}
-	chips_unlock(vm, flags);
+	tenon_chips_unlock(vm, flags);
 	return ret;
 }
 
@@ -434,7 +537,7 @@ int tenon_pit_get(struct tenon_vm *vm, struct kvm_pit_state2 *state)
 	if (!chips || !chips->has_pit)
 		return -ENXIO;
 	memset(state, 0, sizeof(*state));
-	flags = chips_lock(chips);
+	flags = tenon_chips_lock(chips);
 	for (n = 0; n < PIT_NR_CHANNELS; n++) {
 		const struct pit_channel *c = &chips->pit.channel[n];
 
@@ -458,7 +561,7 @@ int tenon_pit_get(struct tenon_vm *vm, struct kvm_pit_state2 *state)
 		state->flags |= KVM_PIT_FLAGS_HPET_LEGACY;
 	if (chips->pit.port61 & PIT_SPEAKER_DATA)
 		state->flags |= KVM_PIT_FLAGS_SPEAKER_DATA_ON;
-	chips_unlock(vm, flags);
+	tenon_chips_unlock(vm, flags);
 	return 0;
 }
 
@@ -474,7 +577,7 @@ int tenon_pit_set(struct tenon_vm *vm, const struct kvm_pit_state2 *state)
 	if (state->flags & ~(u32)(KVM_PIT_FLAGS_HPET_LEGACY | KVM_PIT_FLAGS_SPEAKER_DATA_ON))
 		return -EINVAL;
 	now = tenon_now();
-	flags = chips_lock(chips);
+	flags = tenon_chips_lock(chips);
 	for (n = 0; n < PIT_NR_CHANNELS; n++) {
 		const struct kvm_pit_channel_state *s = &state->channels[n];
 		struct pit_channel *c = &chips->pit.channel[n];
@@ -503,7 +606,8 @@ int tenon_pit_set(struct tenon_vm *vm, const struct kvm_pit_state2 *state)
 	if (state->flags & KVM_PIT_FLAGS_SPEAKER_DATA_ON)
 		chips->pit.port61 |= PIT_SPEAKER_DATA;
 	pit_restored(&chips->pit, now);
+	pit_forget(chips);
 	chips->pit_stale = true;
-	chips_unlock(vm, flags);
+	tenon_chips_unlock(vm, flags);
 	return 0;
 }

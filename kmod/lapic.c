@@ -72,7 +72,6 @@ static void op_eoi(void *ctx, u8 vector)
 	struct tenon_vcpu *vcpu = ctx;
 	struct tenon_chips *chips = vcpu->vm->chips;
 	unsigned long flags;
-	u32 pins;
 
 	if (!chips) {
 		/* The IOAPIC is in user space: tell it, if it has asked for this vector. */
@@ -82,13 +81,11 @@ static void op_eoi(void *ctx, u8 vector)
 		}
 		return;
 	}
-	raw_spin_lock_irqsave(&chips->lock, flags);
+	flags = tenon_chips_lock(chips);
+	if (vector == chips->pit_vector)
+		chips->pit_eoi = true;
 	ioapic_eoi(&chips->ioapic, vector);
-	pins = chips->eoi_pins;
-	chips->eoi_pins = 0;
-	raw_spin_unlock_irqrestore(&chips->lock, flags);
-	if (pins)
-		tenon_resample(vcpu->vm, pins);
+	tenon_chips_unlock(vcpu->vm, flags);
 }
 
 static void op_rearm(void *ctx)
@@ -117,6 +114,7 @@ int tenon_lapic_create(struct tenon_vcpu *vcpu)
 			    LAPIC_FEATURE_VIRTUAL_WIRE,
 		.phys_bits = 48,
 		.bsp = vcpu->id == vcpu->vm->bsp_id,
+		.watch = vcpu->vm->chips ? &vcpu->vm->chips->pit_vector : NULL,
 	};
 
 	vcpu->lapic_page = (struct lapic_page *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
@@ -236,7 +234,7 @@ void tenon_pv_eoi_offer(struct tenon_vcpu *vcpu)
 	}
 	if (vector < 0 || lapic_reg(vcpu->lapic, LAPIC_TMR + vector / 32 * 16) & BIT(vector % 32))
 		return;
-	if (!pv_eoi_word(vcpu, &byte, false))
+	if (lapic_watched(vcpu->lapic, vector) || !pv_eoi_word(vcpu, &byte, false))
 		return;
 	byte |= 1;
 	vcpu->pv_eoi_pending = pv_eoi_word(vcpu, &byte, true);
@@ -321,18 +319,12 @@ int tenon_irq_ack(struct tenon_vcpu *vcpu)
 		return vector;
 	}
 	if (lapic_extint_pending(vcpu->lapic) && chips) {
-		u32 pins;
-
 		lapic_extint_ack(vcpu->lapic);
-		raw_spin_lock_irqsave(&chips->lock, flags);
+		flags = tenon_chips_lock(chips);
 		vector = pic_ack(&chips->pic);
-		pins = chips->eoi_pins;
-		chips->eoi_pins = 0;
-		lapic_set_lint(vcpu->lapic, 0, pic_output(&chips->pic));
-		raw_spin_unlock_irqrestore(&chips->lock, flags);
-		/* Automatic EOI; resampling does not sleep. */
-		if (pins)
-			tenon_resample(vcpu->vm, pins);
+		/* With automatic EOI, there may be a next tick, and something to resample: that does not sleep. */
+		tenon_chips_unlock(vcpu->vm, flags);
+		lapic_set_lint(vcpu->lapic, 0, READ_ONCE(vcpu->lint0_level));
 		return vector;
 	}
 	return lapic_ack(vcpu->lapic);

@@ -98,6 +98,8 @@ int tenon_routes_set(struct tenon_vm *vm, const struct kvm_irq_routing *head,
 			r->pin = e->u.irqchip.pin;
 			break;
 		case KVM_IRQ_ROUTING_MSI:
+			if (!tenon_msi_valid(vm, e->u.msi.address_hi))
+				goto err;
 			r->addr = e->u.msi.address_lo | (u64)e->u.msi.address_hi << 32;
 			r->data = e->u.msi.data;
 			break;
@@ -128,12 +130,20 @@ err:
 	return -EINVAL;
 }
 
+/* With KVM_X2APIC_API_USE_32BIT_IDS the upper half has destination bits 31:8, and else no meaning. */
+bool tenon_msi_valid(const struct tenon_vm *vm, u32 addr_high)
+{
+	return !vm->x2apic_32bit || !(addr_high & 0xff);
+}
+
 /* An MSI: the number of receivers, 0 if it was pending, or -1. */
 int tenon_msi(struct tenon_vm *vm, u64 addr, u32 data)
 {
 	struct irq_msg msg;
 
-	if (!irq_msg_from_msi(&msg, addr, data, vm->x2apic_32bit ? IRQ_MSI_X2APIC : 0))
+	if (!vm->x2apic_32bit)
+		addr = (u32)addr;
+	if (!irq_msg_from_msi(&msg, addr, data, tenon_msi_flags(vm)))
 		return IRQ_NOT_DELIVERED;
 	return lapic_deliver(vm->lapics, tenon_nr_lapics(vm), NULL, &msg);
 }
@@ -196,8 +206,7 @@ void tenon_routes_ioapic_vectors(struct tenon_vcpu *vcpu)
 		const struct tenon_route *r = &routes->route[n];
 
 		if (r->type != KVM_IRQ_ROUTING_MSI || r->gsi >= vm->split_pins ||
-		    !irq_msg_from_msi(&msg, r->addr, r->data,
-				      vm->x2apic_32bit ? IRQ_MSI_X2APIC : 0))
+		    !irq_msg_from_msi(&msg, vm->x2apic_32bit ? r->addr : (u32)r->addr, r->data, tenon_msi_flags(vm)))
 			continue;
 		if (msg.level && lapic_matches(vcpu->lapic, NULL, &msg))
 			__set_bit(msg.vector, vcpu->ioapic_vectors);

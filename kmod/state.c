@@ -304,6 +304,12 @@ static int translate(struct tenon_vcpu *vcpu, struct kvm_translation *t)
 	return 0;
 }
 
+/* In x2APIC mode the ID is all 32 bits, and shifted as in an xAPIC without KVM_X2APIC_API_USE_32BIT_IDS. */
+static u32 lapic_id_as_told(const struct tenon_vcpu *vcpu)
+{
+	return vcpu->vm->x2apic_32bit ? vcpu->lapic->config.id : vcpu->lapic->config.id << 24;
+}
+
 static long lapic_state(struct tenon_vcpu *vcpu, bool set, void __user *arg)
 {
 	struct kvm_lapic_state *s;
@@ -317,10 +323,8 @@ static long lapic_state(struct tenon_vcpu *vcpu, bool set, void __user *arg)
 		if (!s)
 			return -ENOMEM;
 		lapic_save(vcpu->lapic, s->regs, tenon_now());
-		/* Without KVM_X2APIC_API_USE_32BIT_IDS the ID has its xAPIC form in either mode. */
-		if (lapic_is_x2apic(vcpu->lapic) && !vcpu->vm->x2apic_32bit) {
-			memcpy(&id, s->regs + LAPIC_ID, sizeof(id));
-			id <<= 24;
+		if (lapic_is_x2apic(vcpu->lapic)) {
+			id = lapic_id_as_told(vcpu);
 			memcpy(s->regs + LAPIC_ID, &id, sizeof(id));
 		}
 		if (copy_to_user(arg, s, sizeof(*s)))
@@ -331,11 +335,16 @@ static long lapic_state(struct tenon_vcpu *vcpu, bool set, void __user *arg)
 	s = memdup_user(arg, sizeof(*s));
 	if (IS_ERR(s))
 		return PTR_ERR(s);
-	lapic_restore(vcpu->lapic, s->regs, tenon_now());
-	vcpu->timer_stale = true;
-	vcpu->vectors_stale = true;
+	memcpy(&id, s->regs + LAPIC_ID, sizeof(id));
+	if (lapic_is_x2apic(vcpu->lapic) && vcpu->vm->x2apic_32bit && id != lapic_id_as_told(vcpu)) {
+		ret = -EINVAL;
+	} else {
+		lapic_restore(vcpu->lapic, s->regs, tenon_now());
+		vcpu->timer_stale = true;
+		vcpu->vectors_stale = true;
+	}
 	kfree(s);
-	return 0;
+	return ret;
 }
 
 static int setup_mce(struct tenon_vcpu *vcpu, u64 cap)

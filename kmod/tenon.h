@@ -284,10 +284,15 @@ struct tenon_chips {
 	u32 eoi_pins; /* acknowledged under the lock, resampled after it */
 	bool has_pit;
 	bool pit_stale;
-	bool pit_reinject;
 	u32 pit_flags;
 	struct pit pit;
 	struct hrtimer pit_timer;
+	/* ticks that get lost while the guest does not look: kept, and sent one after the other */
+	bool pit_reinject;
+	bool pit_ended;	 /* the guest has ended the last one that was sent */
+	bool pit_eoi;	 /* seen under the lock, acted upon before it is dropped */
+	u32 pit_pending; /* not ended yet, the one that was sent included */
+	int pit_vector;	 /* by which the local APICs get it from the IOAPIC's edge, or -1 */
 };
 
 #define TENON_SOURCE_USER     0
@@ -485,9 +490,12 @@ bool tenon_mmio_kernel(struct tenon_vcpu *vcpu, u64 gpa, unsigned int len, bool 
 
 /* ---- irqchip.c ---- */
 int tenon_irqchip_create(struct tenon_vm *vm);
+unsigned long tenon_chips_lock(struct tenon_chips *chips) __acquires(&chips->lock);
+void tenon_chips_unlock(struct tenon_vm *vm, unsigned long flags) __releases(&vm->chips->lock);
 int tenon_irqchip_split(struct tenon_vm *vm, unsigned int pins);
 void tenon_irqchip_destroy(struct tenon_vm *vm);
 int tenon_pit_create(struct tenon_vm *vm, u32 flags);
+void tenon_pit_reinject(struct tenon_vm *vm, bool on);
 int tenon_irqchip_get(struct tenon_vm *vm, struct kvm_irqchip *chip);
 int tenon_irqchip_set(struct tenon_vm *vm, const struct kvm_irqchip *chip);
 int tenon_pit_get(struct tenon_vm *vm, struct kvm_pit_state2 *state);
@@ -515,6 +523,7 @@ int tenon_routes_default(struct tenon_vm *vm);
 int tenon_routes_set(struct tenon_vm *vm, const struct kvm_irq_routing *head,
 		     const struct kvm_irq_routing_entry *entries);
 int tenon_set_gsi(struct tenon_vm *vm, u32 gsi, unsigned int source, bool level);
+bool tenon_msi_valid(const struct tenon_vm *vm, u32 addr_high);
 int tenon_msi(struct tenon_vm *vm, u64 addr, u32 data);
 void tenon_routes_ioapic_vectors(struct tenon_vcpu *vcpu);
 
@@ -579,6 +588,12 @@ static inline unsigned int tenon_nr_vcpus(const struct tenon_vm *vm)
 static inline unsigned int tenon_nr_lapics(const struct tenon_vm *vm)
 {
 	return smp_load_acquire(&vm->nr_lapics); /* see above */
+}
+
+/* How a VM reads the address of an MSI: IRQ_MSI_*. */
+static inline unsigned int tenon_msi_flags(const struct tenon_vm *vm)
+{
+	return (vm->x2apic_32bit ? IRQ_MSI_X2APIC : 0) | (vm->x2apic_no_broadcast_quirk ? IRQ_MSI_WIDE : 0);
 }
 
 static inline bool tenon_take_request(struct tenon_vcpu *vcpu, enum tenon_req req)

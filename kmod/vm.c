@@ -214,7 +214,7 @@ static int vm_reinject(struct tenon_vm *vm, const struct kvm_reinject_control *c
 {
 	if (!vm->chips || !vm->chips->has_pit)
 		return -ENXIO;
-	vm->chips->pit_reinject = control->pit_reinject;
+	tenon_pit_reinject(vm, control->pit_reinject);
 	return 0;
 }
 
@@ -264,7 +264,7 @@ static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long argument
 
 		if (copy_from_user(&msi, arg, sizeof(msi)))
 			return -EFAULT;
-		if (vm->irqchip == TENON_IRQCHIP_NONE || msi.flags)
+		if (vm->irqchip == TENON_IRQCHIP_NONE || msi.flags || !tenon_msi_valid(vm, msi.address_hi))
 			return -EINVAL;
 		ret = tenon_msi(vm, msi.address_lo | (u64)msi.address_hi << 32, msi.data);
 		/* One that was pending already has been delivered, too. */

@@ -56,9 +56,8 @@ enum irq_shorthand {
  * @level:	level-triggered: the receiver sets its TMR bit and broadcasts the EOI
  * @deassert:	an "INIT level de-assert": synchronises arbitration IDs on old buses, ignored by every
  *		receiver here
- * @wide:	@dest has the 32 bits of x2APIC: broadcast is 0xffffffff, and 0xff is APIC 255. Otherwise 0xff
- *		is
- *		the broadcast
+ * @wide:	0xff is APIC 255 for a local APIC in x2APIC mode, and its broadcast 0xffffffff. Otherwise 0xff is
+ *		everybody
  */
 struct irq_msg {
 	u32 dest;
@@ -82,6 +81,7 @@ struct irq_msg {
 /* MSI flags: how the address may be extended beyond an 8-bit destination. */
 #define IRQ_MSI_X2APIC		0x1	/* address 63:40: destination 31:8 (KVM_X2APIC_API_USE_32BIT_IDS) */
 #define IRQ_MSI_EXT_DEST	0x2	/* address 11:5: destination 14:8 (KVM_FEATURE_MSI_EXT_DEST_ID) */
+#define IRQ_MSI_WIDE		0x4	/* irq_msg.wide (KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK) */
 
 /**
  * irq_msg_from_msi() - decode an MSI write into a message
@@ -119,7 +119,7 @@ static inline bool irq_msg_from_msi(struct irq_msg *msg, u64 addr, u32 data, uns
 		.delivery = (data >> 8) & 7,
 		.logical = addr & BIT(2),
 		.level = data & BIT(15),
-		.wide = flags & IRQ_MSI_X2APIC,
+		.wide = flags & IRQ_MSI_WIDE,
 	};
 	/* The redirection hint asks for one receiver among those of a logical destination. */
 	if (redirection_hint && msg->logical && msg->delivery == IRQ_FIXED)

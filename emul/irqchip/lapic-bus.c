@@ -34,6 +34,14 @@ static bool matches_logical(const struct lapic *apic, const struct irq_msg *msg)
 	}
 }
 
+/* A local APIC in xAPIC mode takes the 0xffffffff of another in x2APIC mode, but no device's. */
+static bool is_broadcast(const struct lapic *apic, const struct lapic *source, const struct irq_msg *msg)
+{
+	if (msg->dest == BROADCAST)
+		return !msg->wide || (!source && !lapic_is_x2apic(apic));
+	return msg->dest == BROADCAST_WIDE && (source || lapic_is_x2apic(apic));
+}
+
 bool lapic_matches(const struct lapic *apic, const struct lapic *source, const struct irq_msg *msg)
 {
 	if (!lapic_enabled(apic))
@@ -47,7 +55,7 @@ bool lapic_matches(const struct lapic *apic, const struct lapic *source, const s
 	case IRQ_DEST_OTHERS:
 		return apic != source;
 	}
-	if (msg->dest == (msg->wide ? BROADCAST_WIDE : BROADCAST))
+	if (is_broadcast(apic, source, msg))
 		return true;
 	if (msg->logical)
 		return matches_logical(apic, msg);

@@ -466,6 +466,11 @@ static void lapic_kick_if_pending(struct lapic *apic)
 		apic->ops->kick(apic->ctx);
 }
 
+bool lapic_watched(const struct lapic *apic, u8 vector)
+{
+	return apic->config.watch && __atomic_load_n(apic->config.watch, __ATOMIC_RELAXED) == vector;
+}
+
 int lapic_eoi(struct lapic *apic)
 {
 	int vector = lapic_bit_highest(apic, LAPIC_ISR);
@@ -475,8 +480,11 @@ int lapic_eoi(struct lapic *apic)
 		return -1;
 	lapic_bit_clear(apic, LAPIC_ISR, vector);
 	lapic_kick_if_pending(apic);
-	if (!lapic_bit_test(apic, LAPIC_TMR, vector))
+	if (!lapic_bit_test(apic, LAPIC_TMR, vector)) {
+		if (unlikely(lapic_watched(apic, vector)))
+			apic->ops->eoi(apic->ctx, vector);
 		return vector;
+	}
 
 	for (n = 0; n < 2; n++) {
 		u32 lvt = lapic_reg(apic, lint_offset(n));

@@ -127,7 +127,7 @@ static_assert(sizeof(struct lapic_page) == LAPIC_PAGE_SIZE, "the register page i
  * @smi:	optional; an SMI arrived. Without it they are dropped
  * @eoi:	optional; the guest acknowledged a level-triggered @vector and did not suppress the broadcast:
  *		hand it to
- *		ioapic_eoi()
+ *		ioapic_eoi(). And, whatever the suppression, an edge-triggered one that is lapic_config.watch
  * @rearm:	optional; lapic_timer_deadline() may have changed
  *
  * @nmi, @init, @sipi and @smi may be called from any thread that calls lapic_deliver() or lapic_accept().
@@ -158,6 +158,8 @@ struct lapic_ops {
  * @phys_bits:	physical address bits of the guest, for reserved bits of IA32_APIC_BASE: 36 to 52; others are
  *		clamped
  * @bsp:	the bootstrap processor
+ * @watch:	optional; where the owner keeps the edge-triggered vector whose EOI it wants to hear of, or -1; it may
+ *		change at any time
  */
 struct lapic_config {
 	u32 id;
@@ -165,6 +167,7 @@ struct lapic_config {
 	u32 features;
 	u8 phys_bits;
 	bool bsp;
+	const int *watch;
 };
 
 /**
@@ -402,6 +405,13 @@ int lapic_pending_vector(const struct lapic *apic);
  * globally disabled.
  */
 int lapic_ack(struct lapic *apic);
+
+/**
+ * lapic_watched() - is this the vector that lapic_config.watch names?
+ * @apic:	the local APIC
+ * @vector:	its EOI may not be left to a paravirtual bit, then
+ */
+bool lapic_watched(const struct lapic *apic, u8 vector);
 
 /**
  * lapic_eoi() - end of interrupt, as by a write of the EOI register

@@ -192,7 +192,9 @@ static void test_msi(void)
 	ok(!irq_msg_from_msi(&msg, 0xfed00000, 0x41, 0), "no window, no message");
 	ok(!irq_msg_from_msi(&msg, 0x1fee00000, 0x41, 0), "above 4 GiB: none");
 	irq_msg_from_msi(&msg, 0x12345600fee78000, 0x41, IRQ_MSI_X2APIC);
-	ok(msg.dest == 0x12345678 && msg.wide, "x2APIC format: the high address is the high destination");
+	ok(msg.dest == 0x12345678 && !msg.wide, "x2APIC format: the high address is the high destination");
+	irq_msg_from_msi(&msg, 0xfeeff000, 0x41, IRQ_MSI_WIDE);
+	ok(msg.dest == 0xff && msg.wide, "and 0xff can be said to be an ID");
 	irq_msg_from_msi(&msg, 0xfee01020, 0x41, IRQ_MSI_EXT_DEST);
 	is_u64(msg.dest, 0x101, "extended destination: address bits 11:5");
 }

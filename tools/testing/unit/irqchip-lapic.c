@@ -477,6 +477,51 @@ static void test_x2apic(void)
 	is_u64(pending_mask(0x43), 0xf, "a device's broadcast is 0xff still");
 }
 
+/* KVM's API documentation, "KVM_CAP_X2APIC_API", KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK */
+static void test_wide(void)
+{
+	unsigned int n;
+
+	running(ALL_FEATURES);
+	for (n = 0; n < 3; n++)
+		x2apic_on(n);
+	lapic_deliver(apics, NR_CPUS, NULL, &(struct irq_msg) { .dest = 0xff, .vector = 0x41 });
+	is_u64(pending_mask(0x41), 0xf, "0xff of a device is everybody");
+	lapic_deliver(apics, NR_CPUS, NULL, &(struct irq_msg) { .dest = 0xffffffff, .vector = 0x42 });
+	is_u64(pending_mask(0x42), 7, "0xffffffff is everybody in x2APIC mode");
+	lapic_deliver(apics, NR_CPUS, NULL, &(struct irq_msg) { .dest = 0xff, .vector = 0x43, .wide = true });
+	is_u64(pending_mask(0x43), 8, "and so is 0xff, in xAPIC mode, without the quirk");
+	lapic_deliver(apics, NR_CPUS, NULL, &(struct irq_msg) { .dest = 0xffffffff, .vector = 0x44, .wide = true });
+	is_u64(pending_mask(0x44), 7, "as before");
+}
+
+/* Of the vectors of edges, one has its EOI reported. */
+static void test_watch(void)
+{
+	static int watch = -1;
+	struct lapic *apic = &cpus[0].apic;
+
+	running(ALL_FEATURES);
+	apic->config.watch = &watch;
+	broadcasts = 0;
+	lapic_deliver(apics, NR_CPUS, NULL, &(struct irq_msg) { .vector = 0x41 });
+	lapic_ack(apic);
+	lapic_eoi(apic);
+	is_u64(broadcasts, 0, "an edge's EOI is nobody's business");
+	watch = 0x41;
+	lapic_deliver(apics, NR_CPUS, NULL, &(struct irq_msg) { .vector = 0x41 });
+	lapic_deliver(apics, NR_CPUS, NULL, &(struct irq_msg) { .vector = 0x52 });
+	lapic_ack(apic);
+	lapic_eoi(apic);
+	is_u64(broadcasts, 0, "that of another vector");
+	lapic_ack(apic);
+	wr(0, LAPIC_SVR, 0x11ff);
+	lapic_eoi(apic);
+	is_u64(broadcasts, 1, "but of the one that is watched, suppressed or not");
+	ok(lapic_watched(apic, 0x41) && !lapic_watched(apic, 0x52), "which its owner can ask for");
+	apic->config.watch = NULL;
+}
+
 static void test_large_id(void)
 {
 	const struct lapic_config config = { .id = 300, .features = LAPIC_FEATURE_X2APIC };
@@ -732,6 +777,8 @@ int main(void)
 	test_wires();
 	test_base();
 	test_x2apic();
+	test_wide();
+	test_watch();
 	test_large_id();
 	test_timer();
 	test_save();
