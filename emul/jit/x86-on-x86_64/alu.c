@@ -59,6 +59,12 @@ bool tr_alu_taken(const struct uop *u)
 	}
 }
 
+/* BT and the like: with memory and a register they reach beyond the operand. */
+static bool bit_string(const struct x86_insn *i)
+{
+	return i->op == X86_OP_BT || i->op == X86_OP_BTS || i->op == X86_OP_BTR || i->op == X86_OP_BTC;
+}
+
 struct reg {
 	u8 guest, host, access, size;
 	bool high;		/* AH..BH */
@@ -144,6 +150,16 @@ bool tr_alu(struct tr *t, const struct uop *u)
 	if (spilled > (mem ? 1 : 2))
 		return false;
 
+	/*
+	 * A register that is kept in memory can be the operand that ModRM names: its low bytes are where the instruction looks,
+	 * but 32 bits that are written clear the others.
+	 */
+	if (!mem && e.guest != H_NONE && e.host == H_NONE && row->flags & X86_RF_MODRM && !e.high &&
+	    (!(e.access & X86_WR) || e.size != 4) && e.guest != g.guest && e.guest != v.guest && !bit_string(i)) {
+		rm = RM_GPR(e.guest);
+		e.guest = H_NONE;
+		spilled--;
+	}
 	need = (jit_flags(i).reads | (row->flags & X86_RF_FLAGS_W ? t->after & ~jit_flags(i).kills : 0)) != 0;
 	if (mem) {
 		rm = tr_operand(t, u, size, write);

@@ -27,10 +27,15 @@ static bool shifts(const struct x86_insn *i)
 	return i->immsize == 1 && (i->imm & (i->opsize == 8 ? 63 : 31));
 }
 
+bool jit_sees_flags(const struct x86_insn *i)
+{
+	if (i->op == X86_OP_RDTSC || i->op == X86_OP_RDTSCP || i->op == X86_OP_CPUID)
+		return false;
+	return x86_op_class[i->op] == X86_CLASS_SYS || x86_rows[i->row].flags & (X86_RF_FLAGS_R | X86_RF_FLAGS_W);
+}
+
 struct jit_flags jit_flags(const struct x86_insn *i)
 {
-	u32 rf = x86_rows[i->row].flags;
-
 	switch (i->op) {
 	case X86_OP_ADD: case X86_OP_OR: case X86_OP_AND: case X86_OP_SUB: case X86_OP_XOR: case X86_OP_CMP:
 	case X86_OP_TEST: case X86_OP_NEG: case X86_OP_MUL: case X86_OP_IMUL1: case X86_OP_IMUL2: case X86_OP_IMUL3:
@@ -69,7 +74,5 @@ struct jit_flags jit_flags(const struct x86_insn *i)
 	case X86_OP_JCC: case X86_OP_SETCC: case X86_OP_CMOVCC:
 		return (struct jit_flags){ jit_cc_reads(i->opcode), 0 };
 	}
-	if (x86_op_class[i->op] == X86_CLASS_SYS || rf & (X86_RF_FLAGS_R | X86_RF_FLAGS_W))
-		return (struct jit_flags){ ALL, 0 };
-	return (struct jit_flags){ 0, 0 };
+	return (struct jit_flags){ jit_sees_flags(i) ? ALL : 0, 0 };
 }

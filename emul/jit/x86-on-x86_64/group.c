@@ -42,6 +42,8 @@ static u32 implied(const struct uop *u)
 	switch (u->insn.op) {
 	case X86_OP_MUL: case X86_OP_IMUL1: case X86_OP_DIV: case X86_OP_IDIV: case X86_OP_CWD:
 		return BIT(X86_RAX) | BIT(X86_RDX);
+	case X86_OP_MOVS: case X86_OP_STOS:
+		return BIT(X86_RCX) | BIT(X86_RSI) | BIT(X86_RDI);
 	case X86_OP_CMPXCHG: case X86_OP_CBW: case X86_OP_LAHF:
 		return BIT(X86_RAX);
 	case X86_OP_BSWAP: case X86_OP_NOP: case X86_OP_PREFETCH: case X86_OP_LFENCE: case X86_OP_SFENCE: case X86_OP_MFENCE:
@@ -92,6 +94,7 @@ static void forget_written(struct values *v, const struct uop *u)
 			reg = X86_RAX;
 			break;
 		case X86_OK_V: case X86_OK_W: case X86_OK_U: case X86_OK_H: case X86_OK_ST0: case X86_OK_STI:
+		case X86_OK_Y:
 			continue;
 		default:
 			mask = ~0U;

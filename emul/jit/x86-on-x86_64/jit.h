@@ -47,6 +47,8 @@ struct jit_flags {
 	u32 reads, kills;	/* X86_ARITH */
 };
 struct jit_flags jit_flags(const struct x86_insn *insn);
+/* Does its handler read or write any? System instructions do unless known not to: some load or store all of RFLAGS. */
+bool jit_sees_flags(const struct x86_insn *insn);
 u32 jit_cc_reads(unsigned int cc);
 
 /*

@@ -228,7 +228,7 @@ const void *jit_call(struct x86_cpu *cpu, const struct uop *u)
 	const struct jit_code *code;
 	u32 live = cpu->fpu_live->live;
 	u8 missing = cpu->jit.missing, class = x86_op_class[u->insn.op];
-	bool flags = class == X86_CLASS_SYS || x86_rows[u->insn.row].flags & (X86_RF_FLAGS_R | X86_RF_FLAGS_W);
+	bool flags = jit_sees_flags(&u->insn);
 	const void *to;
 	int next;
 

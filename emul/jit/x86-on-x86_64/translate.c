@@ -270,7 +270,7 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 		t->s = &t->slow[t->nr_slow];
 		*t->s = (struct slow){ .u = u };
 		if (!tr_branch(t, u) && !tr_special(t, u) && !tr_alu(t, u) && !tr_vector(t, u) &&
-		    !tr_x87(t, u) && !tr_system(t, u))
+		    !tr_x87(t, u) && !tr_string(t, u) && !tr_system(t, u))
 			handler(t, u);
 		t->nr_slow += t->s->nr != 0;
 		join(t, u);

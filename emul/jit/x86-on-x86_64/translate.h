@@ -17,7 +17,7 @@ enum where { NOWHERE, IN_EFLAGS, IN_MEMORY, IN_BOTH };
 /* An instruction's way to its handler, out of line: branches that lead there, and where it goes on afterwards. */
 struct slow {
 	const struct uop *u;
-	u8 *from[6];
+	u8 *from[8];
 	unsigned int nr;
 	u8 *join;
 	unsigned int chain;	/* instructions that handlers do, if not just this one */
@@ -122,6 +122,7 @@ struct rm tr_group_operand(struct tr *t, const struct tr_near *near, struct rm l
 bool tr_alu(struct tr *t, const struct uop *u);		/* alu.c */
 bool tr_alu_taken(const struct uop *u);			/* ...might be; of general registers, it writes its operands only */
 bool tr_special(struct tr *t, const struct uop *u);	/* special.c */
+bool tr_string(struct tr *t, const struct uop *u);	/* string.c */
 bool tr_system(struct tr *t, const struct uop *u);	/* system.c */
 bool tr_vector(struct tr *t, const struct uop *u);	/* vector.c */
 bool tr_x87(struct tr *t, const struct uop *u);		/* x87.c */
