@@ -32,6 +32,8 @@ static void revoke_write(struct emul_vm *vm, u64 gpa)
 		for (unsigned int n = 0; v && n < v->nr_tlb; n++)
 			if (v->tlb[n].gfn == gpa >> EMUL_PAGE_SHIFT)
 				v->tlb[n].wtag = emul_tlb_empty(&v->tlb[n]);
+		if (v)
+			emul_arch_revoked(v);
 	}
 }
 

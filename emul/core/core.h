@@ -189,6 +189,8 @@ void emul_arch_stats(const struct emul_vcpu *vcpu, struct emul_stats *stats);
 void emul_arch_blocks_gone(struct emul_vm *vm);
 /* A block with a translation has become stale: nobody may enter it any more. code_lock is held. */
 void emul_arch_block_stale(struct emul_block *b);
+/* Entries of the TLB lost the right to write; the world is stopped. */
+void emul_arch_revoked(struct emul_vcpu *vcpu);
 
 /* mem.c */
 void emul_mem_free(struct emul_vm *vm);

@@ -131,6 +131,15 @@ struct x86_jump_cache {
 #define X86_JUMP_EMPTY(slot)	(1ULL << 63 | !(slot))
 
 #define X86_JIT_NEAR	16
+#define X86_JIT_MEMOS	4096
+#define X86_JIT_HEAT	8192
+
+/* What a hot access last found in the TLB: guest-virtual addresses [base, base + limit) are at @host. */
+struct x86_jit_memo {
+	u64 base, limit;
+	u8 *host;
+};
+
 struct x86_jit {
 	u64 host_rsp;				/* of C code, while translated code runs */
 	const void *ret;			/* where a slow path goes on */
@@ -145,12 +154,15 @@ struct x86_jit {
 	bool flushed;				/* TLB entries were dropped: host addresses at hand may be old */
 	u32 chain;				/* instructions that jit_chain() shall execute */
 	u8 *near[X86_JIT_NEAR];			/* host addresses that a block's accesses share, see group.c */
+	struct x86_jit_memo memo[X86_JIT_MEMOS];
+	u32 memo_used[X86_JIT_MEMOS / 32];
+	u16 heat[X86_JIT_HEAT];			/* how often translations were entered, modulo 2^16; hashed */
 	struct x86_jump_cache jump[TLB_MODES];
 };
 
 /* Why an instruction was interpreted, though there is a translator. */
 enum x86_why { X86_WHY_COLD, X86_WHY_MODE, X86_WHY_CROSSING, X86_WHY_SINGLE, X86_WHY_COUNT };
-#define X86_JIT_EXITS	4			/* enum jit_exit_kind: those that count */
+#define X86_JIT_EXITS	5			/* enum jit_exit_kind: those that count */
 
 struct x86_cpu {
 	struct emul_vcpu core;			/* first: struct emul_vcpu * and struct x86_cpu * convert */

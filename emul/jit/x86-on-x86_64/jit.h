@@ -28,6 +28,8 @@ void jit_exit(struct emul_vm *vm);
 /* Entries of the instruction TLB were dropped. */
 void jit_flush(struct x86_cpu *cpu, bool global);
 void jit_flush_page(struct x86_cpu *cpu, u64 lin);
+/* Entries of the data TLB are no longer good for writing. */
+void jit_revoke(struct x86_cpu *cpu);
 
 /* Is something executed so often, by @hits, that it shall be translated? Counts. */
 bool jit_wanted(const struct x86_cpu *cpu, u16 *hits);
@@ -65,6 +67,7 @@ enum jit_exit_kind {
 	JIT_EXIT_LINK,		/* a direct branch within the page */
 	JIT_EXIT_JUMP,		/* state.rip is set, the jump cache did not have it */
 	JIT_EXIT_HEAD,		/* a request came before the block, or it is stale */
+	JIT_EXIT_HOT,		/* the block was entered so often that it is worth a better translation */
 };
 
 /* A way out of a block. @site: displacements to be replaced when the target is known, see exit_link(). */
@@ -84,8 +87,8 @@ struct jit_code {
 	u8 *far;		/* entry with RIP in H_T1 */
 	u32 live;		/* flags that it reads before it writes them */
 	u32 nr;			/* instructions: those of the block, or fewer */
-	u32 groups;		/* of accesses that share a TLB lookup */
-	u32 failed;		/* how often their lookups failed */
+	u32 how;		/* it was translated: JIT_GROUPS, JIT_HOT */
+	u32 failed;		/* how often the lookups of groups failed */
 };
 
 struct jit_cache {
@@ -95,6 +98,7 @@ struct jit_cache {
 	size_t data_size, data_used;
 	u64 host_features;
 	bool stress;
+	unsigned int nr_memos, nr_heat;
 
 	/* common code, executable view */
 	/* Returns the struct jit_exit; @rip is for a far entry. */
@@ -114,7 +118,9 @@ static inline struct jit_cache *jit_cache(const struct x86_cpu *cpu)
 struct jit_cache *jit_cache_new(bool stress);
 void jit_cache_free(struct jit_cache *c);
 /* Translate; code_lock is held. False: the cache is full. */
-bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes, bool groups);
+bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes, unsigned int how);
+#define JIT_GROUPS	BIT(0)	/* accesses near one another share a lookup */
+#define JIT_HOT		BIT(1)	/* take time and room for better code */
 /*
  * Called by translated code: execute an instruction by its handler. Returns where to go on (a far entry, or what jit.ret
  * says), NULL to leave translated code.
@@ -134,6 +140,7 @@ static inline void jit_exit(struct emul_vm *vm) { (void)vm; }
 static inline void jit_stale(struct emul_block *b) { (void)b; }
 static inline void jit_flush(struct x86_cpu *cpu, bool global) { (void)cpu, (void)global; }
 static inline void jit_flush_page(struct x86_cpu *cpu, u64 lin) { (void)cpu, (void)lin; }
+static inline void jit_revoke(struct x86_cpu *cpu) { (void)cpu; }
 static inline bool jit_wanted(const struct x86_cpu *cpu, u16 *hits) { (void)cpu, (void)hits; return false; }
 static inline bool jit_crossing(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes)
 {

@@ -13,6 +13,16 @@
  *	ja	slow
  *	mov	r14, [rsp + r14 + host]
  *	op	[r15 + r14]
+ *
+ * Hot code has a memo for each access beside the table, which lengthens no chain of dependent loads by more than two
+ * instructions:
+ *
+ *	lea	r15, [operand]
+ *	sub	r15, [rsp + memo.base]
+ *	cmp	r15, [rsp + memo.limit]		; 0: empty
+ *	jae	miss
+ *	mov	r14, [rsp + memo.host]
+ *	op	[r15 + r14]
  */
 #include "translate.h"
 
@@ -72,7 +82,7 @@ void tr_linear(struct tr *t, const struct uop *u)
 		       RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, lin_base) + 8 * u->insn.seg)));
 }
 
-void tr_lookup(struct tr *t, unsigned int size, bool write)
+static void table(struct tr *t, unsigned int size, bool write)
 {
 	struct emit *e = &t->e;
 	s32 tag = write ? offsetof(struct emul_tlb_entry, wtag) : offsetof(struct emul_tlb_entry, rtag);
@@ -89,6 +99,58 @@ void tr_lookup(struct tr *t, unsigned int size, bool write)
 	put_imm(e, 7, true, RM_REG(H_T1), EMUL_PAGE_SIZE - size);
 	tr_slow(t, CC_A);
 	put_load(e, H_T0, RM_SIB(H_CPU, H_T0, 0, t->tlb + (s32)offsetof(struct emul_tlb_entry, host)));
+}
+
+static struct rm memo(unsigned int n, size_t field)
+{
+	return RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, jit.memo) + n * sizeof(struct x86_jit_memo) + field));
+}
+#define MEMO(n, field)	memo(n, offsetof(struct x86_jit_memo, field))
+
+void tr_lookup(struct tr *t, unsigned int size, bool write)
+{
+	struct emit *e = &t->e;
+	unsigned int n = t->c->nr_memos;
+	u8 *from;
+
+	if (!t->hot || n == X86_JIT_MEMOS || t->nr_miss == ARRAY_SIZE(t->miss)) {
+		table(t, size, write);
+		return;
+	}
+	t->c->nr_memos++;
+	put_op(e, 0x2b, true, H_T1, MEMO(n, base));		/* sub */
+	put_op(e, OP_CMP_RM, true, H_T1, MEMO(n, limit));
+	from = put_jcc(e, CC_AE);
+	put_load(e, H_T0, MEMO(n, host));
+	t->s->lookup = true;
+	t->miss[t->nr_miss++] = (struct miss){
+		.from = from, .join = e->p, .s = t->s, .memo = n, .size = size, .write = write,
+	};
+}
+
+void tr_misses(struct tr *t)
+{
+	struct emit *e = &t->e;
+
+	for (unsigned int k = 0; k < t->nr_miss; k++) {
+		const struct miss *m = &t->miss[k];
+		unsigned int n = m->memo;
+
+		put_target(m->from, e->p);
+		t->s = m->s;
+		put_op(e, OP_ADD_RM, true, H_T1, MEMO(n, base));
+		put_store(e, H_T1, RM_CPU(jit.tmp[2]));
+		table(t, m->size, m->write);
+		put_store(e, H_T0, MEMO(n, host));
+		put_load(e, H_T0, RM_CPU(jit.tmp[2]));
+		put_imm(e, 4, true, RM_REG(H_T0), (u32)EMUL_PAGE_MASK);
+		put_store(e, H_T0, MEMO(n, base));
+		put_op(e, 0xc7, true, 0, MEMO(n, limit));
+		put32(e, (u32)EMUL_PAGE_SIZE - m->size + 1);
+		put_imm(e, 1, false, RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, jit.memo_used) + n / 32 * 4)), 1U << n % 32);
+		put_load(e, H_T0, MEMO(n, host));
+		put_jmp_to(e, m->join);
+	}
 }
 
 struct rm tr_operand(struct tr *t, const struct uop *u, unsigned int size, bool write)

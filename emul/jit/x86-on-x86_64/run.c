@@ -35,6 +35,23 @@ void jit_exit(struct emul_vm *vm)
 	vm->jit = NULL;
 }
 
+/* --- memos --- */
+
+static void memo_flush(struct x86_cpu *cpu)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(cpu->jit.memo_used); i++) {
+		for (u32 used = cpu->jit.memo_used[i]; used; used &= used - 1)
+			cpu->jit.memo[32 * i + (unsigned int)__builtin_ctz(used)].limit = 0;
+		cpu->jit.memo_used[i] = 0;
+	}
+}
+
+void jit_revoke(struct x86_cpu *cpu)
+{
+	memo_flush(cpu);
+	cpu->jit.flushed = true;
+}
+
 /* --- the jump cache --- */
 
 static void jump_flush(struct x86_jump_cache *jc)
@@ -60,7 +77,7 @@ static unsigned int page_bit(u64 lin)
 
 void jit_flush(struct x86_cpu *cpu, bool global)
 {
-	cpu->jit.flushed = true;
+	jit_revoke(cpu);
 	for (unsigned int m = 0; m < TLB_MODES; m++)
 		if (global || cpu->jit.jump[m].local)
 			jump_flush(&cpu->jit.jump[m]);
@@ -70,7 +87,7 @@ void jit_flush_page(struct x86_cpu *cpu, u64 lin)
 {
 	unsigned int bit = page_bit(lin);
 
-	cpu->jit.flushed = true;
+	jit_revoke(cpu);
 	for (unsigned int m = 0; m < TLB_MODES; m++)
 		if (cpu->jit.jump[m].half[lin >> 63] && cpu->jit.jump[m].pages[bit / 64] >> (bit % 64) & 1)
 			jump_flush(&cpu->jit.jump[m]);
@@ -113,6 +130,7 @@ void jit_reset(struct emul_vm *vm)
 		return;
 	c->used = c->start;
 	c->data_used = 0;
+	c->nr_memos = 0;
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		if (vm->vcpu[i])
 			jit_flush(x86_cpu(vm->vcpu[i]), true);
@@ -284,8 +302,8 @@ static struct emul_page *code_page(const struct x86_cpu *cpu, const u8 **bytes)
 	return e->tag == lin ? e->page : NULL;
 }
 
-/* The block is better off with a lookup each access. Whoever comes to its old translation is sent to the new one. */
-static void ungroup(struct x86_cpu *cpu, struct x86_block *b)
+/* Translate @b anew as @how says. Whoever comes to its old translation, which was made as @from says, is sent to the new one. */
+static void retranslate(struct x86_cpu *cpu, struct x86_block *b, unsigned int from, unsigned int how)
 {
 	struct emul_vm *vm = cpu->core.vm;
 	struct jit_code *old;
@@ -293,8 +311,8 @@ static void ungroup(struct x86_cpu *cpu, struct x86_block *b)
 
 	pthread_mutex_lock(&vm->code_lock);
 	old = atomic_load_explicit(&b->b.code, memory_order_relaxed);
-	if (old->groups && !atomic_load(&b->b.stale) && code_page(cpu, &bytes) == old->page &&
-	    jit_translate(cpu, b, old->page, bytes, false)) {
+	if (old->how == from && !atomic_load(&b->b.stale) && code_page(cpu, &bytes) == old->page &&
+	    jit_translate(cpu, b, old->page, bytes, how)) {
 		const struct jit_code *new = atomic_load_explicit(&b->b.code, memory_order_relaxed);
 
 		cpu->core.stats.jit_blocks++;
@@ -310,8 +328,8 @@ const void *jit_chain(struct x86_cpu *cpu, const struct uop *u)
 	u32 nr = cpu->jit.chain;
 	const void *to;
 
-	if (code->groups && __atomic_add_fetch(&code->failed, 1, __ATOMIC_RELAXED) == GROUP_FAILURES)
-		ungroup(cpu, b);
+	if (__atomic_add_fetch(&code->failed, 1, __ATOMIC_RELAXED) == GROUP_FAILURES)
+		retranslate(cpu, b, code->how, code->how & ~JIT_GROUPS);
 	do {
 		to = jit_call(cpu, u++);
 	} while (to == cpu->jit.ret && --nr);
@@ -348,7 +366,7 @@ bool jit_wanted(const struct x86_cpu *cpu, u16 *hits)
 
 bool jit_crossing(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes)
 {
-	if (!jit_translate(cpu, b, page, bytes, false))
+	if (!jit_translate(cpu, b, page, bytes, 0))
 		return false;
 	cpu->core.stats.jit_blocks++;
 	return true;
@@ -364,7 +382,7 @@ void jit_crossing_found(struct x86_cpu *cpu, const struct x86_block *b, const st
 static const struct jit_code *ready(struct x86_cpu *cpu, struct x86_block *b, bool *full)
 {
 	struct emul_vm *vm = cpu->core.vm;
-	const struct jit_cache *c = vm->jit;
+	struct jit_cache *c = vm->jit;
 	const struct jit_code *code = atomic_load_explicit(&b->b.code, memory_order_acquire);
 	struct emul_page *page;
 	const u8 *bytes;
@@ -381,7 +399,7 @@ static const struct jit_code *ready(struct x86_cpu *cpu, struct x86_block *b, bo
 		return NULL;
 	pthread_mutex_lock(&vm->code_lock);
 	if (!atomic_load(&b->b.stale) && !atomic_load_explicit(&b->b.code, memory_order_relaxed)) {
-		*full = !jit_translate(cpu, b, page, bytes, true);
+		*full = !jit_translate(cpu, b, page, bytes, JIT_GROUPS | (c->stress && c->nr_heat++ % 2 ? JIT_HOT : 0));
 		if (!*full)
 			cpu->core.stats.jit_blocks++;
 	}
@@ -476,6 +494,11 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 				return X86_NEXT;
 			}
 			cpu->s.rip = cpu->s.gpr[X86_REG_RIP] + x->b->b.off;
+			if (x->kind == JIT_EXIT_HOT) {
+				unsigned int how = ((struct jit_code *)atomic_load(&x->b->b.code))->how;
+
+				retranslate(cpu, x->b, how, how | JIT_HOT);
+			}
 			to = x86_next_block(cpu);
 			break;
 		}

@@ -170,6 +170,7 @@ static void slow_paths(struct tr *t)
 
 static u8 *put_head(struct tr *t, u8 **far)
 {
+	const struct enc inc = { .opsz = 0x66, .op = 0xff };
 	struct emit *e = &t->e;
 	u8 *near, *head;
 
@@ -186,6 +187,12 @@ static u8 *put_head(struct tr *t, u8 **far)
 	static_assert(offsetof(struct x86_cpu, core.request) == 0, "encoding of the entry");
 	PUT(e, "\x83\xbc\x24\0\0\0\0\0");
 	head = put_jcc(e, CC_NE);
+	if (!t->hot) {
+		unsigned int n = t->c->nr_heat++ % X86_JIT_HEAT;
+
+		put_insn(e, &inc, 0, RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, jit.heat) + n * sizeof(u16))));
+		t->heat = put_jcc(e, CC_E);
+	}
 	put_imm(e, 0, true, RM_CPU(jit.insns), t->nr);
 	t->out[X86_BLOCK_MAX + 1].from = head;
 	return near;
@@ -236,7 +243,7 @@ static void join(struct tr *t, const struct uop *u)
 		t->e.t0 = 0;
 }
 
-bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes, bool groups)
+bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes, unsigned int how)
 {
 	struct jit_cache *c = cpu->core.vm->jit;
 	struct jit_exit *head;
@@ -254,10 +261,11 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 		.jump = (s32)(offsetof(struct x86_cpu, jit.jump) + cpu->tlb_mode * sizeof(struct x86_jump_cache)),
 	};
 	t->nr = length(b);
+	t->hot = how & JIT_HOT;
 	code = data(c, sizeof(*code));
 	head = data(c, sizeof(*head));
 	live = liveness(t);
-	if (groups)
+	if (how & JIT_GROUPS)
 		tr_find_groups(t);
 	near = put_head(t, &far);
 	t->where = live ? IN_MEMORY : NOWHERE;
@@ -272,21 +280,30 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 		if (!tr_branch(t, u) && !tr_special(t, u) && !tr_alu(t, u) && !tr_vector(t, u) &&
 		    !tr_x87(t, u) && !tr_string(t, u) && !tr_system(t, u))
 			handler(t, u);
-		t->nr_slow += t->s->nr != 0;
+		t->nr_slow += t->s->nr || t->s->lookup;
 		join(t, u);
 		t->before = t->after;
 	}
 	if (!ends_line(&b->uop[t->nr - 1]))
 		tr_end(t, &b->uop[t->nr]);
+	tr_misses(t);
 	slow_paths(t);
 	tr_outs(t);
 	*head = (struct jit_exit){ .kind = JIT_EXIT_HEAD, .b = b };
 	put_target(t->out[X86_BLOCK_MAX + 1].from, t->e.p);
 	put_const(&t->e, H_T0, (u64)head);
 	put_jmp_to(&t->e, c->rw + (c->leave - c->rx));
+	if (t->heat) {
+		struct jit_exit *hot = data(c, sizeof(*hot));
+
+		*hot = (struct jit_exit){ .kind = JIT_EXIT_HOT, .b = b };
+		put_target(t->heat, t->e.p);
+		put_const(&t->e, H_T0, (u64)hot);
+		put_jmp_to(&t->e, c->rw + (c->leave - c->rx));
+	}
 
 	*code = (struct jit_code){
-		.cache = c, .page = page, .live = live, .nr = t->nr, .groups = t->nr_groups,
+		.cache = c, .page = page, .live = live, .nr = t->nr, .how = how,
 		.rx = c->rx + (near - c->rw), .far = c->rx + (far - c->rw),
 	};
 	c->used = ((size_t)(t->e.p - c->rw) + 15) & ~(size_t)15;

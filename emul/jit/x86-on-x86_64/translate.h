@@ -24,6 +24,15 @@ struct slow {
 	enum where after;
 	u32 live;		/* flags that are live there */
 	bool vectors;		/* there the vector registers are expected in the host's */
+	bool lookup;		/* a memo's miss will branch here */
+};
+
+/* Where a memo does not have the address: the table is looked at, out of line, and the memo filled from it. */
+struct miss {
+	u8 *from, *join;
+	struct slow *s;
+	unsigned int memo, size;
+	bool write;
 };
 
 struct way_out {
@@ -71,6 +80,10 @@ struct tr {
 	unsigned int nr_load;
 	struct way_out out[X86_BLOCK_MAX + 2];
 	unsigned int nr_out;
+	bool hot;
+	u8 *heat;		/* branch out of the head, to be translated anew */
+	struct miss miss[2 * X86_BLOCK_MAX];
+	unsigned int nr_miss;
 	struct tr_near near[X86_BLOCK_MAX][2];
 	struct tr_group group[X86_JIT_NEAR];
 	unsigned int nr_groups;
@@ -99,6 +112,7 @@ struct rm tr_ea(struct tr *t, const struct uop *u);
 void tr_linear(struct tr *t, const struct uop *u);
 /* From the linear address in H_T1 to H_T1 + H_T0, the host address. */
 void tr_lookup(struct tr *t, unsigned int size, bool write);
+void tr_misses(struct tr *t);
 /*
  * The memory operand, and what is at @off from guest register @reg, RSP or RBP; checked, or on the way to the handler.
  * EFLAGS are kept if they are live. Addresses are in H_T0 and H_T1; tr_spare() makes one of them free.
