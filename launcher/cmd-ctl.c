@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * cmd-ctl.c - tenon ls, stop, kill, pause, resume, stats, console: what named machines do and shall do
+ * cmd-ctl.c - tenon ls, stop, kill, pause, resume, stats, memory, console: what named machines do and shall do
  *
  * Clients of the control socket (ctl.c); what they know of a machine comes through it.
  */
@@ -90,14 +90,14 @@ static struct json_object *conn_read(struct conn *c, uint64_t until, bool *gone)
 	}
 }
 
-/* Send a command; what it returned, or NULL with a message printed unless @quiet. */
-static struct json_object *conn_call(struct conn *c, const char *command, bool quiet)
+/* Send a command; what it returned, or NULL with a message printed unless @quiet. @args: in JSON. */
+static struct json_object *conn_call_with(struct conn *c, const char *command, const char *args, bool quiet)
 {
 	uint64_t until = clock_ns() + ANSWER_MS * 1000000ull;
 	struct json_object *obj, *val;
-	char line[128];
+	char line[256];
 	bool gone = false;
-	int len = snprintf(line, sizeof(line), "{\"execute\":\"%s\"}\n", command);
+	int len = snprintf(line, sizeof(line), "{\"execute\":\"%s\",\"arguments\":%s}\n", command, args);
 
 	if (send(c->fd, line, (size_t)len, MSG_NOSIGNAL) == len) {
 		while ((obj = conn_read(c, until, &gone)) != NULL) {
@@ -124,6 +124,11 @@ static struct json_object *conn_call(struct conn *c, const char *command, bool q
 			  "ask machine '%s' for %s: no answer in 5 seconds. `tenon kill` ends it, or kill its process",
 			  c->name, command);
 	return NULL;
+}
+
+static struct json_object *conn_call(struct conn *c, const char *command, bool quiet)
+{
+	return conn_call_with(c, command, "{}", quiet);
 }
 
 /* Connect by name and shake hands. */
@@ -298,6 +303,42 @@ int cmd_stats(int argc, char **argv)
 		return EXIT_FAILED;
 	json_object_object_get_ex(ret, "text", &text);
 	fputs(json_object_get_string(text), stdout);
+	json_object_put(ret);
+	return EXIT_OK;
+}
+
+int cmd_memory(int argc, char **argv)
+{
+	static const char usage[] =
+		"Usage: tenon memory NAME [SIZE]\n\n"
+		"Tells how much memory a machine has, or lets it have SIZE of what it was started with, as in 512M: its system\n"
+		"gives up the rest as it can. The machine needs tenon run --balloon.\n";
+	struct json_object *ret, *actual = NULL;
+	uint64_t size = 0;
+	char args[64] = "{}";
+	const char *name;
+	struct conn c;
+	int status;
+
+	if (argc == 3 && argv[1][0] != '-') {
+		if (parse_size(argv[2], &size) || !size || size > INT64_MAX) {
+			msg_error("tenon memory: '%s' is not a size. Give a number and a unit, as in 512M or 2G", argv[2]);
+			return EXIT_USAGE;
+		}
+		snprintf(args, sizeof(args), "{\"value\":%llu}", (unsigned long long)size);
+		argc--;
+	}
+	status = read_args(argc, argv, usage, &name, NULL);
+	if (status >= 0)
+		return status;
+	if (conn_machine(&c, name))
+		return EXIT_FAILED;
+	ret = conn_call_with(&c, size ? "balloon" : "query-balloon", args, false);
+	close(c.fd);
+	if (!ret)
+		return EXIT_FAILED;
+	if (json_object_object_get_ex(ret, "actual", &actual))
+		printf("%llu MiB\n", (unsigned long long)json_object_get_int64(actual) >> 20);
 	json_object_put(ret);
 	return EXIT_OK;
 }

@@ -41,6 +41,7 @@ enum {
 	OPT_DEBUG_EXIT,
 	OPT_NAME,
 	OPT_SANDBOX,
+	OPT_BALLOON,
 	OPT_NO_REBOOT,
 	OPT_STATS,
 	OPT_LOCKSTEP,
@@ -65,6 +66,7 @@ static const struct option options[] = {
 	{ "jit", required_argument, NULL, OPT_JIT },
 	{ "debug-exit", required_argument, NULL, OPT_DEBUG_EXIT },
 	{ "name", required_argument, NULL, OPT_NAME },
+	{ "balloon", no_argument, NULL, OPT_BALLOON },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "stats", no_argument, NULL, OPT_STATS },
@@ -97,6 +99,8 @@ static const char help[] =
 	"  -m, --memory SIZE      memory, as in 512M or 2G (default: 512M)\n"
 	"  -c, --cpus N           number of processors, 1 to 255 (default: 1)\n"
 	"      --cpu MODEL        processor model and feature changes, as in max or x86-64-v2,-avx\n"
+	"      --balloon          a device by which the host gets memory back: what the guest has free, by itself; and\n"
+	"                         more of it by tenon memory NAME SIZE\n"
 	"      --disk FILE[,OPT]  disk image or block device: /dev/vda; up to 8 times, for vdb, vdc... *.qcow2 is\n"
 	"                         qcow2, all else raw; OPT: format=raw|qcow2, ro, snapshot (drop what is written),\n"
 	"                         cache=writeback|writethrough|none|unsafe, discard=on|off, backing=inside|any|none,\n"
@@ -541,6 +545,9 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 				return VM_END_USAGE;
 			}
 			config->name = optarg;
+			break;
+		case OPT_BALLOON:
+			config->balloon = true;
 			break;
 		case OPT_SANDBOX:
 			config->no_sandbox = !strcmp(optarg, "off");

@@ -30,6 +30,7 @@
 #include "ctl.h"
 #include "msg.h"
 #include "ui/term.h"
+#include "virtio/virtio.h"
 #include "vm.h"
 
 #define MAX_CLIENTS	8u
@@ -42,6 +43,8 @@ struct client {
 	struct ctl *ctl;
 	struct watch watch;		/* fd -1: free */
 	bool negotiated, console, closing;
+	int64_t arg;			/* of the command at work */
+	const char *refusal;		/* by it: why not */
 	char *in, *out;
 	size_t in_len, out_len;
 };
@@ -206,6 +209,14 @@ void ctl_event(struct vm *vm, const char *name, const char *data)
 	}
 }
 
+void ctl_event_number(struct vm *vm, const char *name, const char *key, uint64_t val)
+{
+	char data[64];
+
+	snprintf(data, sizeof(data), "{\"%s\":%llu}", key, (unsigned long long)val);
+	ctl_event(vm, name, data);
+}
+
 void ctl_console(struct vm *vm, uint8_t byte)
 {
 	if (!vm->ctl)
@@ -215,7 +226,7 @@ void ctl_console(struct vm *vm, uint8_t byte)
 			client_send(&vm->ctl->client[i], (const char *)&byte, 1);
 }
 
-/* Commands: each gives what is to be returned, NULL for an empty object. */
+/* Commands: each gives what is to be returned, NULL for an empty object, or says why not in c->refusal. */
 
 static struct json_object *do_capabilities(struct client *c)
 {
@@ -289,6 +300,31 @@ static struct json_object *do_block(struct client *c)
 	return list;
 }
 
+static const char no_balloon[] = "The machine has no balloon; start it with --balloon";
+
+static struct json_object *do_balloon(struct client *c)
+{
+	if (c->arg <= 0)
+		c->refusal = "'value' is a size in bytes";
+	else if (!balloon_set(c->ctl->vm, (uint64_t)c->arg))
+		c->refusal = no_balloon;
+	return NULL;
+}
+
+static struct json_object *do_query_balloon(struct client *c)
+{
+	struct json_object *obj;
+	uint64_t bytes;
+
+	if (!balloon_get(c->ctl->vm, &bytes)) {
+		c->refusal = no_balloon;
+		return NULL;
+	}
+	obj = json_object_new_object();
+	json_object_object_add(obj, "actual", json_object_new_int64((int64_t)bytes));
+	return obj;
+}
+
 static struct json_object *do_stop(struct client *c)
 {
 	vm_pause(c->ctl->vm);
@@ -359,22 +395,25 @@ static struct json_object *do_commands(struct client *c);
 static const struct command {
 	const char *name;
 	struct json_object *(*fn)(struct client *c);
+	const char *arg;		/* the one argument that it takes, an integer; NULL: none */
 } commands[] = {
-	{ "qmp_capabilities", do_capabilities },
-	{ "query-version", do_version },
-	{ "query-commands", do_commands },
-	{ "query-status", do_status },
-	{ "query-name", do_name },
-	{ "query-cpus-fast", do_cpus },
-	{ "query-block", do_block },
-	{ "stop", do_stop },
-	{ "cont", do_cont },
-	{ "system_powerdown", do_powerdown },
-	{ "system_reset", do_reset },
-	{ "inject-nmi", do_nmi },
-	{ "quit", do_quit },
-	{ "x-stats", do_stats },
-	{ "x-console", do_console },
+	{ "qmp_capabilities", do_capabilities, NULL },
+	{ "query-version", do_version, NULL },
+	{ "query-commands", do_commands, NULL },
+	{ "query-status", do_status, NULL },
+	{ "query-name", do_name, NULL },
+	{ "query-cpus-fast", do_cpus, NULL },
+	{ "query-block", do_block, NULL },
+	{ "balloon", do_balloon, "value" },
+	{ "query-balloon", do_query_balloon, NULL },
+	{ "stop", do_stop, NULL },
+	{ "cont", do_cont, NULL },
+	{ "system_powerdown", do_powerdown, NULL },
+	{ "system_reset", do_reset, NULL },
+	{ "inject-nmi", do_nmi, NULL },
+	{ "quit", do_quit, NULL },
+	{ "x-stats", do_stats, NULL },
+	{ "x-console", do_console, NULL },
 };
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
 
@@ -414,9 +453,26 @@ static void refuse(struct client *c, struct json_object *id, const char *class, 
 	client_json(c, obj);
 }
 
+/* Exactly what the command takes: silently dropping an argument would be a lie. */
+static bool read_arg(struct client *c, const struct command *cmd, struct json_object *args)
+{
+	struct json_object *val = NULL;
+
+	/* Capabilities that a client asks for were not offered. */
+	if (cmd->fn == do_capabilities)
+		return !args || json_object_is_type(args, json_type_object);
+	if (!cmd->arg)
+		return !args || (json_object_is_type(args, json_type_object) && !json_object_object_length(args));
+	if (!json_object_is_type(args, json_type_object) || json_object_object_length(args) != 1 ||
+	    !json_object_object_get_ex(args, cmd->arg, &val) || !json_object_is_type(val, json_type_int))
+		return false;
+	c->arg = json_object_get_int64(val);
+	return true;
+}
+
 static void execute(struct client *c, struct json_object *request)
 {
-	struct json_object *id = NULL, *exec = NULL, *args = NULL;
+	struct json_object *id = NULL, *exec = NULL, *args = NULL, *result;
 	const char *name;
 
 	if (!json_object_is_type(request, json_type_object)) {
@@ -428,13 +484,7 @@ static void execute(struct client *c, struct json_object *request)
 		refuse(c, id, "GenericError", "A request has a member 'execute', a string");
 		return;
 	}
-	/* No command here has arguments: silently dropping one would be a lie. */
-	if (json_object_object_get_ex(request, "arguments", &args) &&
-	    (!json_object_is_type(args, json_type_object) ||
-	     (json_object_object_length(args) && strcmp(json_object_get_string(exec), "qmp_capabilities")))) {
-		refuse(c, id, "GenericError", "The command takes no arguments");
-		return;
-	}
+	json_object_object_get_ex(request, "arguments", &args);
 	name = json_object_get_string(exec);
 	for (unsigned int i = 0; i < NR_COMMANDS; i++) {
 		if (strcmp(commands[i].name, name))
@@ -445,7 +495,18 @@ static void execute(struct client *c, struct json_object *request)
 			       "Expecting capabilities negotiation with 'qmp_capabilities'");
 			return;
 		}
-		answer(c, id, commands[i].fn(c));
+		if (!read_arg(c, &commands[i], args)) {
+			refuse(c, id, "GenericError", commands[i].arg ? "The command takes one argument, an integer" :
+			       "The command takes no arguments");
+			return;
+		}
+		c->refusal = NULL;
+		result = commands[i].fn(c);
+		if (c->refusal) {
+			refuse(c, id, "GenericError", c->refusal);
+			return;
+		}
+		answer(c, id, result);
 		c->console = commands[i].fn == do_console;
 		return;
 	}

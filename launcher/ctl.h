@@ -27,6 +27,8 @@ int ctl_init(struct vm *vm);
 void ctl_exit(struct vm *vm);
 /* Tell all clients. @data: the event's data in JSON, or NULL. With the device lock held. */
 void ctl_event(struct vm *vm, const char *name, const char *data);
+/* The same with a single number. */
+void ctl_event_number(struct vm *vm, const char *name, const char *key, uint64_t val);
 /* The guest wrote to its console. With the device lock held. */
 void ctl_console(struct vm *vm, uint8_t byte);
 

@@ -19,6 +19,7 @@ static const struct cmd commands[] = {
 	{ "pause", "stop its processors", cmd_pause },
 	{ "resume", "let them go on", cmd_resume },
 	{ "stats", "print its counters", cmd_stats },
+	{ "memory", "tell or change how much memory it has", cmd_memory },
 	{ "img", "create, examine, check and convert disk images", cmd_img },
 	{ "info", "tell what this host can run guests with", cmd_info },
 	{ "version", "print the version", cmd_version },

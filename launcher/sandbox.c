@@ -78,7 +78,7 @@ static const struct call common[] = {
 	CALL_IF(mprotect, 2, PROT_EXEC, 0),	/* growing heaps of malloc(); stacks of threads */
 	CALL(munmap),
 	CALL(mremap),				/* realloc() */
-	CALL(madvise),				/* memory given back; the stack of a thread that ends */
+	CALL(madvise),				/* memory given back, the guest's too; the stack of a thread that ends */
 	CALL(brk),
 	CALL(getrandom),			/* malloc()'s own key; RDRAND and virtio-rng */
 	CALL(sched_yield),			/* spinning for another thread; PAUSE */
@@ -271,6 +271,7 @@ static const struct role {
 	[SANDBOX_VCPU] = { .name = "vcpu", .calls = { common, vcpu }, .inherits = true },
 	[SANDBOX_CONSOLE] = { .name = "console", .calls = { common, console } },
 	[SANDBOX_RNG] = { .name = "rng", .calls = { common } },
+	[SANDBOX_BALLOON] = { .name = "balloon", .calls = { common } },
 	[SANDBOX_DISK] = { .name = "blk", .calls = { common, disk } },
 	[SANDBOX_NET_USER] = { .name = "net", .calls = { common, net_user }, .files = LANDLOCK_ACCESS_FS_READ_FILE },
 	[SANDBOX_NET_TAP] = { .name = "net", .calls = { common, net_tap } },

@@ -16,6 +16,7 @@ enum sandbox_role {
 	SANDBOX_VCPU,			/* guest code and the registers of devices */
 	SANDBOX_CONSOLE,
 	SANDBOX_RNG,
+	SANDBOX_BALLOON,
 	SANDBOX_DISK,
 	SANDBOX_NET_USER,		/* libslirp: the sockets of the host */
 	SANDBOX_NET_TAP,

@@ -82,6 +82,7 @@ struct vm_config {
 	unsigned int nr_nets;
 	struct vm_share share[VM_MAX_SHARES];
 	unsigned int nr_shares;
+	bool balloon;			/* memory can be taken from the guest, and free memory comes back by itself */
 	bool run_port;			/* the guest is there to run a command: devices/run-port.c */
 	int debug_exit_port;		/* -1: none */
 	enum vm_jit jit;		/* software CPU only, as the following */
@@ -143,6 +144,7 @@ struct vm {
 
 	struct ctl *ctl;		/* NULL without a name */
 	struct pci_host *pci;
+	struct vballoon *balloon;	/* or NULL */
 	struct fw_cfg *fw_cfg;		/* NULL without firmware */
 	void **device_state;		/* of machine_devices[], by index */
 	unsigned int nr_devices;

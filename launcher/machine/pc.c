@@ -24,6 +24,7 @@ const struct device_ops *const machine_devices[] = {
 	&pvpanic_device,
 	&virtio_net_device,
 	&virtio_rng_device,
+	&virtio_balloon_device,
 	&virtio_9p_device,
 	&virtio_blk_device,
 	NULL,

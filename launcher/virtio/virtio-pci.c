@@ -52,6 +52,14 @@ static void interrupt(struct virtio_dev *dev, uint16_t vector, uint8_t cause)
 	pci_set_intx(&dev->pci, true);
 }
 
+void virtio_config_changed(struct virtio_dev *dev)
+{
+	if (!(dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return;
+	dev->config_generation++;
+	interrupt(dev, dev->config_vector, ISR_CONFIG);
+}
+
 void virtio_needs_reset(struct virtio_dev *dev, const char *why)
 {
 	if (dev->status & VIRTIO_CONFIG_S_NEEDS_RESET)
@@ -62,10 +70,7 @@ void virtio_needs_reset(struct virtio_dev *dev, const char *why)
 			 dev->ops->name, why);
 	dev->warned = true;
 	dev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-	if (dev->status & VIRTIO_CONFIG_S_DRIVER_OK) {
-		dev->config_generation++;
-		interrupt(dev, dev->config_vector, ISR_CONFIG);
-	}
+	virtio_config_changed(dev);
 }
 
 void virtio_push(struct virtio_dev *dev, unsigned int queue, const struct vq_elem *elem, uint32_t written)

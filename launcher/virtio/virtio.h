@@ -149,6 +149,17 @@ void virtio_signal(struct virtio_dev *dev, unsigned int queue);
 /* The driver broke the protocol, or gave memory that is none: stop, until it resets the device. */
 void virtio_needs_reset(struct virtio_dev *dev, const char *why);
 
+/* Tell the driver that the configuration has changed. */
+void virtio_config_changed(struct virtio_dev *dev);
+
+/*
+ * Let the guest have @bytes of its memory, once its driver gets to it, and how much it has. False: the machine has no
+ * balloon.
+ */
+bool balloon_set(struct vm *vm, uint64_t bytes);
+bool balloon_get(struct vm *vm, uint64_t *bytes);
+
+extern const struct device_ops virtio_balloon_device;
 extern const struct device_ops virtio_blk_device;
 extern const struct device_ops virtio_9p_device;
 extern const struct device_ops virtio_net_device;

@@ -9,40 +9,12 @@ load guest
 setup()
 {
 	load guest
-	export XDG_RUNTIME_DIR=$BATS_TEST_TMPDIR/run
-	mkdir -m 700 "$XDG_RUNTIME_DIR"
-	console=$BATS_TEST_TMPDIR/console
-	sock=$XDG_RUNTIME_DIR/tenon
+	named_setup
 }
 
 teardown()
 {
-	[ -z "${pid-}" ] || { kill -KILL "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; } || true
-}
-
-# until_true COMMAND...: waits for it, 240 s at most
-until_true()
-{
-	local n
-
-	for ((n = 0; n < 2400 * ${TENON_SLOW:-1}; n++)); do
-		! "$@" || return 0
-		sleep 0.1
-	done
-	status=none
-	fail "never: $*"
-}
-
-# start NAME ARGUMENT...: a machine in the background, which takes no input; leaves $pid
-start()
-{
-	local name=$1
-
-	shift
-	echo "tenon run --name $name $*" >"$console.command"
-	"$tenon" run --net none --name "$name" "$@" >"$console" 2>"$console.errors" </dev/null 3>&- &
-	pid=$!
-	until_true test -S "$sock/$name.sock"
+	named_teardown
 }
 
 # linux NAME ARGUMENT...: one with a shell
@@ -50,14 +22,6 @@ linux()
 {
 	start "$1" -k "$guests/cloud/vmlinuz" -i "$guests/initrd-cloud-amd64" -a 'console=ttyS0 quiet' -m 256M "${@:2}"
 	until_true grep -q 'to leave' "$console"
-}
-
-# ended: waits for it; leaves $status
-ended()
-{
-	status=0
-	wait "$pid" || status=$?
-	pid=
 }
 
 # qmp NAME LINE...: what the socket says to these lines, one after the other

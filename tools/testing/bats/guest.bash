@@ -187,3 +187,73 @@ try()
 	amd64) [ "$(answer machine)" = x86_64 ] || fail "machine is $(answer machine)" ;;
 	esac
 }
+
+# Named machines, which run in the background: named_setup() and named_teardown() for setup() and teardown().
+named_setup()
+{
+	export XDG_RUNTIME_DIR=$BATS_TEST_TMPDIR/run
+	mkdir -m 700 "$XDG_RUNTIME_DIR"
+	console=$BATS_TEST_TMPDIR/console
+	sock=$XDG_RUNTIME_DIR/tenon
+}
+
+named_teardown()
+{
+	[ -z "${pid-}" ] || { kill -KILL "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; } || true
+}
+
+# until_true COMMAND...: waits for it, 240 s at most
+until_true()
+{
+	local n
+
+	for ((n = 0; n < 2400 * ${TENON_SLOW:-1}; n++)); do
+		! "$@" || return 0
+		sleep 0.1
+	done
+	status=none
+	fail "never: $*"
+}
+
+# start NAME ARGUMENT...: a machine in the background, which takes no input; leaves $pid
+start()
+{
+	local name=$1
+
+	shift
+	echo "tenon run --name $name $*" >"$console.command"
+	"$tenon" run --net none --name "$name" "$@" >"$console" 2>"$console.errors" </dev/null 3>&- &
+	pid=$!
+	until_true test -S "$sock/$name.sock"
+}
+
+# ended: waits for it; leaves $status
+ended()
+{
+	status=0
+	wait "$pid" || status=$?
+	pid=
+}
+
+# with_modules KERNEL SCRIPT OUT MODULE...: its initial RAM disk with SCRIPT's text as /test.sh, and these modules of
+# the kernel, by their paths below kernel/, as /modules/NAME.ko
+with_modules()
+{
+	local kernel=$1 d m from
+
+	d=$(mktemp -d "$BATS_FILE_TMPDIR/modules.XXXXXX")
+	mkdir "$d/modules"
+	printf '%s\n' "$2" >"$d/test.sh"
+	for m in "${@:4}"; do
+		from=$(echo "$guests/$kernel"/modules/lib/modules/*/kernel/"$m".ko*)
+		case $from in
+		*.xz) xz -dc "$from" ;;
+		*) cat "$from" ;;
+		esac >"$d/modules/${m##*/}.ko"
+	done
+	{
+		cat "$guests/initrd-$kernel-amd64"
+		(cd "$d" && find modules test.sh | cpio -o -H newc -R 0:0 --quiet)
+	} >"$3"
+	rm -r "$d"
+}

@@ -277,6 +277,7 @@ static const struct test {
 	{ SANDBOX_CONSOLE, try_pread, DIED, "pread64", "the console reads nothing", 0 },
 	{ SANDBOX_RNG, try_memory, WORKED, NULL, "the entropy device gets memory", 0 },
 	{ SANDBOX_RNG, try_poll, DIED, "poll", "the entropy device waits for nothing", 0 },
+	{ SANDBOX_BALLOON, try_poll, DIED, "poll", "the balloon waits for nothing", 0 },
 	{ SANDBOX_DISK, try_pread, WORKED, NULL, "a disk reads", 0 },
 	{ SANDBOX_DISK, try_open, DIED, "openat", "a disk opens nothing", 0 },
 	{ SANDBOX_DISK, try_inet, DIED, "socket", "a disk makes no socket", 0 },

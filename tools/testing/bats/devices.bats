@@ -1,0 +1,82 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Devices that a machine has by option, as Debian's drivers use them. Oracles: what the guest's kernel says of them, and
+# the host's view of the process.
+
+load guest
+
+setup()
+{
+	load guest
+	named_setup
+}
+
+teardown()
+{
+	named_teardown
+}
+
+# type TEXT: into the console of the machine
+keys()
+{
+	printf '%s\n' "$2" | timeout 2 "$tenon" console "$1" >/dev/null 2>&1 || true
+}
+
+# resident: MiB of guest memory that the host holds
+resident()
+{
+	awk '/^RssShmem:/ { print int($2 / 1024) }' "/proc/$pid/status"
+}
+
+resident_below()
+{
+	[ "$(resident)" -lt "$1" ]
+}
+
+# has NAME OPERATOR MIB: how much memory it has, as in test(1)
+has()
+{
+	[ "$("$tenon" memory "$1" | sed 's/ MiB//')" "$2" "$3" ]
+}
+
+said()
+{
+	grep -q "T>$1" "$console"
+}
+
+@test "devices: a balloon gives the host memory that the guest has free, and more when told" {
+	local before
+
+	with_modules cloud 'insmod /modules/virtio_balloon.ko; echo "T>loaded"
+		dd if=/dev/zero of=/tmp/fill bs=1M count=200 2>/dev/null; echo "T>full"; read x
+		rm /tmp/fill; echo "T>free"; read x' \
+		"$BATS_TEST_TMPDIR/initrd" drivers/virtio/virtio_balloon
+	start ball --balloon -m 512M -k "$guests/cloud/vmlinuz" -i "$BATS_TEST_TMPDIR/initrd" -a 'console=ttyS0 quiet'
+	until_true grep -q 'to leave' "$console"
+	[ "$("$tenon" memory ball)" = "512 MiB" ] || fail "at first it has $("$tenon" memory ball)"
+	keys ball '. /test.sh'
+	until_true said full
+	before=$(resident)
+	expect "memory with a file of 200 MiB, MiB" "$before" -ge 200
+	keys ball ''
+	until_true said free
+	# what is free is reported within some seconds, in large pieces
+	until_true resident_below $((before - 150))
+
+	"$tenon" memory ball 200M
+	until_true has ball -le 201
+	"$tenon" memory ball 512M
+	until_true has ball -eq 512
+	"$tenon" kill ball
+	ended
+}
+
+@test "devices: without a balloon there is none to set" {
+	start none -m 64M -k "$(tiny echo)"
+	run "$tenon" memory none 32M
+	expect "exit status" "$status" -eq 1
+	[[ "$output" == *"--balloon"* ]] || fail "message: $output"
+	run "$tenon" memory none 1X
+	expect "exit status" "$status" -eq 2
+}
