@@ -5,6 +5,11 @@
  * Oracle: SDM vol. 3 "Interrupt 17 - Alignment Check Exception" (its table of boundaries); and for each
  * user-mode instruction here the host's own processor, which executes it with RFLAGS.AC set on the same
  * misalignment.
+ *
+ * Operands of 16 and 32 bytes that need no alignment are the processor's affair: the same section has #AC for what
+ * "must be aligned on word, doubleword, and quadword boundaries", and lets MOVUPS, MOVDQU and LDDQU raise it "depending
+ * on processor implementation"; SDM vol. 2's exception classes of such operands, types 2 and 4, don't list it, and at
+ * MOVUPS and its like it says that "treatment of #AC varies". Some processors check them, as is done here, some don't.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -32,16 +37,8 @@ static const struct insn {
 	{ "MOVSS", 4, { 0xf3, 0x0f, 0x10, 0x00 } },
 	{ "MOVSD", 4, { 0xf2, 0x0f, 0x10, 0x00 } },
 	{ "MOVQ mm", 3, { 0x0f, 0x6f, 0x00 } },
-	{ "MOVUPS", 3, { 0x0f, 0x10, 0x00 } },
-	{ "MOVUPS store", 3, { 0x0f, 0x11, 0x00 } },
-	{ "MOVDQU", 4, { 0xf3, 0x0f, 0x6f, 0x00 } },
-	{ "LDDQU", 4, { 0xf2, 0x0f, 0xf0, 0x00 } },
 	{ "MOVLPS", 3, { 0x0f, 0x12, 0x00 } },
-	{ "PCMPISTRI", 6, { 0x66, 0x0f, 0x3a, 0x63, 0x00, 0x00 } },
 	{ "PMOVZXBW", 5, { 0x66, 0x0f, 0x38, 0x30, 0x00 } },
-	{ "VMOVUPS xmm", 4, { 0xc5, 0xf8, 0x10, 0x00 } },
-	{ "VMOVUPS ymm", 4, { 0xc5, 0xfc, 0x10, 0x00 } },
-	{ "VADDPS xmm", 4, { 0xc5, 0xf8, 0x58, 0x00 } },
 	{ "VMASKMOVPS", 5, { 0xc4, 0xe2, 0x71, 0x2c, 0x10 } },
 	{ "VPGATHERDD", 6, { 0xc4, 0xe2, 0x71, 0x90, 0x14, 0x00 } },	/* (%rax,%xmm0) */
 	{ "FLD m32", 2, { 0xd9, 0x00 } },
@@ -58,6 +55,15 @@ static const struct insn {
 	{ "PREFETCHT0", 3, { 0x0f, 0x18, 0x08 } },
 	{ "LEA", 3, { 0x48, 0x8d, 0x08 } },
 	{ "PUSH m64", 2, { 0xff, 0x30 } },
+}, wide[] = {
+	{ "MOVUPS", 3, { 0x0f, 0x10, 0x00 } },
+	{ "MOVUPS store", 3, { 0x0f, 0x11, 0x00 } },
+	{ "MOVDQU", 4, { 0xf3, 0x0f, 0x6f, 0x00 } },
+	{ "LDDQU", 4, { 0xf2, 0x0f, 0xf0, 0x00 } },
+	{ "PCMPISTRI", 6, { 0x66, 0x0f, 0x3a, 0x63, 0x00, 0x00 } },
+	{ "VMOVUPS xmm", 4, { 0xc5, 0xf8, 0x10, 0x00 } },
+	{ "VMOVUPS ymm", 4, { 0xc5, 0xfc, 0x10, 0x00 } },
+	{ "VADDPS xmm", 4, { 0xc5, 0xf8, 0x58, 0x00 } },
 };
 
 /* --- the host --- */
@@ -132,6 +138,25 @@ static bool guest_faults(const struct insn *i, unsigned int off)
 	return at_handler() == X86_EXC_AC && frame(0, 8) == 0 && frame(1, 8) == CODE;
 }
 
+/* @may_skip: a processor may leave the operand unchecked, everywhere */
+static void test_insn(const struct insn *i, u8 *page, bool may_skip)
+{
+	u16 want = 0, got = 0;	/* a bit for each offset */
+
+	if (i->bytes[0] >= 0xc4 && i->bytes[0] <= 0xc5 && !x86_has(cpu, X86_FEAT_AVX2))
+		return;
+	for (unsigned int off = 0; off < 16; off++) {
+		want |= (host_run(i, page + 64 + off) == SIGBUS) << off;
+		got |= guest_faults(i, off) << off;
+	}
+	if (may_skip && !want) {
+		ok(got == 0xfffe, "%s: #AC at 15 of 16 offsets, none of which the host checks", i->name);
+		return;
+	}
+	if (!ok(want == got, "%s: #AC at %d of 16 offsets, as on the host", i->name, __builtin_popcount(got)))
+		diag("offsets with #AC: host %#x, here %#x", want, got);
+}
+
 static void test_host(void)
 {
 	u8 *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -148,23 +173,10 @@ static void test_host(void)
 	sigaction(SIGSEGV, &sa, NULL);
 	sigaction(SIGILL, &sa, NULL);
 	host_code = page + 4096;
-	for (unsigned int n = 0; n < ARRAY_SIZE(insns); n++) {
-		unsigned int bad = 0, faults = 0;
-
-		if (insns[n].bytes[0] >= 0xc4 && insns[n].bytes[0] <= 0xc5 && !x86_has(cpu, X86_FEAT_AVX2))
-			continue;
-		for (unsigned int off = 0; off < 16; off++) {
-			bool want = host_run(&insns[n], page + 64 + off) == SIGBUS,
-			     got = guest_faults(&insns[n], off);
-
-			faults += got;
-			if (want != got) {
-				diag("%s at offset %u: host %d, here %d", insns[n].name, off, want, got);
-				bad++;
-			}
-		}
-		ok(!bad, "%s: #AC at %u of 16 offsets, as on the host", insns[n].name, faults);
-	}
+	for (unsigned int n = 0; n < ARRAY_SIZE(insns); n++)
+		test_insn(&insns[n], page, false);
+	for (unsigned int n = 0; n < ARRAY_SIZE(wide); n++)
+		test_insn(&wide[n], page, true);
 	signal(SIGBUS, SIG_DFL);
 	signal(SIGSEGV, SIG_DFL);
 	signal(SIGILL, SIG_DFL);
