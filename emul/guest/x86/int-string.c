@@ -347,6 +347,7 @@ static __always_inline int str_repeat(struct x86_cpu *cpu, const struct uop *u, 
 				      unsigned int size)
 {
 	u64 count = cpu->s.gpr[X86_RCX] & addr_mask(u), n, i;
+	const u64 cc_res = cpu->s.cc_res, cc_aux = cpu->s.cc_aux;
 	bool stop = false;
 
 	while (count && !stop) {
@@ -357,8 +358,12 @@ static __always_inline int str_repeat(struct x86_cpu *cpu, const struct uop *u, 
 		} else {
 			n = min(count, (u64)(cpu->slow || op == STR_INS || op == STR_OUTS ? 1 : ROUND_STEPS));
 			for (i = 0; i < n && !stop; i++) {
-				if (!str_step(cpu, u, op, size))
+				if (!str_step(cpu, u, op, size)) {
+					/* SDM vol. 2 "REP": a fault finds the flags from before the instruction */
+					cpu->s.cc_res = cc_res;
+					cpu->s.cc_aux = cc_aux;
 					return X86_FAULT;
+				}
 				gpr_set(cpu, X86_RCX, u->insn.addrsize, --count);
 				stop = str_stops(cpu, u, op);
 			}

@@ -190,6 +190,14 @@ static void test_interruption(void)
 	x86_set_rflags(&cpu->s, X86_CF | X86_PF);
 	ok(insn("\xf3\xa6") == X86_NEXT && x86_get_rflags(&cpu->s) == (X86_CF | X86_PF | X86_FLAG1),
 	   "a count of 0 changes no flag");
+
+	/* a fault leaves the registers of the last comparison, but the flags from before the first */
+	cpu->s.gpr[X86_RDI] = (u64)mem + PAGES * PAGE - 3;
+	cpu->s.gpr[X86_RCX] = 9;
+	mem[PAGES * PAGE - 3] = mem[PAGES * PAGE - 2] = mem[PAGES * PAGE - 1] = cpu->s.gpr[X86_RAX] = 1;
+	ok(insn("\xf3\xae") == X86_FAULT && cpu->s.gpr[X86_RDI] == (u64)mem + PAGES * PAGE &&
+	   cpu->s.gpr[X86_RCX] == 6 && x86_get_rflags(&cpu->s) == (X86_CF | X86_PF | X86_FLAG1),
+	   "REPE SCASB into a page that is not there");
 }
 
 /* SDM vol. 1 "RDRAND": CF set and all other flags clear when there is a number */
