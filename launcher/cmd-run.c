@@ -41,6 +41,7 @@ enum {
 	OPT_DEBUG_EXIT,
 	OPT_NAME,
 	OPT_SANDBOX,
+	OPT_WATCHDOG,
 	OPT_BALLOON,
 	OPT_NO_REBOOT,
 	OPT_STATS,
@@ -67,6 +68,7 @@ static const struct option options[] = {
 	{ "debug-exit", required_argument, NULL, OPT_DEBUG_EXIT },
 	{ "name", required_argument, NULL, OPT_NAME },
 	{ "balloon", no_argument, NULL, OPT_BALLOON },
+	{ "watchdog", required_argument, NULL, OPT_WATCHDOG },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "stats", no_argument, NULL, OPT_STATS },
@@ -101,6 +103,8 @@ static const char help[] =
 	"      --cpu MODEL        processor model and feature changes, as in max or x86-64-v2,-avx\n"
 	"      --balloon          a device by which the host gets memory back: what the guest has free, by itself; and\n"
 	"                         more of it by tenon memory NAME SIZE\n"
+	"      --watchdog ACTION  a watchdog (i6300esb); reset, poweroff or none: what happens when the guest starts it and\n"
+	"                         then leaves it alone\n"
 	"      --disk FILE[,OPT]  disk image or block device: /dev/vda; up to 8 times, for vdb, vdc... *.qcow2 is\n"
 	"                         qcow2, all else raw; OPT: format=raw|qcow2, ro, snapshot (drop what is written),\n"
 	"                         cache=writeback|writethrough|none|unsafe, discard=on|off, backing=inside|any|none,\n"
@@ -166,6 +170,21 @@ static int read_jit(const char *arg, struct vm_config *config)
 			return 0;
 		}
 	msg_error("--jit: '%s' is no mode. Give on, off, eager or stress", arg);
+	return -EINVAL;
+}
+
+static int read_watchdog(const char *arg, struct vm_config *config)
+{
+	static const char *const actions[] = {
+		[VM_WATCHDOG_RESET] = "reset", [VM_WATCHDOG_POWEROFF] = "poweroff", [VM_WATCHDOG_NONE] = "none",
+	};
+
+	for (unsigned int i = VM_WATCHDOG_RESET; i < sizeof(actions) / sizeof(actions[0]); i++)
+		if (!strcmp(arg, actions[i])) {
+			config->watchdog = (enum vm_watchdog)i;
+			return 0;
+		}
+	msg_error("--watchdog: '%s' is nothing that a watchdog does. Give reset, poweroff or none", arg);
 	return -EINVAL;
 }
 
@@ -548,6 +567,10 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 			break;
 		case OPT_BALLOON:
 			config->balloon = true;
+			break;
+		case OPT_WATCHDOG:
+			if (read_watchdog(optarg, config))
+				return VM_END_USAGE;
 			break;
 		case OPT_SANDBOX:
 			config->no_sandbox = !strcmp(optarg, "off");

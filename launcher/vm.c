@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -556,6 +557,11 @@ static struct vm *vm_create(const struct vm_config *config)
 		vm->vcpu[i].id = i;
 	}
 	vm->config = *config;
+	if (getrandom(vm->generation, sizeof(vm->generation), 0) != sizeof(vm->generation)) {
+		free(vm->vcpu);
+		free(vm);
+		return NULL;
+	}
 	vm->ram_fd = -1;
 	atomic_init(&vm->end, VM_RUNNING);
 	atomic_init(&vm->stop, -1);

@@ -68,6 +68,9 @@ enum vm_jit { VM_JIT_ON, VM_JIT_OFF, VM_JIT_EAGER, VM_JIT_STRESS };
 /* Whether the interpreter runs beside it, to be compared. */
 enum vm_lockstep { VM_LOCKSTEP_OFF, VM_LOCKSTEP_BLOCKS, VM_LOCKSTEP_CHAINS };
 
+/* What a watchdog does that the guest has let expire. */
+enum vm_watchdog { VM_WATCHDOG_ABSENT, VM_WATCHDOG_RESET, VM_WATCHDOG_POWEROFF, VM_WATCHDOG_NONE };
+
 /* What the user asked for; filled by cmd-run.c, constant afterwards. */
 struct vm_config {
 	const struct accel_ops *accel;
@@ -83,6 +86,7 @@ struct vm_config {
 	struct vm_share share[VM_MAX_SHARES];
 	unsigned int nr_shares;
 	bool balloon;			/* memory can be taken from the guest, and free memory comes back by itself */
+	enum vm_watchdog watchdog;
 	bool run_port;			/* the guest is there to run a command: devices/run-port.c */
 	int debug_exit_port;		/* -1: none */
 	enum vm_jit jit;		/* software CPU only, as the following */
@@ -145,6 +149,7 @@ struct vm {
 	struct ctl *ctl;		/* NULL without a name */
 	struct pci_host *pci;
 	struct vballoon *balloon;	/* or NULL */
+	uint8_t generation[16];		/* VM generation ID: of this run, whatever image it runs on */
 	struct fw_cfg *fw_cfg;		/* NULL without firmware */
 	void **device_state;		/* of machine_devices[], by index */
 	unsigned int nr_devices;

@@ -224,9 +224,42 @@ static void processors(struct vm *vm, struct table *t)
 	}
 }
 
+/*
+ * "Virtual Machine Generation ID" (Microsoft): a number that is another one in every run, also of a copy of this
+ * machine. Who has it in mind knows to seed anew. It does not change while the guest runs: nothing is notified.
+ */
+static void generation_device(struct table *t, uint32_t at)
+{
+	size_t dev = aml_device(t, "VGEN"), package;
+
+	aml_name(t, "_HID");
+	aml_string(t, "TNON0001");
+	aml_name(t, "_CID");
+	aml_string(t, "VM_Gen_Counter");
+	aml_name(t, "_DDN");
+	aml_string(t, "VM_Gen_Counter");
+	aml_name(t, "ADDR");
+	package = aml_package(t, 2);
+	aml_int(t, at);
+	aml_int(t, 0);
+	aml_end(t, package);
+	aml_end(t, dev);
+}
+
+static uint32_t put_generation(struct acpi *acpi)
+{
+	uint32_t at;
+
+	table_align(&acpi->t, 64);
+	at = here(acpi);
+	table_put(&acpi->t, acpi->vm->generation, sizeof(acpi->vm->generation));
+	return at;
+}
+
 static uint32_t build_dsdt(struct acpi *acpi)
 {
 	struct table *t = &acpi->t;
+	const uint32_t generation = put_generation(acpi);
 	size_t start = begin(acpi, "DSDT", 2), scope, method, package;
 	unsigned int i;
 
@@ -246,6 +279,7 @@ static uint32_t build_dsdt(struct acpi *acpi)
 	scope = aml_scope(t, "\\_SB_");
 	pci_root(acpi->vm, t);
 	processors(acpi->vm, t);
+	generation_device(t, generation);
 	aml_end(t, scope);
 	return end(acpi, start);
 }

@@ -22,6 +22,7 @@ const struct device_ops *const machine_devices[] = {
 	&debug_exit_device,
 	&run_port_device,
 	&pvpanic_device,
+	&i6300esb_device,
 	&virtio_net_device,
 	&virtio_rng_device,
 	&virtio_balloon_device,

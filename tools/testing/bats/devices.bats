@@ -80,3 +80,19 @@ said()
 	run "$tenon" memory none 1X
 	expect "exit status" "$status" -eq 2
 }
+
+@test "devices: a watchdog that the guest starts and forgets resets it; the guest finds its VM generation" {
+	with_modules generic 'insmod /modules/watchdog.ko; insmod /modules/i6300esb.ko heartbeat=2 nowayout=1 2>&1 | sed "s/^/T>/"
+		echo "T>identity=$(cat /sys/class/watchdog/watchdog0/identity)"
+		echo "T>vmgenid=$(ls /sys/bus/acpi/drivers/vmgenid)"
+		echo x >/dev/watchdog; sleep 1; echo x >/dev/watchdog; sleep 1; echo "T>served"; sleep 100; echo "T>late"' \
+		"$BATS_TEST_TMPDIR/initrd" drivers/watchdog/watchdog drivers/watchdog/i6300esb
+	boot dog 120 '. /test.sh' --net none --no-reboot --watchdog reset -m 256M -k "$guests/generic/vmlinuz" \
+		-i "$BATS_TEST_TMPDIR/initrd" -a 'console=ttyS0 quiet'
+	expect "exit status" "$status" -eq 3
+	[ "$(answer identity)" = "i6300ESB timer" ] || fail "identity: $(answer identity)"
+	[[ "$(answer vmgenid)" == *TNON0001:00* ]] || fail "vmgenid: $(answer vmgenid)"
+	grep -q 'T>served' "$console" || fail "it did not wait"
+	! grep -q 'T>late' "$console" || fail "it waited for too long"
+	grep -q 'watchdog has expired' "$console.errors" || fail "no message"
+}

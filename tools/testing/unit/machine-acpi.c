@@ -134,6 +134,11 @@ static void test_acpi(bool iasl)
 	if (iasl)
 		by_iasl("DSDT.dat", t);
 
+	/* Name (ADDR, Package (2) { DWord, ... }) */
+	p = memmem(t, get(t + 4, 4), "ADDR\x12", 5);
+	ok(p && p[6] == 2 && p[7] == 0x0c, "VM generation: its address, low part first");
+	ok(p && !(get(p + 8, 4) & 7) && !memcmp(at(get(p + 8, 4)), vm->generation, 16), "where it is, aligned");
+
 	for (p = madt + 44; p < madt + get(madt + 4, 4); p += p[1]) {
 		if (!p[1]) {
 			bad++;
@@ -243,6 +248,7 @@ int main(void)
 	for (i = 0; i < sizeof(machine) / sizeof(machine[0]); i++) {
 		vm = fake_vm(machine[i].memory);
 		vm->config.cpus = machine[i].cpus;
+		memset(vm->generation, 0x5a + (int)i, sizeof(vm->generation));
 		pci_host_device.init(vm, &pci);
 		test_acpi(iasl && i < 3);
 		test_mp();
