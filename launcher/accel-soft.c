@@ -79,6 +79,7 @@ static int soft_vm_init(struct vm *vm)
 		.tsc_hz = SOFT_TSC_HZ,
 		.cpu = vm->config.cpu,
 		.jit = jit[vm->config.jit],
+		.count = vm->config.stats,
 		.lockstep = lockstep[vm->config.lockstep],
 	};
 	struct soft_vm *s = calloc(1, sizeof(*s));
@@ -146,9 +147,13 @@ static void soft_stats(struct vm *vm, int fd)
 		if (!s->vcpu[i].emul)
 			continue;
 		emul_vcpu_stats(s->vcpu[i].emul, &st);
-		dprintf(fd, "vcpu%u: insns %llu (%llu translated, %llu of them by a handler) blocks %llu (%llu translated) "
-			"tlb-fills %llu io %llu exceptions %llu interrupts %llu\n", i,
-			(unsigned long long)st.insns, (unsigned long long)st.jit_insns, (unsigned long long)st.jit_calls,
+		dprintf(fd, "vcpu%u: insns ", i);
+		if (vm->config.stats)
+			dprintf(fd, "%llu (%llu translated, %llu of them by a handler)", (unsigned long long)st.insns,
+				(unsigned long long)st.jit_insns, (unsigned long long)st.jit_calls);
+		else
+			dprintf(fd, "are counted with --stats only,");
+		dprintf(fd, " blocks %llu (%llu translated) tlb-fills %llu io %llu exceptions %llu interrupts %llu\n",
 			(unsigned long long)st.blocks, (unsigned long long)st.jit_blocks, (unsigned long long)st.tlb_fills,
 			(unsigned long long)st.io, (unsigned long long)st.exceptions, (unsigned long long)st.interrupts);
 		emul_vcpu_describe(s->vcpu[i].emul, fd);

@@ -26,6 +26,7 @@ struct emul_vm *emul_vm_create(const struct emul_config *cfg, const struct emul_
 	if (!vm)
 		goto no_memory;
 	vm->cfg = *cfg;
+	vm->cfg.count |= cfg->lockstep != EMUL_LOCKSTEP_OFF;
 	vm->ops = ops;
 	vm->opaque = opaque;
 	vm->vcpu = calloc(cfg->max_vcpus, sizeof(*vm->vcpu));

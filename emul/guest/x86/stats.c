@@ -26,15 +26,15 @@ void emul_vcpu_describe(const struct emul_vcpu *vcpu, int fd)
 	bool done[X86_OP_COUNT] = { false };
 	u64 insns = cpu->core.stats.insns + cpu->jit.insns;
 
-	if (!insns)
-		return;
-	dprintf(fd, "vcpu%u:", vcpu->id);
-	say_share(fd, "in translated code", cpu->jit.insns - cpu->jit.calls, insns);
-	say_share(fd, "in handlers called from there", cpu->jit.calls, insns);
-	dprintf(fd, "; interpreted:");
-	for (unsigned int i = 0; i < X86_WHY_COUNT; i++)
-		say_share(fd, why[i], cpu->interpreted[i], insns);
-	dprintf(fd, "\n");
+	if (vcpu->vm->cfg.count && insns) {
+		dprintf(fd, "vcpu%u:", vcpu->id);
+		say_share(fd, "in translated code", cpu->jit.insns - cpu->jit.calls, insns);
+		say_share(fd, "in handlers called from there", cpu->jit.calls, insns);
+		dprintf(fd, "; interpreted:");
+		for (unsigned int i = 0; i < X86_WHY_COUNT; i++)
+			say_share(fd, why[i], cpu->interpreted[i], insns);
+		dprintf(fd, "\n");
+	}
 	dprintf(fd, "vcpu%u: exits:", vcpu->id);
 	for (unsigned int i = 0; i < X86_JIT_EXITS; i++)
 		dprintf(fd, " %s %llu%s", kinds[i], (unsigned long long)cpu->jit_exits[i], i + 1 < X86_JIT_EXITS ? "," : "");

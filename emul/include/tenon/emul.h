@@ -100,6 +100,7 @@ enum emul_lockstep_mode { EMUL_LOCKSTEP_OFF, EMUL_LOCKSTEP_BLOCKS, EMUL_LOCKSTEP
  * @max_vcpus:	how many vCPUs emul_vcpu_create() will be asked for
  * @tsc_hz:	frequency of emul_ops.tsc, published to the guest
  * @jit:	translate hot code (the default), never, or in a way that is for tests
+ * @count:	count the instructions that translated code executes, which takes time; lockstep counts anyway
  * @lockstep:	compare the translator with the interpreter at every step (for tests: slow)
  * @cpu:	guest CPU model and feature changes ("max", "x86-64-v2,-avx"); NULL: everything implemented
  */
@@ -108,6 +109,7 @@ struct emul_config {
 	uint64_t tsc_hz;
 	const char *cpu;
 	enum emul_jit jit;
+	bool count;
 	enum emul_lockstep_mode lockstep;
 };
 

@@ -255,7 +255,7 @@ static void put_correction(struct tr *t, const struct way_out *o)
 {
 	s32 left = (s32)(t->nr - o->done);
 
-	if (!left)
+	if (!left || !t->c->count)
 		return;
 	put_load(&t->e, H_T1, RM_CPU(jit.insns));
 	put_lea(&t->e, H_T1, RM_MEM(H_T1, -left));
@@ -292,7 +292,7 @@ static void out_near(struct tr *t, const struct way_out *o, struct jit_exit *x)
 	if (o->where == IN_MEMORY || o->where == IN_BOTH)
 		x->live = ALL;
 	put_target(from, e->p);
-	if (o->done != t->nr) {
+	if (o->done != t->nr && t->c->count) {
 		put_correction(t, o);
 		put_branch_align(e, 1);
 		from = put_jmp(e);

@@ -202,14 +202,16 @@ static u64 integer_features(void)
 	return f;
 }
 
-struct jit_cache *jit_cache_new(bool stress)
+struct jit_cache *jit_cache_new(const struct emul_config *cfg)
 {
+	bool stress = cfg->jit >= EMUL_JIT_EAGER;
 	struct jit_cache *c = calloc(1, sizeof(*c));
 	int fd;
 
 	if (!c)
 		return NULL;
 	c->stress = stress;
+	c->count = cfg->count;
 	c->size = stress ? CACHE_STRESS : CACHE_SIZE;
 	c->data_size = c->size;
 	c->exit_uop.kind = JIT_EXIT_UOP;

@@ -97,7 +97,7 @@ struct jit_cache {
 	u8 *data;		/* struct jit_code, struct jit_exit: not on code pages */
 	size_t data_size, data_used;
 	u64 host_features;
-	bool stress;
+	bool stress, count;
 	unsigned int nr_memos, nr_heat;
 
 	/* common code, executable view */
@@ -115,7 +115,7 @@ static inline struct jit_cache *jit_cache(const struct x86_cpu *cpu)
 	return cpu->core.vm->jit;
 }
 
-struct jit_cache *jit_cache_new(bool stress);
+struct jit_cache *jit_cache_new(const struct emul_config *cfg);
 void jit_cache_free(struct jit_cache *c);
 /* Translate; code_lock is held. False: the cache is full. */
 bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes, unsigned int how);

@@ -24,7 +24,7 @@ void jit_init(struct x86_cpu *cpu)
 			cpu->jit.jump[m].tag[i] = X86_JUMP_EMPTY(i);
 	pthread_mutex_lock(&vm->code_lock);
 	if (!vm->jit && vm->cfg.jit != EMUL_JIT_OFF)
-		vm->jit = jit_cache_new(vm->cfg.jit >= EMUL_JIT_EAGER);
+		vm->jit = jit_cache_new(&vm->cfg);
 	pthread_mutex_unlock(&vm->code_lock);
 }
 
@@ -417,7 +417,6 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 	struct x86_block *to;
 	const void *entry;
 	bool full;
-	u64 before;
 
 	if (!c || !usable(cpu) || b->b.mode != X86_BLOCK_MODE(cpu))
 		return JIT_INTERPRET;
@@ -429,14 +428,10 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 		const struct uop *u;
 
 		vector_state(cpu);
-		before = cpu->jit.insns;
 		x = c->enter(cpu, entry, cpu->s.rip);
 		cpu->jit_exits[x->kind]++;
-		/*
-		 * STI and MOV SS keep interrupts away from the first instruction: a request that came before it leaves
-		 * at once, with intr_shadow still set. Handlers clear it, and may set it again.
-		 */
-		if (x->kind != JIT_EXIT_UOP && cpu->jit.insns != before)
+		/* A handler has set it if it was STI or MOV SS; after a whole block it is over. */
+		if (x->kind == JIT_EXIT_LINK || x->kind == JIT_EXIT_JUMP)
 			cpu->s.intr_shadow = 0;
 		switch (x->kind) {
 		case JIT_EXIT_UOP:
@@ -458,7 +453,8 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 			}
 			cpu->jit.insns++;
 			to = NULL;
-			if (!usable(cpu))
+			/* STI and MOV SS keep interrupts away from the next instruction, which run() then executes alone */
+			if (!usable(cpu) || cpu->s.intr_shadow)
 				break;
 			entry = jump_find(cpu);
 			if (likely(entry)) {
@@ -502,7 +498,7 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 			to = x86_next_block(cpu);
 			break;
 		}
-		if (!to || x86_lockstep_blocks(cpu) || (cpu->s.intr_shadow && !atomic_load_explicit(&to->b.code, memory_order_relaxed))) {
+		if (!to || x86_lockstep_blocks(cpu)) {
 			/* all counted: finish() is told of an end without an instruction */
 			*bp = b;
 			*up = &b->uop[b->nr];

@@ -193,7 +193,8 @@ static u8 *put_head(struct tr *t, u8 **far)
 		put_insn(e, &inc, 0, RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, jit.heat) + n * sizeof(u16))));
 		t->heat = put_jcc(e, CC_E);
 	}
-	put_imm(e, 0, true, RM_CPU(jit.insns), t->nr);
+	if (t->c->count)
+		put_imm(e, 0, true, RM_CPU(jit.insns), t->nr);
 	t->out[X86_BLOCK_MAX + 1].from = head;
 	return near;
 }

@@ -301,6 +301,7 @@ static void test_record(void)
 
 int main(void)
 {
+	test_config.count = true;
 	machine_init(1);
 	test_step();
 	test_kick();

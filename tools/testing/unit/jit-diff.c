@@ -61,7 +61,7 @@ static struct machine translator, interpreter;
 
 static void machine_init(struct machine *m, enum emul_jit jit)
 {
-	const struct emul_config cfg = { .max_vcpus = 1, .tsc_hz = 1000000000, .jit = jit };
+	const struct emul_config cfg = { .max_vcpus = 1, .tsc_hz = 1000000000, .jit = jit, .count = true };
 	char err[200] = "";
 
 	m->vm = emul_vm_create(&cfg, &ops, NULL, err, sizeof(err));
