@@ -50,9 +50,11 @@ struct native {
 	u32 mxcsr_default;
 };
 
+#define ARENA_SIZE	(2 * 4096)
+
 static struct native *nat;
 static u8 *code, *code_insn, *code_after;
-static u8 *arena;
+static u8 *arena;	/* ARENA_SIZE bytes, then a page that is not there */
 static volatile unsigned int nat_fault;
 
 static void on_signal(int sig, siginfo_t *info, void *context)
@@ -92,13 +94,13 @@ static void native_setup(void)
 
 	code = mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC, map, -1, 0);
 	nat = mmap(NULL, 8192, PROT_READ | PROT_WRITE, map, -1, 0);
-	arena = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, map, -1, 0);
+	arena = mmap(NULL, ARENA_SIZE + 4096, PROT_READ | PROT_WRITE, map, -1, 0);
 	if (code == MAP_FAILED || nat == MAP_FAILED || arena == MAP_FAILED) {
 		perror("mmap");
 		exit(1);
 	}
-	mprotect(arena + 2 * 4096, 4096, PROT_NONE);
-	guest_memory(arena, 2 * 4096);
+	mprotect(arena + ARENA_SIZE, 4096, PROT_NONE);
+	guest_memory(arena, ARENA_SIZE);
 	sigaltstack(&ss, NULL);
 	sigaction(SIGFPE, &sa, NULL);
 	sigaction(SIGSEGV, &sa, NULL);
@@ -342,6 +344,8 @@ struct instance {
 	enum x86_mode mode;
 	u64 target;
 	bool s_image;		/* the operand is an image of state */
+	u8 *win;		/* memory around the operand that is compared */
+	unsigned int len;	/* of @win */
 };
 
 static bool has_kind(const struct x86_row *row, unsigned int kind)
@@ -480,7 +484,7 @@ static void make_state(struct instance *in)
 	/* where memory is: mostly around the page boundary, some at the end of the accessible pages */
 	in->target = (u64)arena + 4096 - 128 + below(256);
 	if (below(8) == 0)
-		in->target = (u64)arena + 2 * 4096 - below(40);
+		in->target = (u64)arena + ARENA_SIZE - below(40);
 	if ((row->flags & X86_RF_ALIGN) && below(16))
 		in->target &= ~31ULL;
 	if (in->s_image) {
@@ -567,121 +571,281 @@ static bool loads_mxcsr(enum x86_op op)
 	return op == X86_OP_LDMXCSR || op == X86_OP_FXRSTOR || op == X86_OP_XRSTOR;
 }
 
-static bool run_instance(struct x86_cpu *cpu, struct instance *in)
+/* All that an instruction reads or changes. */
+struct outcome {
+	u32 vector;		/* of its exception */
+	u64 gpr[16], rflags;
+	struct x86_fxsave fx;
+	u8 ymmh[16][16];
+	u8 mem[WINDOW];
+};
+
+static void host_outcome(const struct instance *in, struct outcome *o)
 {
-	static u8 before[WINDOW], native_mem[WINDOW], guest_mem[WINDOW];
-	const struct x86_insn *insn = &in->insn;
+	o->vector = nat_fault;
+	memcpy(o->gpr, nat->gpr, sizeof(o->gpr));
+	o->rflags = nat->rflags;
+	o->fx = nat->area.fx;
+	memcpy(o->ymmh, nat->area.ymmh, sizeof(o->ymmh));
+	memcpy(o->mem, in->win, in->len);
+}
+
+/* Run @u from the state @from: to @to. */
+static int guest_outcome(struct x86_cpu *cpu, const struct instance *in, const struct uop *u,
+			 const struct outcome *from, struct outcome *to)
+{
 	struct x86_fpu *fpu = &cpu->s.fpu;
-	struct xarea start;
-	u8 *win = (u8 *)(in->target & ~63ULL) - WINDOW_BEFORE;
-	unsigned int len = min((unsigned long)WINDOW, (unsigned long)(arena + 2 * 4096 - win));
-	u64 gpr[16], rflags, pending;
-	struct uop u = { 0 };
-	bool pass = true;
 	int ret;
 
+	memcpy(in->win, from->mem, in->len);
+	memcpy(cpu->s.gpr, from->gpr, sizeof(from->gpr));
+	x86_set_rflags(&cpu->s, from->rflags);
+	x86_fpu_changed(cpu);
+	fpu->fx = from->fx;
+	memcpy(fpu->ymmh, from->ymmh, sizeof(fpu->ymmh));
+	ret = guest_run(cpu, u);
+	x86_fpu_sync(cpu);
+
+	to->vector = ret == X86_FAULT ? cpu->exc.vector : 0;
+	memcpy(to->gpr, cpu->s.gpr, sizeof(to->gpr));
+	to->rflags = x86_get_rflags(&cpu->s);
+	to->fx = fpu->fx;
+	memcpy(to->ymmh, fpu->ymmh, sizeof(to->ymmh));
+	memcpy(to->mem, in->win, in->len);
+	return ret;
+}
+
+static bool same_x87(const struct outcome *a, const struct outcome *b)
+{
+	for (unsigned int i = 0; i < 8; i++)
+		if (memcmp(a->fx.st[i], b->fx.st[i], 10))
+			return false;
+	return a->fx.fcw == b->fx.fcw && a->fx.fsw == b->fx.fsw && a->fx.ftw == b->fx.ftw;
+}
+
+static bool same_outcome(const struct instance *in, const struct outcome *a, const struct outcome *b)
+{
+	return a->vector == b->vector && !memcmp(a->gpr, b->gpr, sizeof(a->gpr)) &&
+	       !((a->rflags ^ b->rflags) & X86_ARITH) && a->fx.mxcsr == b->fx.mxcsr && same_x87(a, b) &&
+	       !memcmp(a->fx.xmm, b->fx.xmm, sizeof(a->fx.xmm)) && !memcmp(a->ymmh, b->ymmh, sizeof(a->ymmh)) &&
+	       !memcmp(a->mem, b->mem, in->len);
+}
+
+static void report_outcome(const struct instance *in, const struct outcome *before, const struct outcome *guest,
+			   const struct outcome *host)
+{
+	if (guest->vector != host->vector) {
+		report(in, "exception");
+		if (failures < 40)
+			printf("#   guest %u, native %u\n", guest->vector, host->vector);
+		return;
+	}
+	if (memcmp(guest->gpr, host->gpr, sizeof(guest->gpr))) {
+		report(in, "general register");
+		report_bytes("gpr", guest->gpr, host->gpr, sizeof(guest->gpr));
+	}
+	if ((guest->rflags ^ host->rflags) & X86_ARITH)
+		report(in, "flags");
+	if (guest->fx.mxcsr != host->fx.mxcsr) {
+		report(in, "MXCSR");
+		report_bytes("mxcsr", &guest->fx.mxcsr, &host->fx.mxcsr, 4);
+	}
+	if (memcmp(guest->fx.xmm, host->fx.xmm, sizeof(guest->fx.xmm)) ||
+	    memcmp(guest->ymmh, host->ymmh, sizeof(guest->ymmh))) {
+		report(in, "vector register");
+		report_bytes("xmm", guest->fx.xmm, host->fx.xmm, 256);
+		report_bytes("ymmh", guest->ymmh, host->ymmh, 256);
+	}
+	if (!same_x87(guest, host)) {
+		report(in, "x87 state");
+		if (failures < 40)
+			printf("#   before %04x %04x %02x guest %04x %04x %02x native %04x %04x %02x\n",
+			       before->fx.fcw, before->fx.fsw, before->fx.ftw, guest->fx.fcw, guest->fx.fsw,
+			       guest->fx.ftw, host->fx.fcw, host->fx.fsw, host->fx.ftw);
+		for (unsigned int i = 0; i < 8; i++)
+			report_bytes("st", guest->fx.st[i], host->fx.st[i], 10);
+	}
+	if (memcmp(guest->mem, host->mem, in->len)) {
+		report(in, "memory");
+		report_bytes("mem", guest->mem, host->mem, in->len);
+		if (failures < 40)
+			printf("#   operand at byte %d, ax %d\n", (int)(in->target - (u64)in->win),
+			       (int)before->gpr[0]);
+	}
+}
+
+/* --- what processors may do otherwise --- */
+
+#define XSAVE_BV	512	/* in an image: XSTATE_BV, XCOMP_BV, the YMM registers' upper halves */
+#define XSAVE_COMP	520
+#define XSAVE_YMMH	576
+
+static bool stores(const struct instance *in)
+{
+	const struct x86_row *row = &x86_rows[in->insn.row];
+
+	return (in->insn.flags & X86_IF_MEM) && (row->opnd[0].access & X86_WR);
+}
+
+/* As guest_outcome(), with no page missing. */
+static void guest_whole(struct x86_cpu *cpu, const struct instance *in, const struct uop *u,
+			const struct outcome *from, struct outcome *to)
+{
+	u8 *last = arena + ARENA_SIZE;
+
+	mprotect(last, 4096, PROT_READ | PROT_WRITE);
+	guest_memory(arena, ARENA_SIZE + 4096);
+	guest_outcome(cpu, in, u, from, to);
+	guest_memory(arena, ARENA_SIZE);
+	mprotect(last, 4096, PROT_NONE);
+}
+
+/*
+ * XSAVE and XSAVEC: a component in its initial state may count as in use, SDM vol. 1 "Processor Tracking of
+ * XSAVE-Managed State". It does for the upper halves of YMM registers where XRSTOR has loaded zeros: then XSTATE_BV
+ * says so, and XSAVEC stores the zeros.
+ */
+static bool may_count_ymmh(const struct instance *in, const struct outcome *from, struct outcome *o)
+{
+	u8 *image = o->mem + (in->target - (u64)in->win);
+	static const u8 zero[256];
+
+	if ((in->insn.op != X86_OP_XSAVE && in->insn.op != X86_OP_XSAVEC) || o->vector ||
+	    !(from->gpr[X86_RAX] & 4) || memcmp(from->ymmh, zero, sizeof(zero)))
+		return false;
+	image[XSAVE_BV] |= 4;
+	memset(image + XSAVE_YMMH, 0, sizeof(zero));
+	return true;
+}
+
+/*
+ * XRSTOR from a compacted image with a reserved bit of MXCSR: #GP, SDM vol. 2 "XRSTOR". No manual says if before or
+ * after the rest has been loaded; it is after for those that find MXCSR last. What goes on to be loaded from behind the
+ * header is untouched.
+ */
+static bool may_load_first(struct x86_cpu *cpu, const struct instance *in, const struct uop *u,
+			   const struct outcome *from, struct outcome *o)
+{
+	unsigned int at = in->target - (u64)in->win;
+	static struct outcome good, loaded;
+
+	if (in->insn.op != X86_OP_XRSTOR || o->vector != X86_EXC_GP || in->target & 63 ||
+	    !(from->mem[at + XSAVE_COMP + 7] & 0x80))
+		return false;
+	good = *from;
+	memset(good.mem + at + offsetof(struct x86_fxsave, mxcsr) + 2, 0, 2);
+	guest_outcome(cpu, in, u, &good, &loaded);
+	if (loaded.vector)
+		return false;
+	o->fx = loaded.fx;
+	o->fx.mxcsr = from->fx.mxcsr;
+	if (!(from->mem[at + XSAVE_BV] & from->gpr[X86_RAX] & 4))
+		memcpy(o->ymmh, loaded.ymmh, sizeof(o->ymmh));
+	return true;
+}
+
+/*
+ * An MMX store that faults has set TOP to 0, as it does when it succeeds (SDM vol. 3 "Effect of MMX Instructions on x87
+ * FPU State"), the physical registers and the tags being what they were. Nothing in the manuals permits it, but it does
+ * no harm: the instruction will be executed again and do just that.
+ */
+static bool may_reset_top(const struct instance *in, const struct outcome *from, struct outcome *o)
+{
+	unsigned int top = from->fx.fsw >> 11 & 7;
+
+	if (!stores(in) || !has_kind(&x86_rows[in->insn.row], X86_OK_P) || o->vector != X86_EXC_PF)
+		return false;
+	o->fx.fsw &= ~(7 << 11);
+	for (unsigned int i = 0; i < 8; i++)
+		memcpy(o->fx.st[i], from->fx.st[(i - top) & 7], 16);
+	return true;
+}
+
+/*
+ * A page fault and an exception of the computation whose result is to be stored: SDM vol. 3 "Prioritization of
+ * Concurrent Events" puts them in one class, within which priorities "are implementation-dependent and may vary from
+ * processor to processor". Here the page fault comes first. Where it comes second
+ * - an x87 store with an unmasked exception stores nothing, hence can't fault;
+ * - VCVTPS2PH raises #XM, or #PF having set flags in MXCSR if they are masked.
+ *
+ * An x87 store of 10 bytes "may be implemented using multiple memory accesses", some of which "may complete" though
+ * another faults: SDM vol. 3 "Guaranteed Atomic Operations". There are two: a quadword's, and that of the word behind it.
+ */
+static bool may_compute_first(struct x86_cpu *cpu, const struct instance *in, const struct uop *u,
+			      const struct outcome *from, struct outcome *o)
+{
+	static struct outcome whole;
+	bool x87 = in->insn.map == X86_MAP_1 && x86_op_class[in->insn.op] == X86_CLASS_FPU &&
+		   !(from->fx.fsw & 0x80);	/* nothing pending */
+	unsigned int at = in->target - (u64)in->win;
+
+	if (!stores(in) || o->vector != X86_EXC_PF || !(x87 || in->insn.op == X86_OP_VCVTPS2PH))
+		return false;
+	guest_whole(cpu, in, u, from, &whole);
+	if (!x87 && !whole.vector)
+		o->fx.mxcsr = whole.fx.mxcsr;
+	else if (!x87 || whole.fx.fsw & ~whole.fx.fcw & 0x1f)
+		*o = whole;
+	else if (x86_rows[in->insn.row].opnd[0].size == 10 && at + 8 <= in->len)
+		memcpy(o->mem + at, whole.mem + at, 8);
+	return true;
+}
+
+/* The other known outcome than @guest, if there is one, in @other. */
+static bool differs_by_host(struct x86_cpu *cpu, const struct instance *in, const struct uop *u,
+			    const struct outcome *from, const struct outcome *guest, struct outcome *other)
+{
+	*other = *guest;
+	return may_count_ymmh(in, from, other) || may_load_first(cpu, in, u, from, other) ||
+	       may_reset_top(in, from, other) || may_compute_first(cpu, in, u, from, other);
+}
+
+static bool run_instance(struct x86_cpu *cpu, struct instance *in)
+{
+	static struct outcome from, host, guest, other;
+	const struct x86_insn *insn = &in->insn;
+	struct uop u = { 0 };
+
+	in->win = (u8 *)(in->target & ~63ULL) - WINDOW_BEFORE;
+	in->len = min((unsigned long)WINDOW, (unsigned long)(arena + ARENA_SIZE - in->win));
 	if (below(4) == 0 || in->s_image) {
-		rnd_vec(win, len & ~7U);
+		rnd_vec(in->win, in->len & ~7U);
 		if (below(3) == 0 && !in->s_image)
-			rnd_f80((u8 *)min(in->target, (u64)arena + 2 * 4096 - 10));
+			rnd_f80((u8 *)min(in->target, (u64)arena + ARENA_SIZE - 10));
 	}
 	if (in->s_image)
 		make_image(in, (u8 *)in->target);
-	memcpy(before, win, len);
-	memcpy(gpr, nat->gpr, sizeof(gpr));
-	rflags = nat->rflags;
-	start = nat->area;
+	nat_fault = 0;
+	host_outcome(in, &from);
 
 	native_run(in->native, insn->len);
-	memcpy(native_mem, win, len);
-	memcpy(win, before, len);
+	host_outcome(in, &host);
 
-	memcpy(cpu->s.gpr, gpr, sizeof(gpr));
-	x86_set_rflags(&cpu->s, rflags);
 	guest_mode(cpu, in->mode);
-	x86_fpu_changed(cpu);
-	memcpy(&fpu->fx, &start.fx, sizeof(fpu->fx));
-	memcpy(fpu->ymmh, start.ymmh, sizeof(fpu->ymmh));
 	guest_tlb(cpu, below(2));
 	u.insn = *insn;
 	u.ea_mask = in->mode == X86_MODE_64 ? ~0ULL : 0xffffffff;
-	ret = guest_run(cpu, &u);
-	if (ret != X86_FAULT && below(2) && x86_op_class[insn->op] != X86_CLASS_XST) {
+	if (guest_outcome(cpu, in, &u, &from, &guest) != X86_FAULT && below(2) &&
+	    x86_op_class[insn->op] != X86_CLASS_XST)
 		/* once more from the same state: now the uop knows its entry */
-		memcpy(win, before, len);
-		memcpy(cpu->s.gpr, gpr, sizeof(gpr));
-		x86_set_rflags(&cpu->s, rflags);
-		x86_fpu_changed(cpu);
-		memcpy(&fpu->fx, &start.fx, sizeof(fpu->fx));
-		memcpy(fpu->ymmh, start.ymmh, sizeof(fpu->ymmh));
-		ret = guest_run(cpu, &u);
-	}
-	x86_fpu_sync(cpu);
-	memcpy(guest_mem, win, len);
+		guest_outcome(cpu, in, &u, &from, &guest);
 
-	pending = ret == X86_FAULT ? cpu->exc.vector : 0;
-	if (x86_rows[insn->row].feat == X86_FEAT_SHA && pending == X86_EXC_GP)
+	if (x86_rows[insn->row].feat == X86_FEAT_SHA && guest.vector == X86_EXC_GP)
 		return true;	/* AMD's don't insist on alignment, SDM vol. 2 does */
-	if (loads_mxcsr(insn->op) && pending == X86_EXC_GP && !nat_fault && (nat->area.fx.mxcsr & 0x20000))
+	if (loads_mxcsr(insn->op) && guest.vector == X86_EXC_GP && !host.vector && (host.fx.mxcsr & 0x20000))
 		return true;	/* AMD's misaligned mode, not offered to the guest */
-	if (pending != nat_fault) {
-		report(in, "exception");
-		if (failures < 40)
-			printf("#   guest %d, native %d\n", (int)pending, (int)nat_fault);
-		return false;
-	}
-	if (nat_fault && (has_kind(&x86_rows[insn->row], X86_OK_VM) || insn->op == X86_OP_MASKMOV))
+	if (guest.vector && guest.vector == host.vector &&
+	    (has_kind(&x86_rows[insn->row], X86_OK_VM) || insn->op == X86_OP_MASKMOV))
 		return true;	/* how much had been done is the processor's affair */
-
-	if (memcmp(cpu->s.gpr, nat->gpr, sizeof(gpr))) {
-		report(in, "general register");
-		report_bytes("gpr", cpu->s.gpr, nat->gpr, sizeof(gpr));
-		pass = false;
+	if (in->s_image && !host.vector) {
+		forget_pointers(in, guest.mem + (in->target - (u64)in->win));
+		forget_pointers(in, host.mem + (in->target - (u64)in->win));
 	}
-	if ((x86_get_rflags(&cpu->s) ^ nat->rflags) & X86_ARITH) {
-		report(in, "flags");
-		pass = false;
-	}
-	if (fpu->fx.mxcsr != nat->area.fx.mxcsr) {
-		report(in, "MXCSR");
-		report_bytes("mxcsr", &fpu->fx.mxcsr, &nat->area.fx.mxcsr, 4);
-		pass = false;
-	}
-	if (memcmp(fpu->fx.xmm, nat->area.fx.xmm, sizeof(fpu->fx.xmm)) ||
-	    memcmp(fpu->ymmh, nat->area.ymmh, sizeof(fpu->ymmh))) {
-		report(in, "vector register");
-		report_bytes("xmm", fpu->fx.xmm, nat->area.fx.xmm, 256);
-		report_bytes("ymmh", fpu->ymmh, nat->area.ymmh, 256);
-		pass = false;
-	}
-	if (fpu->fx.fcw != nat->area.fx.fcw || fpu->fx.fsw != nat->area.fx.fsw ||
-	    fpu->fx.ftw != nat->area.fx.ftw) {
-		report(in, "x87 control state");
-		if (failures < 40)
-			printf("#   before %04x %04x %02x guest %04x %04x %02x native %04x %04x %02x\n",
-			       start.fx.fcw, start.fx.fsw, start.fx.ftw, fpu->fx.fcw, fpu->fx.fsw,
-			       fpu->fx.ftw, nat->area.fx.fcw, nat->area.fx.fsw, nat->area.fx.ftw);
-		pass = false;
-	}
-	for (unsigned int i = 0; i < 8; i++)
-		if (memcmp(fpu->fx.st[i], nat->area.fx.st[i], 10)) {
-			report(in, "x87 register");
-			report_bytes("st", fpu->fx.st[i], nat->area.fx.st[i], 10);
-			pass = false;
-			break;
-		}
-	if (in->s_image && !nat_fault) {
-		forget_pointers(in, guest_mem + (in->target - (u64)win));
-		forget_pointers(in, native_mem + (in->target - (u64)win));
-	}
-	if (memcmp(guest_mem, native_mem, len)) {
-		report(in, "memory");
-		report_bytes("mem", guest_mem, native_mem, len);
-		if (failures < 40)
-			printf("#   operand at byte %d, ax %d\n", (int)(in->target - (u64)win), (int)gpr[0]);
-		pass = false;
-	}
-	return pass;
+	if (same_outcome(in, &guest, &host) ||
+	    (differs_by_host(cpu, in, &u, &from, &guest, &other) && same_outcome(in, &other, &host)))
+		return true;
+	report_outcome(in, &from, &guest, &host);
+	return false;
 }
 
 /* --- all rows --- */
