@@ -58,11 +58,16 @@ static int op_ioapic_deliver(void *ctx, const struct irq_msg *msg)
 	return lapic_deliver(vm->lapics, tenon_nr_lapics(vm), NULL, &out);
 }
 
+/* An irqfd that resamples lets go of the line before the IOAPIC looks at it again: else it would interrupt once more. */
 static void op_ioapic_eoi(void *ctx, unsigned int pin)
 {
+	struct tenon_chips *chips = vm_of(ctx)->chips;
+
 	if (pin == PIT_PIN)
-		vm_of(ctx)->chips->pit_eoi = true;
-	vm_of(ctx)->chips->eoi_pins |= BIT(pin);
+		chips->pit_eoi = true;
+	chips->eoi_pins |= BIT(pin);
+	if (__test_and_clear_bit(TENON_SOURCE_RESAMPLE, &chips->sources[pin]) && !chips->sources[pin])
+		ioapic_set_pin(&chips->ioapic, pin, false);
 }
 
 static void pit_line(struct tenon_chips *chips, bool level)
@@ -542,7 +547,7 @@ int tenon_pit_get(struct tenon_vm *vm, struct kvm_pit_state2 *state)
 		const struct pit_channel *c = &chips->pit.channel[n];
 
 		state->channels[n] = (struct kvm_pit_channel_state){
-			.count = c->reload,
+			.count = c->loaded ? c->reload : 0,
 			.latched_count = c->latch,
 			.count_latched = c->latch_bytes,
 			.status_latched = c->status_latched,
@@ -583,13 +588,14 @@ int tenon_pit_set(struct tenon_vm *vm, const struct kvm_pit_state2 *state)
 		struct pit_channel *c = &chips->pit.channel[n];
 
 		memset(c, 0, sizeof(*c));
-		c->mode = s->mode;
+		/* KVM has mode 0xff before the first control word. */
+		c->mode = s->mode <= 5 ? s->mode : 0;
 		c->access = s->rw_mode;
 		c->bcd = s->bcd;
 		c->gate = n == 2 ? s->gate : true;
 		/* A counter starts over when its state is set, as with KVM. */
-		c->loaded = s->count;
-		c->running = s->count;
+		c->loaded = s->count && s->mode <= 5;
+		c->running = c->loaded;
 		c->reload = s->count ? s->count : 0x10000;
 		c->next = c->reload;
 		c->epoch = pit_ticks(now);
