@@ -201,6 +201,7 @@ int tenon_check_extension(struct tenon_vm *vm, unsigned long cap)
 	case KVM_CAP_IRQ_INJECT_STATUS:
 	case KVM_CAP_PIT2:
 	case KVM_CAP_PIT_STATE2:
+	case KVM_CAP_SET_BOOT_CPU_ID:
 	case KVM_CAP_IRQFD:
 	case KVM_CAP_IRQFD_RESAMPLE:
 	case KVM_CAP_IOEVENTFD:

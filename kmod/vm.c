@@ -109,7 +109,7 @@ static int vm_get_clock(struct tenon_vm *vm, void __user *arg)
 {
 	struct kvm_clock_data data = {
 		.clock = tenon_clock_ns(vm),
-		.flags = KVM_CLOCK_TSC_STABLE,
+		.flags = boot_cpu_has(X86_FEATURE_CONSTANT_TSC) ? KVM_CLOCK_TSC_STABLE : 0,
 	};
 
 	return copy_to_user(arg, &data, sizeof(data)) ? -EFAULT : 0;
@@ -194,7 +194,7 @@ static long vm_ioctl_locked(struct tenon_vm *vm, unsigned int cmd, unsigned long
 			vm->bsp_id = argument;
 		break;
 	case KVM_SET_TSS_ADDR:
-		ret = argument > (u32)-3 * PAGE_SIZE ? -EINVAL : 0;
+		ret = argument > (u32)(-3 * PAGE_SIZE) ? -EINVAL : 0;
 		if (!ret)
 			vm->tss_addr = argument;
 		break;
@@ -267,8 +267,8 @@ static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long argument
 		if (vm->irqchip == TENON_IRQCHIP_NONE || msi.flags || !tenon_msi_valid(vm, msi.address_hi))
 			return -EINVAL;
 		ret = tenon_msi(vm, msi.address_lo | (u64)msi.address_hi << 32, msi.data);
-		/* One that was pending already has been delivered, too. */
-		return ret == IRQ_COALESCED ? 1 : ret;
+		/* One that was pending already has been delivered, too; 0 says that the guest does not take it. */
+		return ret == IRQ_COALESCED ? 1 : ret == IRQ_NOT_DELIVERED ? 0 : ret;
 	}
 	case KVM_REGISTER_COALESCED_MMIO:
 		return WITH_ARG(struct kvm_coalesced_mmio_zone, zone,
