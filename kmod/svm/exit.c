@@ -215,6 +215,7 @@ static int exit_cr_write(struct tenon_vcpu *vcpu)
 	const unsigned int cr = svm->vmcb->control.exit_code - SVM_EXIT_WRITE_CR0;
 	unsigned int reg;
 	u64 value, next;
+	bool falls;
 
 	if (mov_reg(vcpu, &reg, &next))
 		return 1; /* the instruction has changed under it: look again */
@@ -226,12 +227,13 @@ static int exit_cr_write(struct tenon_vcpu *vcpu)
 			tenon_inject_gp(vcpu);
 			return 1;
 		}
+		falls = value < vcpu->cr8;
 		vcpu->cr8 = value;
 		svm->vmcb->control.vintr = (svm->vmcb->control.vintr & ~VMCB_V_TPR) | value;
 		if (vcpu->lapic)
 			lapic_set_tpr(vcpu->lapic, value << 4);
 		tenon_advance(vcpu, next);
-		if (vcpu->vm->irqchip == TENON_IRQCHIP_NONE) {
+		if (falls && !vcpu->lapic) {
 			vcpu->run->exit_reason = KVM_EXIT_SET_TPR;
 			return 0;
 		}
@@ -400,7 +402,8 @@ int svm_exit(struct tenon_vcpu *vcpu)
 		if (likely(exits[n]))
 			return exits[n](vcpu);
 	}
-	if ((s64)code == -1) {
+	/* Some hypervisors that this one runs in leave the upper half 0. */
+	if ((u32)code == (u32)SVM_EXIT_ERR) {
 		run->exit_reason = KVM_EXIT_FAIL_ENTRY;
 		run->fail_entry.hardware_entry_failure_reason = code;
 		run->fail_entry.cpu = raw_smp_processor_id();

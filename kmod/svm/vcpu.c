@@ -503,12 +503,15 @@ windows:
 		svm_irq_window(svm, false);
 }
 
-/* The TPR in CR8, both ways; and an exit on its change while it holds an interrupt back. */
+/*
+ * The TPR in CR8, both ways; and an exit on its change while it holds an interrupt back. Without a local APIC here, user
+ * space alone knows what it holds back.
+ */
 static void svm_tpr_in(struct tenon_vcpu *vcpu)
 {
 	struct vmcb_control *c = &to_svm(vcpu)->vmcb->control;
 	u64 tpr = vcpu->cr8 & 0xf;
-	bool held = false;
+	bool held = !vcpu->lapic;
 
 	if (vcpu->lapic) {
 		u8 full = lapic_get_tpr(vcpu->lapic);
