@@ -76,10 +76,13 @@ void tenon_write_tsc(struct tenon_vcpu *vcpu, u64 value, bool host)
 		const s64 delta = value - (vm->tsc_write_last + elapsed);
 		const u64 limit = (u64)vcpu->tsc_khz * 1000;
 
-		if ((!value || (delta < (s64)limit && delta > -(s64)limit)) &&
+		/* The first value is not one of several: what there was before, the vCPU got when it was made. */
+		if ((!value || (vm->tsc_set && delta < (s64)limit && delta > -(s64)limit)) &&
 		    vcpu->tsc_ratio == vm->tsc_ratio_last)
 			offset = vm->tsc_offset_last;
 	}
+	if (host && value)
+		vm->tsc_set = true;
 	if (offset != vm->tsc_offset_last || !vm->tsc_write_ns) {
 		vm->tsc_offset_last = offset;
 		vm->tsc_ratio_last = vcpu->tsc_ratio;
@@ -161,6 +164,7 @@ void tenon_clock_update(struct tenon_vcpu *vcpu)
 	struct pvclock_vcpu_time_info info = {};
 	const u64 gpa = vcpu->pv_system_time & ~1ull;
 	unsigned long flags;
+	u8 flag;
 
 	if (!(vcpu->pv_system_time & 1))
 		return;
@@ -170,6 +174,11 @@ void tenon_clock_update(struct tenon_vcpu *vcpu)
 	raw_spin_unlock_irqrestore(&vm->clock_lock, flags);
 	pvclock_scale(vcpu->tsc_khz, &info.tsc_shift, &info.tsc_to_system_mul);
 	info.flags = boot_cpu_has(X86_FEATURE_CONSTANT_TSC) ? PVCLOCK_TSC_STABLE_BIT : 0;
+	/* The guest takes that flag back when it has seen it. */
+	if (vcpu->pv_stopped || (!tenon_read_phys(vm, gpa + offsetof(typeof(info), flags), &flag, 1) &&
+				 (flag & PVCLOCK_GUEST_STOPPED)))
+		info.flags |= PVCLOCK_GUEST_STOPPED;
+	vcpu->pv_stopped = false;
 
 	/* An odd version says "being written". */
 	vcpu->pv_version = (vcpu->pv_version + 1) | 1;

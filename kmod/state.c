@@ -463,6 +463,16 @@ static int tpr_reporting(struct tenon_vcpu *vcpu, const struct kvm_tpr_access_ct
 	return 0;
 }
 
+/* The guest was stopped for a while: its watchdogs are not to bark. */
+static int clock_stopped(struct tenon_vcpu *vcpu)
+{
+	if (!(vcpu->pv_system_time & 1))
+		return -EINVAL;
+	vcpu->pv_stopped = true;
+	tenon_make_request(vcpu, TENON_REQ_CLOCK);
+	return 0;
+}
+
 long tenon_state_ioctl(struct tenon_vcpu *vcpu, unsigned int cmd, void __user *arg)
 {
 	switch (cmd) {
@@ -507,7 +517,7 @@ long tenon_state_ioctl(struct tenon_vcpu *vcpu, unsigned int cmd, void __user *a
 	case KVM_SET_TSC_KHZ:
 		return (unsigned long)arg > U32_MAX ? -EINVAL : tenon_set_tsc_khz(vcpu, (unsigned long)arg);
 	case KVM_KVMCLOCK_CTRL:
-		return vcpu->pv_system_time & 1 ? 0 : -EINVAL;
+		return clock_stopped(vcpu);
 	case KVM_ENABLE_CAP:
 		return SET(struct kvm_enable_cap, vcpu_enable_cap(vcpu, v_));
 	default:

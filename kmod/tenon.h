@@ -252,6 +252,7 @@ struct tenon_vcpu {
 
 	/* paravirtual clock */
 	u64 pv_system_time; /* MSR */
+	bool pv_stopped; /* KVM_KVMCLOCK_CTRL: the next update says so */
 	u64 pv_steal_time;
 	u64 pv_eoi;
 	u64 steal_last;
@@ -379,6 +380,7 @@ struct tenon_vm {
 	u64 tsc_ratio_last;
 	u64 tsc_write_last;
 	u64 tsc_write_ns;
+	bool tsc_set; /* by user space, to other than 0 */
 	u32 tsc_khz;
 
 	/* memory that user space named but that is only accepted */
