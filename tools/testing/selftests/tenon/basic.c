@@ -1,54 +1,112 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * basic.c - life of a VM, the plainest exits, registers
+ * basic.c - life of a VM, plain exits, CPUID, signals
  */
+#include <pthread.h>
+#include <signal.h>
+
 #include "harness.h"
 
-TEST(version, "the API version is 12")
+TEST(version, "the API version is 12", KVM_CAP_CHECK_EXTENSION_VM)
 {
 	CHECK_EQ(ioctl(dev_fd, KVM_GET_API_VERSION, 0), 12);
 	CHECK_ERR(ioctl(dev_fd, KVM_GET_API_VERSION, 1), EINVAL);
+	CHECK_ERR(ioctl(dev_fd, KVM_GET_VCPU_MMAP_SIZE, 1), EINVAL);
 	CHECK_ERR(ioctl(dev_fd, KVM_RUN, 0), EINVAL);
-	CHECK_EQ(ioctl(dev_fd, KVM_CHECK_EXTENSION, 0x7fff), 0);
-	CHECK(ioctl(dev_fd, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY) == 1);
+	CHECK_EQ(has_cap(0x7fff), 0);
+	CHECK_EQ(has_cap(KVM_CAP_USER_MEMORY), 1);
+	/* A VM answers, too. */
+	CHECK_EQ(ioctl(vm_new(CHIPS_NONE)->fd, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY), 1);
 }
 
-TEST(create, "VMs and vCPUs come and go; bad arguments are refused")
+TEST(create, "VMs and vCPUs come and go; bad arguments are refused",
+     KVM_CAP_SET_TSS_ADDR, KVM_CAP_SET_IDENTITY_MAP_ADDR, KVM_CAP_ENABLE_CAP)
 {
-	struct vm *vm = vm_new(0);
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_USER_MEMORY };
+	struct vm *vm = vm_new(CHIPS_NONE);
+	uint64_t address = 0xfffbc000;
 
 	CHECK_ERR(ioctl(dev_fd, KVM_CREATE_VM, 0x1000), EINVAL);
+	CHECK_EQ(ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &address), 0);
 	vm_add_vcpu(vm);
 	CHECK_ERR(ioctl(vm->fd, KVM_CREATE_VCPU, 0), EEXIST);
 	CHECK_ERR(ioctl(vm->fd, KVM_CREATE_VCPU, 0x7fffffff), EINVAL);
 	CHECK_ERR(ioctl(vm->fd, KVM_GET_REGS, NULL), ENOTTY);
-	vm_free(vm);
+	CHECK_ERR(ioctl(vm->vcpu[0], KVM_RUN, 1), EINVAL);
+	/* Too late for what the vCPU was made after. */
+	CHECK_ERR(ioctl(vm->fd, KVM_CREATE_IRQCHIP), EINVAL);
+	CHECK_ERR(ioctl(vm->fd, KVM_SET_BOOT_CPU_ID, 0), EBUSY);
+	CHECK_ERR(ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &address), EINVAL);
+	CHECK_ERR(ioctl(vm->fd, KVM_SET_TSS_ADDR, 0xfffff000), EINVAL);
+	CHECK_ERR(ioctl(vm->vcpu[0], KVM_ENABLE_CAP, &cap), EINVAL);
+	CHECK_ERR(ioctl(vm->fd, KVM_ENABLE_CAP, &cap), EINVAL);
+}
+
+TEST(limits, "no more vCPUs than KVM_CAP_MAX_VCPUS; vCPU IDs below KVM_CAP_MAX_VCPU_ID; a boot processor of choice",
+     KVM_CAP_NR_VCPUS, KVM_CAP_MAX_VCPUS, KVM_CAP_MAX_VCPU_ID, KVM_CAP_SET_BOOT_CPU_ID)
+{
+	struct vm *vm = vm_new(CHIPS_KERNEL);
+	int ids = has_cap(KVM_CAP_MAX_VCPU_ID), fd;
+	struct kvm_mp_state mp;
+
+	CHECK(has_cap(KVM_CAP_NR_VCPUS) >= 1 && has_cap(KVM_CAP_NR_VCPUS) <= has_cap(KVM_CAP_MAX_VCPUS));
+	REQUIRE(ids >= has_cap(KVM_CAP_MAX_VCPUS));
+	CHECK_ERR(ioctl(vm->fd, KVM_CREATE_VCPU, ids), EINVAL);
+	CHECK_EQ(ioctl(vm->fd, KVM_SET_BOOT_CPU_ID, 3), 0);
+	fd = ioctl(vm->fd, KVM_CREATE_VCPU, 3);
+	REQUIRE(fd >= 0);
+	CHECK(!ioctl(fd, KVM_GET_MP_STATE, &mp) && mp.mp_state == KVM_MP_STATE_RUNNABLE);
+	close(fd);
+	fd = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
+	REQUIRE(fd >= 0);
+	CHECK(!ioctl(fd, KVM_GET_MP_STATE, &mp) && mp.mp_state == KVM_MP_STATE_UNINITIALIZED);
+	close(fd);
 }
 
 ASM16(real_hlt, "mov $0x1234, %ax; mov %ax, %bx; hlt");
-TEST(hlt, "a guest in real mode halts")
+TEST(hlt, "a guest in real mode halts", KVM_CAP_HLT)
 {
-	struct vm *vm = vm_new(0);
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, real_hlt);
 	struct kvm_regs regs;
 
-	vm_add_vcpu(vm);
-	VM_CODE(vm, 0, MODE_REAL, real_hlt);
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
 	vm_regs(vm, 0, &regs);
 	CHECK_EQ(regs.rbx, 0x1234);
 	CHECK_EQ(regs.rip, CODE + (real_hlt_end - real_hlt));
-	vm_free(vm);
 }
 
-ASM16(real_io, "mov $0x55, %al; out %al, $0x42; in $0x43, %al; mov $0x3f8, %dx; out %al, %dx; out %eax, %dx; hlt");
+ASM32(protected_hlt, "mov $0x12345678, %eax; push %eax; pop %ebx; mov %cs, %ecx; hlt");
+TEST(protected_mode, "a guest in protected mode, without paging")
+{
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_32, protected_hlt);
+	struct kvm_regs regs;
+
+	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
+	vm_regs(vm, 0, &regs);
+	CHECK_EQ(regs.rbx, 0x12345678);
+	CHECK_EQ(regs.rcx, 8);
+}
+
+ASM64(long_simple, "mov $0x123456789abcdef0, %rax; mov %rax, %r15; mov %cr4, %rbx; hlt");
+TEST(long_mode, "a guest in long mode, with paging")
+{
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_64, long_simple);
+	struct kvm_regs regs;
+
+	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
+	vm_regs(vm, 0, &regs);
+	CHECK_EQ(regs.r15, 0x123456789abcdef0);
+	CHECK_EQ(regs.rbx, 0x620);
+}
+
+ASM16(real_io, "mov $0x55, %al; out %al, $0x42; in $0x43, %al; mov $0x3f8, %dx; out %al, %dx; out %eax, %dx;"
+	       "in %dx, %ax; hlt");
 TEST(io, "port I/O goes to user space and back")
 {
-	struct vm *vm = vm_new(0);
-	struct kvm_run *run;
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, real_io);
+	struct kvm_run *run = vm->run[0];
+	struct kvm_regs regs;
 
-	vm_add_vcpu(vm);
-	run = vm->run[0];
-	VM_CODE(vm, 0, MODE_REAL, real_io);
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_IO);
 	CHECK_EQ(run->io.direction, KVM_EXIT_IO_OUT);
 	CHECK_EQ(run->io.port, 0x42);
@@ -63,213 +121,24 @@ TEST(io, "port I/O goes to user space and back")
 	CHECK_EQ(((uint8_t *)run)[run->io.data_offset], 0xaa);
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_IO);
 	CHECK_EQ(run->io.size, 4);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
-	vm_free(vm);
-}
-
-ASM64(long_simple, "mov $0x123456789abcdef0, %rax; mov %rax, %r15; mov %cr4, %rbx; hlt");
-TEST(long_mode, "a guest in long mode, with paging")
-{
-	struct vm *vm = vm_new(0);
-	struct kvm_regs regs;
-
-	vm_add_vcpu(vm);
-	VM_CODE(vm, 0, MODE_64, long_simple);
+	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_IO);
+	CHECK_EQ(run->io.size, 2);
+	memcpy((uint8_t *)run + run->io.data_offset, "\x34\x12", 2);
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
 	vm_regs(vm, 0, &regs);
-	CHECK_EQ(regs.r15, 0x123456789abcdef0);
-	CHECK_EQ(regs.rbx, 0x620);
-	vm_free(vm);
-}
-
-ASM64(mmio, "mov $0xc0000000, %rbx; mov $0x11223344, %eax; mov %eax, (%rbx); mov 8(%rbx), %rcx; add %eax, 16(%rbx);"
-	    "movzbl 1(%rbx), %edx; lock xadd %rax, (%rbx); hlt");
-TEST(mmio, "memory-mapped I/O: mov, add, movzx, xadd")
-{
-	struct vm *vm = vm_new(0);
-	struct kvm_regs regs;
-	struct kvm_run *run;
-	uint64_t value;
-
-	vm_add_vcpu(vm);
-	run = vm->run[0];
-	VM_CODE(vm, 0, MODE_64, mmio);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_MMIO);
-	CHECK_EQ(run->mmio.phys_addr, 0xc0000000);
-	CHECK_EQ(run->mmio.is_write, 1);
-	CHECK_EQ(run->mmio.len, 4);
-	CHECK_EQ(*(uint32_t *)run->mmio.data, 0x11223344);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_MMIO);
-	CHECK_EQ(run->mmio.is_write, 0);
-	CHECK_EQ(run->mmio.len, 8);
-	CHECK_EQ(run->mmio.phys_addr, 0xc0000008);
-	value = 0xfeedfacecafebeef;
-	memcpy(run->mmio.data, &value, 8);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_MMIO);
-	CHECK_EQ(run->mmio.is_write, 0);
-	value = 1;
-	memcpy(run->mmio.data, &value, 8);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_MMIO);
-	CHECK_EQ(run->mmio.is_write, 1);
-	CHECK_EQ(*(uint32_t *)run->mmio.data, 0x11223345);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_MMIO);
-	CHECK_EQ(run->mmio.len, 1);
-	value = 0x77;
-	memcpy(run->mmio.data, &value, 8);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_MMIO);
-	CHECK_EQ(run->mmio.is_write, 0);
-	value = 5;
-	memcpy(run->mmio.data, &value, 8);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_MMIO);
-	CHECK_EQ(run->mmio.is_write, 1);
-	CHECK_EQ(*(uint64_t *)run->mmio.data, 0x11223349);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
-	vm_regs(vm, 0, &regs);
-	CHECK_EQ(regs.rcx, 0xfeedfacecafebeef);
-	CHECK_EQ(regs.rdx, 0x77);
-	CHECK_EQ(regs.rax, 5);
-	vm_free(vm);
-}
-
-ASM16(triple, "lidt 0x7000; int3");
-TEST(shutdown, "a triple fault is a shutdown")
-{
-	struct vm *vm = vm_new(0);
-
-	vm_add_vcpu(vm);
-	VM_CODE(vm, 0, MODE_REAL, triple);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_SHUTDOWN);
-	vm_free(vm);
-}
-
-TEST(immediate, "immediate_exit returns -EINTR")
-{
-	struct vm *vm = vm_new(0);
-
-	vm_add_vcpu(vm);
-	VM_CODE(vm, 0, MODE_REAL, real_hlt);
-	vm->run[0]->immediate_exit = 1;
-	CHECK_EQ(vm_run(vm, 0), -EINTR);
-	vm->run[0]->immediate_exit = 0;
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
-	vm_free(vm);
-}
-
-TEST(slots, "memory slots: bad ones are refused")
-{
-	struct vm *vm = vm_new(0);
-	void *p = vm->mem;
-
-	CHECK_ERR(vm_slot(vm, 1, 0x1000, 0x1000, p, 0), EEXIST);
-	CHECK_ERR(vm_slot(vm, 1, 0x200001, 0x1000, p, 0), EINVAL);
-	CHECK_ERR(vm_slot(vm, 1, 0x200000, 0x1001, p, 0), EINVAL);
-	CHECK_ERR(vm_slot(vm, 1, 0x200000, 0x1000, p, 0x10), EINVAL);
-	CHECK_ERR(vm_slot(vm, 1, 0xfffffffffffff000, 0x2000, p, 0), EINVAL);
-	CHECK_ERR(vm_slot(vm, 1, 0x200000, 0x1000, (void *)0x8000000000000000, 0), EINVAL);
-	CHECK_ERR(vm_slot(vm, 0x20000, 0x200000, 0x1000, p, 0), EINVAL);
-	CHECK_ERR(vm_slot(vm, 3, 0x200000, 0, p, 0), EINVAL);
-	CHECK_EQ(vm_slot(vm, 1, 0x200000, 0x1000, p, 0), 0);
-	CHECK_EQ(vm_slot(vm, 1, 0x300000, 0x1000, p, 0), 0);
-	CHECK_EQ(vm_slot(vm, 1, 0x300000, 0, p, 0), 0);
-	vm_free(vm);
-}
-
-ASM64(dirty, "movb $1, 0x180000; movb $1, 0x182000; mov 0x183000, %al; hlt; movb $1, 0x181000; hlt");
-TEST(dirty_log, "the dirty log names pages written, once")
-{
-	struct vm *vm = vm_new(0);
-	uint64_t bitmap[8];
-	struct kvm_dirty_log log = { .slot = 0, .dirty_bitmap = bitmap };
-
-	vm_add_vcpu(vm);
-	REQUIRE(!vm_slot(vm, 0, 0, MEM_SIZE, vm->mem, KVM_MEM_LOG_DIRTY_PAGES));
-	VM_CODE(vm, 0, MODE_64, dirty);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
-	memset(bitmap, 0, sizeof(bitmap));
-	REQUIRE(!ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log));
-	CHECK(bitmap[0x180 / 64] & 1ull << (0x180 % 64));
-	CHECK(!(bitmap[0x181 / 64] & 1ull << (0x181 % 64)));
-	CHECK(bitmap[0x182 / 64] & 1ull << (0x182 % 64));
-	CHECK(!(bitmap[0x183 / 64] & 1ull << (0x183 % 64)));
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
-	REQUIRE(!ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log));
-	CHECK_EQ(bitmap[0x180 / 64], 1ull << (0x181 % 64));
-	log.slot = 7;
-	CHECK_ERR(ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log), ENOENT);
-	vm_free(vm);
-}
-
-ASM64(unmap_read, "mov 0x190000, %eax; hlt; mov 0x190000, %eax; hlt");
-TEST(notifier, "guest memory that the process replaces is replaced in the guest")
-{
-	struct vm *vm = vm_new(0);
-	struct kvm_regs regs;
-
-	vm_add_vcpu(vm);
-	*(uint32_t *)(vm->mem + 0x190000) = 0x1111;
-	VM_CODE(vm, 0, MODE_64, unmap_read);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
-	vm_regs(vm, 0, &regs);
-	CHECK_EQ(regs.rax, 0x1111);
-	REQUIRE(mmap(vm->mem + 0x190000, 0x1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-		     -1, 0) != MAP_FAILED);
-	*(uint32_t *)(vm->mem + 0x190000) = 0x2222;
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
-	vm_regs(vm, 0, &regs);
-	CHECK_EQ(regs.rax, 0x2222);
-	vm_free(vm);
-}
-
-ASM64(rom, "mov 0x300000, %eax; mov %eax, 0x300010; hlt");
-TEST(readonly, "a write to a read-only slot is MMIO")
-{
-	struct vm *vm = vm_new(0);
-	struct kvm_regs regs;
-
-	vm_add_vcpu(vm);
-	*(uint32_t *)(vm->mem + 0x1f0000) = 0xabcd;
-	REQUIRE(!vm_slot(vm, 1, 0x300000, 0x1000, vm->mem + 0x1f0000, KVM_MEM_READONLY));
-	VM_CODE(vm, 0, MODE_64, rom);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_MMIO);
-	CHECK_EQ(vm->run[0]->mmio.phys_addr, 0x300010);
-	CHECK_EQ(vm->run[0]->mmio.is_write, 1);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
-	vm_regs(vm, 0, &regs);
-	CHECK_EQ(regs.rax, 0xabcd);
-	CHECK_EQ(*(uint32_t *)(vm->mem + 0x1f0010), 0);
-	vm_free(vm);
-}
-
-ASM64(sse, "movdqu 0x170000, %xmm3; mov $0xc0000000, %rbx; movdqu %xmm3, (%rbx); hlt");
-TEST(mmio_sse, "a 16-byte store to a device comes as two writes")
-{
-	struct vm *vm = vm_new(0);
-
-	vm_add_vcpu(vm);
-	memcpy(vm->mem + 0x170000, "0123456789abcdef", 16);
-	VM_CODE(vm, 0, MODE_64, sse);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_MMIO);
-	CHECK(!memcmp(vm->run[0]->mmio.data, "01234567", 8));
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_MMIO);
-	CHECK(!memcmp(vm->run[0]->mmio.data, "89abcdef", 8));
-	CHECK_EQ(vm->run[0]->mmio.phys_addr, 0xc0000008);
-	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
-	vm_free(vm);
+	CHECK_EQ(regs.rax & 0xffff, 0x1234);
 }
 
 ASM16(outs, "xor %ax, %ax; mov %ax, %ds; mov %ax, %es; mov $0x3000, %si; mov $5, %cx; mov $0x3f8, %dx; cld; rep outsb;"
 	    "mov $0x4000, %di; mov $3, %cx; rep insb; hlt");
 TEST(string_io, "rep outs and rep ins")
 {
-	struct vm *vm = vm_new(0);
-	struct kvm_run *run;
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, outs);
+	struct kvm_run *run = vm->run[0];
 	char got[16] = "";
 	int len = 0;
 
-	vm_add_vcpu(vm);
-	run = vm->run[0];
 	memcpy(vm->mem + 0x3000, "hello", 5);
-	VM_CODE(vm, 0, MODE_REAL, outs);
 	while (len < 5) {
 		REQUIRE(vm_run(vm, 0) == KVM_EXIT_IO && run->io.direction == KVM_EXIT_IO_OUT);
 		memcpy(got + len, (char *)run + run->io.data_offset, run->io.count);
@@ -282,5 +151,129 @@ TEST(string_io, "rep outs and rep ins")
 	}
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
 	CHECK(!memcmp(vm->mem + 0x4000, "xyz", 3));
-	vm_free(vm);
+}
+
+ASM16(triple, "lidt 0x7000; int3");
+TEST(shutdown, "a triple fault is a shutdown")
+{
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, triple);
+
+	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_SHUTDOWN);
+}
+
+TEST(fail_entry, "a state that the processor refuses ends KVM_RUN by KVM_EXIT_FAIL_ENTRY, or is refused before")
+{
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_64, long_simple);
+	struct kvm_sregs s;
+
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_SREGS, &s));
+	s.cs.l = s.cs.db = 1;	/* AMD APM vol. 2, "Canonicalization and Consistency Checks" */
+	if (!ioctl(vm->vcpu[0], KVM_SET_SREGS, &s))
+		CHECK_EQ(vm_run(vm, 0), KVM_EXIT_FAIL_ENTRY);
+	else
+		CHECK_EQ(errno, EINVAL);
+}
+
+TEST(immediate, "immediate_exit returns -EINTR", KVM_CAP_IMMEDIATE_EXIT)
+{
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, real_hlt);
+
+	vm->run[0]->immediate_exit = 1;
+	CHECK_EQ(vm_run(vm, 0), -EINTR);
+	vm->run[0]->immediate_exit = 0;
+	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
+}
+
+ASM64(features, "mov $0x40000000, %eax; cpuid; mov %ebx, %r8d; mov %ecx, %r9d; mov $0x12345678, %eax; cpuid;"
+		"xor %eax, %eax; cpuid;" SAY(1) "hlt");
+TEST(cpuid, "the guest sees the CPUID that was set, KVM_GET_CPUID2 as well; too little room is E2BIG",
+     KVM_CAP_EXT_CPUID)
+{
+	struct {
+		struct kvm_cpuid2 head;
+		struct kvm_cpuid_entry2 entry[64];
+	} set = { .head.nent = 2, .entry = {
+		{ .function = 0, .eax = 1, .ebx = 0x6f6c6c65, .ecx = 0x77, .edx = 0x88 },
+		{ .function = 0x40000000, .eax = 0x40000001, .ebx = 0x41414141, .ecx = 0x42424242 },
+	} }, get = { .head.nent = 64 };
+	struct kvm_cpuid2 none = { .nent = 0 };
+	struct vm *vm = vm_new(CHIPS_NONE);
+	struct kvm_regs regs;
+
+	CHECK_ERR(ioctl(dev_fd, KVM_GET_SUPPORTED_CPUID, &none), E2BIG);
+	vm_add_vcpu(vm);
+	VM_CODE(vm, 0, MODE_64, features);
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_CPUID2, &set));
+	CHECK(vm_says(vm, 0, 1));
+	vm_regs(vm, 0, &regs);
+	CHECK_EQ(regs.rbx, 0x6f6c6c65);
+	CHECK_EQ(regs.rcx, 0x77);
+	CHECK_EQ(regs.rdx, 0x88);
+	CHECK_EQ(regs.r8, 0x41414141);
+	CHECK_EQ(regs.r9, 0x42424242);
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_CPUID2, &get));
+	CHECK(!memcmp(get.entry, set.entry, 2 * sizeof(set.entry[0])));
+	CHECK_ERR(ioctl(vm->vcpu[0], KVM_GET_CPUID2, &none), E2BIG);
+	set.head.nent = 100000;
+	CHECK_ERR(ioctl(vm->vcpu[0], KVM_SET_CPUID2, &set), E2BIG);
+}
+
+static void on_signal(int n)
+{
+	(void)n;
+}
+
+ASM64(spin, "1: jmp 1b");
+static void *run_thread(void *arg)
+{
+	return (void *)(intptr_t)vm_run(arg, 0);
+}
+
+TEST(signal, "a signal ends KVM_RUN in a guest that spins, and in one that is halted")
+{
+	struct vm *vm = GUEST(CHIPS_KERNEL, MODE_64, spin);
+	struct sigaction sa = { .sa_handler = on_signal };
+	pthread_t thread;
+	void *result;
+	int n;
+
+	sigaction(SIGUSR1, &sa, NULL);
+	for (n = 0; n < 20; n++) {
+		REQUIRE(!pthread_create(&thread, NULL, run_thread, vm));
+		usleep(2000 * n);
+		do {
+			pthread_kill(thread, SIGUSR1);
+			usleep(1000);
+		} while (pthread_tryjoin_np(thread, &result));
+		CHECK_EQ((intptr_t)result, -EINTR);
+		CHECK_EQ(vm->run[0]->exit_reason, KVM_EXIT_INTR);
+	}
+	vm_script(vm, 0, STEPS());
+	REQUIRE(vm_says(vm, 0, DONE));
+	CHECK(vm_quiet(vm, 0, 20));
+}
+
+TEST(signal_mask, "KVM_SET_SIGNAL_MASK: a blocked signal ends KVM_RUN, and stays pending after it")
+{
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_64, spin);
+	sigset_t blocked, old, pending;
+	struct {
+		struct kvm_signal_mask head;
+		uint8_t set[8];
+	} mask = { .head.len = 8 };
+
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	REQUIRE(!pthread_sigmask(SIG_BLOCK, &blocked, &old));
+	mask.head.len = 4;
+	CHECK_ERR(ioctl(vm->vcpu[0], KVM_SET_SIGNAL_MASK, &mask), EINVAL);
+	mask.head.len = 8;
+	CHECK_EQ(ioctl(vm->vcpu[0], KVM_SET_SIGNAL_MASK, &mask), 0);
+	pthread_kill(pthread_self(), SIGUSR1);
+	CHECK_EQ(vm_run(vm, 0), -EINTR);
+	CHECK(!sigpending(&pending) && sigismember(&pending, SIGUSR1));
+	CHECK_EQ(ioctl(vm->vcpu[0], KVM_SET_SIGNAL_MASK, NULL), 0);
+	CHECK(vm_spins(vm, 0, 5));
+	sigaction(SIGUSR1, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }

@@ -1,499 +1,497 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * irq.c - every way in which an interrupt reaches a guest; timers; start-up of processors; save and restore
+ * irq.c - interrupts from outside: KVM_INTERRUPT, PIC, IOAPIC, messages, irqfd, ioeventfd, NMI
  */
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
 #include "harness.h"
 
-/*
- * Guests here are in real mode or long mode with an IDT at 0x5000 whose vectors lead to handlers that write a byte to
- * port 0x80 and halt or return. Port 0x80 goes to user space: that is the observation.
- */
+/* ---- no chip in the kernel ---- */
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
-/* Real mode: the vector table is at 0. */
-static void real_vector(struct vm *vm, unsigned int vector, uint16_t ip)
-{
-	uint16_t *ivt = (uint16_t *)vm->mem;
-
-	ivt[vector * 2] = ip;
-	ivt[vector * 2 + 1] = 0;
-}
-
-#define HANDLER		0x2000
-ASM16(handler16, "push %ax; mov $0x99, %al; out %al, $0x80; pop %ax; iret");
-ASM16(handler16_eoi, "push %ax; mov $0x20, %al; out %al, $0x20; mov $0x99, %al; out %al, $0x80; pop %ax; iret");
-
-static void put_handler(struct vm *vm, const uint8_t *from, const uint8_t *to)
-{
-	memcpy(vm->mem + HANDLER, from, to - from);
-}
-
-static bool saw(struct vm *vm, int n, uint8_t value)
-{
-	struct kvm_run *run = vm->run[n];
-	int r = vm_run(vm, n);
-
-	if (r != KVM_EXIT_IO || run->io.port != 0x80 || ((uint8_t *)run)[run->io.data_offset] != value) {
-		printf("#   exit %d port %#x data %#x, expected a write of %#x to 0x80\n", r, run->io.port,
-		       ((uint8_t *)run)[run->io.data_offset & 0x1fff], value);
-		return false;
-	}
-	return true;
-}
-
-ASM16(loop_sti, "sti; mov $1, %al; out %al, $0x80; 1: nop; jmp 1b");
-ASM16(loop_cli, "cli; mov $1, %al; out %al, $0x80; mov $2, %al; out %al, $0x80; sti; nop; 1: jmp 1b");
+ASM16(loop_sti, "sti;" SAY(1) "1: nop; jmp 1b");
+ASM16(loop_cli, "cli;" SAY(1) SAY(2) "sti; nop; 1: jmp 1b");
+ASM16(real_handler, "push %ax;" SAY(0x99) "pop %ax; iret");
 TEST(user_irq, "KVM_INTERRUPT: taken at once, and when the window opens")
 {
-	struct vm *vm = vm_new(0);
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, loop_sti);
 	struct kvm_interrupt irq = { .irq = 0x21 };
-	struct kvm_run *run;
+	struct kvm_run *run = vm->run[0];
 
-	vm_add_vcpu(vm);
-	run = vm->run[0];
-	real_vector(vm, 0x21, HANDLER);
-	put_handler(vm, handler16, handler16_end);
-	VM_CODE(vm, 0, MODE_REAL, loop_sti);
-	REQUIRE(saw(vm, 0, 1));
+	VM_REAL_VECTOR(vm, 0x21, real_handler);
+	REQUIRE(vm_says(vm, 0, 1));
 	CHECK_EQ(run->if_flag, 1);
 	CHECK_EQ(run->ready_for_interrupt_injection, 1);
 	REQUIRE(!ioctl(vm->vcpu[0], KVM_INTERRUPT, &irq));
-	CHECK(saw(vm, 0, 0x99));
+	CHECK(vm_says(vm, 0, 0x99));
 	irq.irq = 256;
 	CHECK_ERR(ioctl(vm->vcpu[0], KVM_INTERRUPT, &irq), EINVAL);
+	CHECK_ERR(ioctl(vm->vcpu[0], KVM_INTERRUPT, NULL), EFAULT);
 
 	VM_CODE(vm, 0, MODE_REAL, loop_cli);
-	REQUIRE(saw(vm, 0, 1));
+	REQUIRE(vm_says(vm, 0, 1));
 	CHECK_EQ(run->if_flag, 0);
 	CHECK_EQ(run->ready_for_interrupt_injection, 0);
 	run->request_interrupt_window = 1;
-	REQUIRE(saw(vm, 0, 2));
+	REQUIRE(vm_says(vm, 0, 2));
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_IRQ_WINDOW_OPEN);
 	run->request_interrupt_window = 0;
 	CHECK_EQ(run->ready_for_interrupt_injection, 1);
 	irq.irq = 0x21;
 	REQUIRE(!ioctl(vm->vcpu[0], KVM_INTERRUPT, &irq));
-	CHECK(saw(vm, 0, 0x99));
-	vm_free(vm);
+	CHECK(vm_says(vm, 0, 0x99));
 }
 
-/* PIC: base 0x20, all unmasked but what is not used; then wait in HLT. */
-ASM16(pic_guest, "mov $0x11, %al; out %al, $0x20; mov $0x20, %al; out %al, $0x21; mov $4, %al; out %al, $0x21;"
-		 "mov $1, %al; out %al, $0x21; mov $0, %al; out %al, $0x21; mov $1, %al; out %al, $0x80;"
-		 "sti; 1: hlt; jmp 1b");
-TEST(pic, "a line of the PIC, by KVM_IRQ_LINE_STATUS, wakes a halted guest")
+TEST(split_irq, "split chips: a PIC in user space interrupts by KVM_INTERRUPT, as far as LINT0 lets it")
 {
-	struct vm *vm = vm_new(1);
-	struct kvm_irq_level line = { .irq = 4, .level = 1 };
+	struct kvm_interrupt irq = { .irq = 0x21 };
+	struct vm *vm = vm_new(CHIPS_SPLIT);
 
 	vm_add_vcpu(vm);
-	real_vector(vm, 0x24, HANDLER);
-	put_handler(vm, handler16_eoi, handler16_eoi_end);
-	VM_CODE(vm, 0, MODE_REAL, pic_guest);
-	REQUIRE(saw(vm, 0, 1));
+	vm_script(vm, 0, STEPS(XAPIC_ON, STORE(XAPIC + 0x350, 0x700)));
+	REQUIRE(vm_says(vm, 0, DONE));
+	REQUIRE(vm_quiet(vm, 0, 1));
+	CHECK_EQ(vm->run[0]->ready_for_interrupt_injection, 1);
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_INTERRUPT, &irq));
+	CHECK(vm_says(vm, 0, 0x21));
+	vm_free(vm);
+
+	vm = vm_new(CHIPS_KERNEL);
+	vm_add_vcpu(vm);
+	CHECK_ERR(ioctl(vm->vcpu[0], KVM_INTERRUPT, &irq), ENXIO);
+	vm_free(vm);
+
+	vm = vm_new(CHIPS_NONE);
+	CHECK_ERR(vm_irq_line(vm, 4, 1), ENXIO);
+}
+
+/* ---- PIC ---- */
+
+static struct vm *pic_guest(const struct step *steps)
+{
+	struct vm *vm = vm_new(CHIPS_KERNEL);
+
+	vm_add_vcpu(vm);
+	vm_script(vm, 0, steps);
+	vm->mem[EOI] = EOI_PIC;
+	REQUIRE(vm_says(vm, 0, DONE));
+	return vm;
+}
+
+static void pulse(struct vm *vm, unsigned int gsi)
+{
+	CHECK_EQ(vm_irq_line(vm, gsi, 1), 0);
+	CHECK_EQ(vm_irq_line(vm, gsi, 0), 0);
+}
+
+static int line_status(struct vm *vm, unsigned int gsi, int level)
+{
+	struct kvm_irq_level line = { .irq = gsi, .level = level };
+
 	REQUIRE(!ioctl(vm->fd, KVM_IRQ_LINE_STATUS, &line));
-	CHECK((int)line.status >= 1);
-	line.irq = 4;
-	line.level = 0;
-	REQUIRE(!ioctl(vm->fd, KVM_IRQ_LINE, &line));
-	CHECK(saw(vm, 0, 0x99));
-	vm_free(vm);
+	return (int)line.status;
 }
 
-/* PIT channel 0, mode 2, 1193 ticks: a millisecond. */
-ASM16(pit_guest, "mov $0x11, %al; out %al, $0x20; mov $0x20, %al; out %al, $0x21; mov $4, %al; out %al, $0x21;"
-		 "mov $1, %al; out %al, $0x21; mov $0xfe, %al; out %al, $0x21; mov $0x34, %al; out %al, $0x43;"
-		 "mov $0xa9, %al; out %al, $0x40; mov $4, %al; out %al, $0x40; sti; 1: hlt; jmp 1b");
-TEST(pit, "the PIT interrupts every millisecond")
+TEST(pic, "PIC: an edge wakes a halted guest, once; a masked line does nothing; the second PIC comes through the first",
+     KVM_CAP_IRQCHIP)
 {
-	struct vm *vm = vm_new(1);
-	struct kvm_pit_config config = { 0 };
-	uint64_t start;
-	int n;
+	struct vm *vm = pic_guest(STEPS(PIC_ON(1, 0xdf & ~0x14, 0xfb), IN(0x21), IN(0xa1)));
 
-	REQUIRE(!ioctl(vm->fd, KVM_CREATE_PIT2, &config));
-	CHECK_ERR(ioctl(vm->fd, KVM_CREATE_PIT2, &config), EEXIST);
+	CHECK_EQ(vm_step(vm, 0, 10)->value, 0xcb);
+	CHECK_EQ(vm_step(vm, 0, 11)->value, 0xfb);
+	CHECK_EQ(vm_irq_line(vm, 4, 1), 0);
+	CHECK(vm_says(vm, 0, 0x24));
+	pulse(vm, 3);
+	CHECK(vm_quiet(vm, 0, 5));
+	vm->mem[EOI] = EOI_PIC_SLAVE;
+	pulse(vm, 10);
+	CHECK(vm_says(vm, 0, 0x2a));
+	pulse(vm, 4);
+	CHECK_EQ(vm_irq_line(vm, 4, 0), 0);
+	CHECK_EQ(vm_irq_line(vm, 4, 1), 0);
+	CHECK(vm_says(vm, 0, 0x24));
+	CHECK(vm_quiet(vm, 0, 5));
+}
+
+TEST(line_status, "KVM_IRQ_LINE_STATUS: delivered, merged with one that waits, masked", KVM_CAP_IRQ_INJECT_STATUS)
+{
+	/* The IOAPIC's pins are masked from the start, so it is the PIC that answers. */
+	struct vm *vm = pic_guest(STEPS(PIC_ON(1, 0xef, 0xff)));
+
+	CHECK(line_status(vm, 4, 1) >= 1);
+	line_status(vm, 4, 0);
+	CHECK_EQ(line_status(vm, 4, 1), 0);
+	CHECK(vm_says(vm, 0, 0x24));
+	CHECK_ERR(ioctl(vm->fd, KVM_IRQ_LINE_STATUS, NULL), EFAULT);
+}
+
+TEST(pic_level, "PIC, ELCR: a level comes back after its EOI until the line falls")
+{
+	struct vm *vm = pic_guest(STEPS(PIC_ON(1, 0xdf, 0xff), OUT(0x4d0, 0x20), IN(0x4d0)));
+
+	CHECK_EQ(vm_step(vm, 0, 11)->value, 0x20);
+	CHECK_EQ(vm_irq_line(vm, 5, 1), 0);
+	CHECK(vm_says(vm, 0, 0x25));
+	CHECK(vm_says(vm, 0, 0x25));
+	CHECK_EQ(vm_irq_line(vm, 5, 0), 0);
+	CHECK(vm_quiet(vm, 0, 5));
+}
+
+TEST(pic_aeoi, "PIC: automatic EOI, and rotation with it")
+{
+	struct vm *vm = pic_guest(STEPS(PIC_ON(3, 0xe7, 0xff)));
+
+	vm->mem[EOI] = EOI_NONE;
+	pulse(vm, 3);
+	CHECK(vm_says(vm, 0, 0x23));
+	pulse(vm, 4);
+	pulse(vm, 3);
+	CHECK(vm_says(vm, 0, 0x23));
+	CHECK(vm_says(vm, 0, 0x24));
+
+	vm_script(vm, 0, STEPS(OUT(0x20, 0x80)));
+	REQUIRE(vm_says(vm, 0, DONE));
+	pulse(vm, 3);
+	CHECK(vm_says(vm, 0, 0x23));
+	/* The one served last is last in line now. */
+	pulse(vm, 3);
+	pulse(vm, 4);
+	CHECK(vm_says(vm, 0, 0x24));
+	CHECK(vm_says(vm, 0, 0x23));
+}
+
+TEST(pic_priority, "PIC: set priority, what waits and what is in service, poll")
+{
+	struct vm *vm = pic_guest(STEPS(PIC_ON(1, 0xe7, 0xff), OUT(0x20, 0xc3)));
+	struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_PIC_MASTER };
+
+	pulse(vm, 3);
+	pulse(vm, 4);
+	CHECK(vm_says(vm, 0, 0x24));
+	REQUIRE(!ioctl(vm->fd, KVM_GET_IRQCHIP, &chip));
+	CHECK_EQ(chip.chip.pic.isr, 0x10);
+	CHECK_EQ(chip.chip.pic.irr, 0x08);
+	CHECK(vm_says(vm, 0, 0x23));
+	CHECK(vm_quiet(vm, 0, 5));
+
+	vm_script(vm, 0, STEPS(SAYS(2), OUT(0x20, 0x0a), IN(0x20), OUT(0x20, 0x0c), IN(0x20), OUT(0x20, 0x0b), IN(0x20),
+			       OUT(0x20, 0x20)));
+	REQUIRE(vm_says(vm, 0, 2));
+	pulse(vm, 4);
+	CHECK(vm_says(vm, 0, DONE));
+	CHECK_EQ(vm_step(vm, 0, 2)->value, 0x10);
+	CHECK_EQ(vm_step(vm, 0, 4)->value & 7, 4);
+	/* KVM's poll leaves out the bit that says that there is one, and ends the interrupt at once. */
+	if (!is_kvm()) {
+		CHECK_EQ(vm_step(vm, 0, 4)->value >> 7, 1);
+		CHECK_EQ(vm_step(vm, 0, 6)->value, 0x10);
+	}
+	CHECK(vm_quiet(vm, 0, 5));
+}
+
+/* ---- IOAPIC ---- */
+
+#define LEVEL		0x8000
+#define MASKED		0x10000
+#define REMOTE_IRR	0x4000
+
+static uint64_t ioapic_entry(struct vm *vm, unsigned int pin)
+{
+	struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_IOAPIC };
+
+	REQUIRE(!ioctl(vm->fd, KVM_GET_IRQCHIP, &chip));
+	return chip.chip.ioapic.redirtbl[pin].bits;
+}
+
+static struct vm *ioapic_guest(const struct step *steps)
+{
+	struct vm *vm = vm_new(CHIPS_KERNEL);
+
 	vm_add_vcpu(vm);
-	real_vector(vm, 0x20, HANDLER);
-	put_handler(vm, handler16_eoi, handler16_eoi_end);
-	VM_CODE(vm, 0, MODE_REAL, pit_guest);
-	REQUIRE(saw(vm, 0, 0x99));
-	start = now_ns();
-	for (n = 0; n < 50; n++)
-		REQUIRE(saw(vm, 0, 0x99));
-	n = (now_ns() - start) / 1000000;
-	printf("#   50 ticks took %d ms\n", n);
-	CHECK(n >= 45 && n < 1000);
-	vm_free(vm);
+	vm_script(vm, 0, steps);
+	vm->mem[EOI] = EOI_X2APIC;
+	REQUIRE(vm_says(vm, 0, DONE));
+	return vm;
 }
 
-/* x2APIC on, an IDT with one vector, 0x31, and a handler that acknowledges. */
-#define APIC_INIT								\
-	"mov $0x1b, %ecx; rdmsr; or $0xc00, %eax; wrmsr;"			\
-	"mov $0x80f, %ecx; mov $0x1ff, %eax; xor %edx, %edx; wrmsr;"		\
-	"lidt 0x6000;"
-ASM64(handler64, "push %rax; push %rcx; push %rdx; mov $0x80b, %ecx; xor %eax, %eax; xor %edx, %edx; wrmsr;"
-		 "mov $0x99, %al; out %al, $0x80; pop %rdx; pop %rcx; pop %rax; iretq");
-
-static void long_vector(struct vm *vm, unsigned int vector, uint64_t rip)
+TEST(ioapic_edge, "IOAPIC, edge: once a rise; its registers read back")
 {
-	uint64_t *gdt = (uint64_t *)(vm->mem + 0x7000);
-	uint64_t *gate = (uint64_t *)(vm->mem + 0x5000 + vector * 16);
-	struct kvm_sregs s;
+	struct vm *vm = ioapic_guest(STEPS(X2APIC_ON, IOAPIC_PIN(21, 0x41, 0), IOAPIC_SET(0, 5 << 24),
+					   LOAD(IOAPIC + 0x10), STORE(IOAPIC, 1), LOAD(IOAPIC + 0x10),
+					   STORE(IOAPIC, 0x3a), LOAD(IOAPIC + 0x10)));
 
-	gate[0] = (rip & 0xffff) | 8 << 16 | 0x8eull << 40 | (rip >> 16 & 0xffff) << 48;
-	gate[1] = rip >> 32;
-	*(uint16_t *)(vm->mem + 0x6000) = 0xfff;
-	*(uint64_t *)(vm->mem + 0x6002) = 0x5000;
-	gdt[1] = 0x00af9b000000ffff;
-	gdt[2] = 0x00cf93000000ffff;
-	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_SREGS, &s));
-	s.gdt.base = 0x7000;
-	s.gdt.limit = 0x17;
-	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_SREGS, &s));
-	memcpy(vm->mem + HANDLER, handler64, handler64_end - handler64);
+	CHECK_EQ(vm_step(vm, 0, 8)->value, 5 << 24);
+	CHECK_EQ(vm_step(vm, 0, 10)->value >> 16, 23);
+	CHECK_EQ(vm_step(vm, 0, 12)->value, 0x41);
+	CHECK_EQ(vm_irq_line(vm, 21, 1), 0);
+	CHECK(vm_says(vm, 0, 0x41));
+	CHECK_EQ(ioapic_entry(vm, 21), 0x41);
+	CHECK(vm_quiet(vm, 0, 5));
+	CHECK_EQ(vm_irq_line(vm, 21, 0), 0);
+	CHECK_EQ(vm_irq_line(vm, 21, 1), 0);
+	CHECK(vm_says(vm, 0, 0x41));
 }
 
-ASM64(self_ipi, APIC_INIT "sti; mov $0x83f, %ecx; mov $0x31, %eax; xor %edx, %edx; wrmsr; nop; hlt");
-TEST(self_ipi, "an x2APIC sends itself an interrupt")
+TEST(ioapic_level, "IOAPIC, level: remote IRR until the EOI, then again while the line is high; masked, it waits")
 {
-	struct vm *vm = vm_new(1);
+	struct vm *vm = ioapic_guest(STEPS(X2APIC_ON, IOAPIC_PIN(20, LEVEL | 0x42, 0)));
 
-	vm_add_vcpu(vm);
-	VM_CODE(vm, 0, MODE_64, self_ipi);
-	long_vector(vm, 0x31, HANDLER);
-	CHECK(saw(vm, 0, 0x99));
-	vm_free(vm);
+	CHECK_EQ(vm_irq_line(vm, 20, 1), 0);
+	CHECK_EQ(ioapic_entry(vm, 20), LEVEL | REMOTE_IRR | 0x42);
+	CHECK(vm_says(vm, 0, 0x42));
+	CHECK_EQ(ioapic_entry(vm, 20), LEVEL | REMOTE_IRR | 0x42);
+	CHECK(vm_says(vm, 0, 0x42));
+	CHECK_EQ(vm_irq_line(vm, 20, 0), 0);
+	CHECK(vm_quiet(vm, 0, 5));
+	CHECK_EQ(ioapic_entry(vm, 20), LEVEL | 0x42);
+
+	vm_script(vm, 0, STEPS(IOAPIC_PIN(20, MASKED | LEVEL | 0x42, 0), SAYS(2), IOAPIC_PIN(20, LEVEL | 0x42, 0)));
+	REQUIRE(vm_says(vm, 0, 2));
+	CHECK_EQ(vm_irq_line(vm, 20, 1), 0);
+	CHECK_EQ(ioapic_entry(vm, 20), MASKED | LEVEL | 0x42);
+	REQUIRE(vm_says(vm, 0, DONE));
+	CHECK(vm_says(vm, 0, 0x42));
+	CHECK_EQ(vm_irq_line(vm, 20, 0), 0);
+	CHECK(vm_quiet(vm, 0, 5));
 }
 
-ASM64(wait_irq, APIC_INIT "mov $1, %al; out %al, $0x80; sti; 1: hlt; jmp 1b");
-TEST(msi, "KVM_SIGNAL_MSI, and a GSI routed to a message")
-{
-	struct vm *vm = vm_new(1);
-	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0x31 };
-	struct {
-		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entry;
-	} routing = { .head.nr = 1, .entry = { .gsi = 30, .type = KVM_IRQ_ROUTING_MSI,
-		      .u.msi = { .address_lo = 0xfee00000, .data = 0x31 } } };
-	struct kvm_irq_level line = { .irq = 30, .level = 1 };
+/* ---- messages and routes ---- */
 
-	vm_add_vcpu(vm);
-	VM_CODE(vm, 0, MODE_64, wait_irq);
-	long_vector(vm, 0x31, HANDLER);
-	REQUIRE(saw(vm, 0, 1));
+#define MSI(vector) { .address_lo = XAPIC, .data = (vector) }
+
+struct routes {
+	struct kvm_irq_routing head;
+	struct kvm_irq_routing_entry entry[3];
+};
+
+static int set_msi_route(struct vm *vm, uint32_t gsi, uint32_t data)
+{
+	struct routes r = { .head.nr = 1 };
+
+	r.entry[0] = (struct kvm_irq_routing_entry) { .gsi = gsi, .type = KVM_IRQ_ROUTING_MSI,
+						      .u.msi = { .address_lo = XAPIC, .data = data } };
+	return ioctl(vm->fd, KVM_SET_GSI_ROUTING, &r);
+}
+
+TEST(msi, "KVM_SIGNAL_MSI, and a GSI routed to a message", KVM_CAP_SIGNAL_MSI)
+{
+	struct vm *vm = ioapic_guest(STEPS(X2APIC_ON));
+	struct kvm_msi msi = MSI(0x31);
+
 	CHECK_EQ(ioctl(vm->fd, KVM_SIGNAL_MSI, &msi), 1);
 	/* One that is pending already counts as delivered. */
 	CHECK_EQ(ioctl(vm->fd, KVM_SIGNAL_MSI, &msi), 1);
-	CHECK(saw(vm, 0, 0x99));
-	REQUIRE(!ioctl(vm->fd, KVM_SET_GSI_ROUTING, &routing));
-	CHECK_EQ(ioctl(vm->fd, KVM_IRQ_LINE, &line), 0);
-	CHECK(saw(vm, 0, 0x99));
-	routing.entry.type = 77;
-	CHECK_ERR(ioctl(vm->fd, KVM_SET_GSI_ROUTING, &routing), EINVAL);
-	vm_free(vm);
+	CHECK(vm_says(vm, 0, 0x31));
+	CHECK(vm_quiet(vm, 0, 5));
+	REQUIRE(!set_msi_route(vm, 30, 0x33));
+	CHECK_EQ(vm_irq_line(vm, 30, 1), 0);
+	CHECK(vm_says(vm, 0, 0x33));
+	/* The routes of the chips have gone with that. */
+	CHECK_EQ(line_status(vm, 4, 1), -1);
+	msi.flags = 0x100;
+	CHECK_ERR(ioctl(vm->fd, KVM_SIGNAL_MSI, &msi), EINVAL);
+	CHECK_ERR(ioctl(vm->fd, KVM_SIGNAL_MSI, NULL), EFAULT);
 }
 
-TEST(irqfd, "an eventfd raises a GSI")
+TEST(routes, "one pin of each chip, or one message, a GSI; what is no route is refused, and the old ones stay",
+     KVM_CAP_IRQ_ROUTING)
 {
-	struct vm *vm = vm_new(1);
-	struct {
-		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entry;
-	} routing = { .head.nr = 1, .entry = { .gsi = 30, .type = KVM_IRQ_ROUTING_MSI,
-		      .u.msi = { .address_lo = 0xfee00000, .data = 0x31 } } };
-	struct kvm_irqfd irqfd = { .gsi = 30 };
-	uint64_t one = 1;
+	struct routes r = { .head.nr = 2 };
+	struct vm *vm = ioapic_guest(STEPS(X2APIC_ON));
+	unsigned int n;
+
+	REQUIRE(!set_msi_route(vm, 30, 0x33));
+	for (n = 0; n < 3; n++)
+		r.entry[n] = (struct kvm_irq_routing_entry) { .gsi = 40, .type = KVM_IRQ_ROUTING_MSI,
+							      .u.msi = { .address_lo = XAPIC, .data = 0x31 } };
+	CHECK_ERR(ioctl(vm->fd, KVM_SET_GSI_ROUTING, &r), EINVAL);
+	r.head.nr = 1;
+	r.entry[0].type = 77;
+	CHECK_ERR(ioctl(vm->fd, KVM_SET_GSI_ROUTING, &r), EINVAL);
+	r.entry[0].type = KVM_IRQ_ROUTING_MSI;
+	r.entry[0].gsi = has_cap(KVM_CAP_IRQ_ROUTING);
+	CHECK_ERR(ioctl(vm->fd, KVM_SET_GSI_ROUTING, &r), EINVAL);
+	r.head.flags = 1;
+	CHECK_ERR(ioctl(vm->fd, KVM_SET_GSI_ROUTING, &r), EINVAL);
+	r.head.flags = 0;
+	for (n = 0; n < 3; n++)
+		r.entry[n] = (struct kvm_irq_routing_entry) { .gsi = 40, .type = KVM_IRQ_ROUTING_IRQCHIP,
+							      .u.irqchip = { .irqchip = n, .pin = 3 } };
+	r.head.nr = 3;
+	r.entry[2].u.irqchip.irqchip = 1;
+	CHECK_ERR(ioctl(vm->fd, KVM_SET_GSI_ROUTING, &r), EINVAL);
+	CHECK_EQ(vm_irq_line(vm, 30, 1), 0);
+	CHECK(vm_says(vm, 0, 0x33));
+	r.entry[2].u.irqchip.irqchip = 2;
+	CHECK_EQ(ioctl(vm->fd, KVM_SET_GSI_ROUTING, &r), 0);
+}
+
+TEST(split_eoi, "split chips: the EOI of a level comes out as KVM_EXIT_IOAPIC_EOI, that of an edge does not",
+     KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_ENABLE_CAP_VM)
+{
+	struct vm *vm = vm_new(CHIPS_SPLIT);
+	struct kvm_msi msi = MSI(LEVEL | 0x4000 | 0x35);
+	struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_IOAPIC };
+	int r;
 
 	vm_add_vcpu(vm);
-	VM_CODE(vm, 0, MODE_64, wait_irq);
-	long_vector(vm, 0x31, HANDLER);
-	REQUIRE(!ioctl(vm->fd, KVM_SET_GSI_ROUTING, &routing));
-	irqfd.fd = eventfd(0, EFD_CLOEXEC);
+	vm_script(vm, 0, STEPS(X2APIC_ON));
+	vm->mem[EOI] = EOI_X2APIC;
+	REQUIRE(vm_says(vm, 0, DONE));
+	/* A route among the first 24 GSIs says that its vector is one of the IOAPIC's. */
+	REQUIRE(!set_msi_route(vm, 7, msi.data));
+	CHECK_EQ(ioctl(vm->fd, KVM_SIGNAL_MSI, &msi), 1);
+	CHECK(vm_says(vm, 0, 0x35));
+	r = vm_run(vm, 0);
+	CHECK_EQ(r, KVM_EXIT_IOAPIC_EOI);
+	CHECK_EQ(vm->run[0]->eoi.vector, 0x35);
+	msi.data = 0x36;
+	CHECK_EQ(ioctl(vm->fd, KVM_SIGNAL_MSI, &msi), 1);
+	CHECK(vm_says(vm, 0, 0x36));
+	CHECK(vm_quiet(vm, 0, 5));
+	CHECK_ERR(ioctl(vm->fd, KVM_GET_IRQCHIP, &chip), ENXIO);
+	CHECK_ERR(ioctl(vm->fd, KVM_CREATE_IRQCHIP), EEXIST);
+}
+
+/* ---- eventfds ---- */
+
+static uint64_t event_count(int fd)
+{
+	uint64_t count;
+
+	return read(fd, &count, sizeof(count)) == sizeof(count) ? count : 0;
+}
+
+static void signal_event(int fd)
+{
+	uint64_t one = 1;
+
+	CHECK(write(fd, &one, sizeof(one)) == sizeof(one));
+}
+
+TEST(irqfd, "an eventfd raises a GSI; deassigned, it does not", KVM_CAP_IRQFD)
+{
+	struct kvm_irqfd irqfd = { .gsi = 30 };
+	struct vm *vm = ioapic_guest(STEPS(X2APIC_ON));
+
+	REQUIRE(!set_msi_route(vm, 30, 0x31));
+	irqfd.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	/* What is there before is not lost. */
+	signal_event(irqfd.fd);
 	REQUIRE(!ioctl(vm->fd, KVM_IRQFD, &irqfd));
 	CHECK_ERR(ioctl(vm->fd, KVM_IRQFD, &irqfd), EBUSY);
-	REQUIRE(saw(vm, 0, 1));
-	REQUIRE(write(irqfd.fd, &one, 8) == 8);
-	CHECK(saw(vm, 0, 0x99));
+	CHECK(vm_says(vm, 0, 0x31));
+	signal_event(irqfd.fd);
+	CHECK(vm_says(vm, 0, 0x31));
 	irqfd.flags = KVM_IRQFD_FLAG_DEASSIGN;
 	CHECK_EQ(ioctl(vm->fd, KVM_IRQFD, &irqfd), 0);
+	signal_event(irqfd.fd);
+	CHECK(vm_quiet(vm, 0, 5));
+	/* Closed while assigned, it goes by itself. */
+	event_count(irqfd.fd);
 	irqfd.flags = 0;
 	REQUIRE(!ioctl(vm->fd, KVM_IRQFD, &irqfd));
 	close(irqfd.fd);
 	irqfd.fd = -1;
 	CHECK_ERR(ioctl(vm->fd, KVM_IRQFD, &irqfd), EBADF);
-	vm_free(vm);
+	irqfd.fd = dev_fd;
+	CHECK_ERR(ioctl(vm->fd, KVM_IRQFD, &irqfd), EINVAL);
+	irqfd.flags = 0x80;
+	CHECK_ERR(ioctl(vm->fd, KVM_IRQFD, &irqfd), EINVAL);
 }
 
-ASM64(write_devices, "mov $0xc0000000, %rbx; movl $7, (%rbx); movl $8, (%rbx); mov $0x5, %ax; mov $0x500, %dx;"
-		     "out %ax, %dx; mov $1, %al; out %al, $0x80; hlt");
-TEST(ioeventfd, "writes to an address or a port signal an eventfd")
+TEST(resample, "irqfd with resampling: the line falls with the EOI, and its source hears of it",
+     KVM_CAP_IRQFD_RESAMPLE)
 {
-	struct vm *vm = vm_new(1);
-	struct kvm_ioeventfd mmio = { .addr = 0xc0000000, .len = 4, .datamatch = 7, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH };
+	struct kvm_irqfd irqfd = { .gsi = 20, .flags = KVM_IRQFD_FLAG_RESAMPLE };
+	struct vm *vm = ioapic_guest(STEPS(X2APIC_ON, IOAPIC_PIN(20, LEVEL | 0x42, 0)));
+	unsigned int n;
+
+	irqfd.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	irqfd.resamplefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	REQUIRE(!ioctl(vm->fd, KVM_IRQFD, &irqfd));
+	for (n = 0; n < 2; n++) {
+		signal_event(irqfd.fd);
+		CHECK(vm_says(vm, 0, 0x42));
+		CHECK_EQ(event_count(irqfd.resamplefd), 0);
+		CHECK(vm_quiet(vm, 0, 5));
+		CHECK_EQ(event_count(irqfd.resamplefd), 1);
+	}
+	irqfd.flags = KVM_IRQFD_FLAG_DEASSIGN;
+	CHECK_EQ(ioctl(vm->fd, KVM_IRQFD, &irqfd), 0);
+	close(irqfd.fd);
+	close(irqfd.resamplefd);
+}
+
+ASM64(write_devices, "mov $0xc0000000, %rbx; movl $7, (%rbx); movl $8, (%rbx); movb $7, (%rbx); movw $1, 0x10(%rbx);"
+		     "mov %rbx, 0x10(%rbx); mov $5, %ax; mov $0x500, %dx; out %ax, %dx; out %al, %dx;" SAY(1) "hlt");
+TEST(ioeventfd, "writes to an address or a port signal an eventfd: one value, one length, any length",
+     KVM_CAP_IOEVENTFD, KVM_CAP_IOEVENTFD_NO_LENGTH, KVM_CAP_IOEVENTFD_ANY_LENGTH)
+{
+	struct kvm_ioeventfd value = { .addr = HOLE, .len = 4, .datamatch = 7, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH };
 	struct kvm_ioeventfd pio = { .addr = 0x500, .len = 2, .flags = KVM_IOEVENTFD_FLAG_PIO };
-	uint64_t count = 0;
+	struct kvm_ioeventfd any = { .addr = HOLE + 0x10 }, bad[] = {
+		{ .len = 3 }, { .addr = -2, .len = 8 }, { .len = 4, .flags = 0x80 },
+		{ .flags = KVM_IOEVENTFD_FLAG_DATAMATCH },
+	};
+	struct vm *vm = GUEST(CHIPS_KERNEL, MODE_64, write_devices);
+	struct kvm_run *run = vm->run[0];
+	unsigned int n;
 
-	vm_add_vcpu(vm);
-	mmio.fd = eventfd(0, EFD_NONBLOCK);
+	value.fd = eventfd(0, EFD_NONBLOCK);
 	pio.fd = eventfd(0, EFD_NONBLOCK);
-	REQUIRE(!ioctl(vm->fd, KVM_IOEVENTFD, &mmio));
-	CHECK_ERR(ioctl(vm->fd, KVM_IOEVENTFD, &mmio), EEXIST);
+	any.fd = eventfd(0, EFD_NONBLOCK);
+	REQUIRE(!ioctl(vm->fd, KVM_IOEVENTFD, &value));
+	CHECK_ERR(ioctl(vm->fd, KVM_IOEVENTFD, &value), EEXIST);
 	REQUIRE(!ioctl(vm->fd, KVM_IOEVENTFD, &pio));
-	VM_CODE(vm, 0, MODE_64, write_devices);
+	REQUIRE(!ioctl(vm->fd, KVM_IOEVENTFD, &any));
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_MMIO);
-	CHECK_EQ(vm->run[0]->mmio.data[0], 8);
-	CHECK(saw(vm, 0, 1));
-	CHECK(read(mmio.fd, &count, 8) == 8 && count == 1);
-	CHECK(read(pio.fd, &count, 8) == 8 && count == 1);
-	mmio.flags |= KVM_IOEVENTFD_FLAG_DEASSIGN;
-	CHECK_EQ(ioctl(vm->fd, KVM_IOEVENTFD, &mmio), 0);
-	CHECK_ERR(ioctl(vm->fd, KVM_IOEVENTFD, &mmio), ENOENT);
-	close(mmio.fd);
+	CHECK_EQ(run->mmio.data[0], 8);
+	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_MMIO);
+	CHECK_EQ(run->mmio.len, 1);
+	REQUIRE(vm_run(vm, 0) == KVM_EXIT_IO);
+	CHECK_EQ(run->io.port, 0x500);
+	CHECK_EQ(run->io.size, 1);
+	CHECK(vm_says(vm, 0, 1));
+	CHECK_EQ(event_count(value.fd), 1);
+	CHECK_EQ(event_count(pio.fd), 1);
+	CHECK_EQ(event_count(any.fd), 2);
+	value.flags |= KVM_IOEVENTFD_FLAG_DEASSIGN;
+	CHECK_EQ(ioctl(vm->fd, KVM_IOEVENTFD, &value), 0);
+	CHECK_ERR(ioctl(vm->fd, KVM_IOEVENTFD, &value), ENOENT);
+	for (n = 0; n < COUNT(bad); n++) {
+		bad[n].fd = pio.fd;
+		CHECK_ERR(ioctl(vm->fd, KVM_IOEVENTFD, &bad[n]), EINVAL);
+	}
+	pio.addr = 0x600;
+	n = pio.fd;
+	pio.fd = -1;
+	CHECK_ERR(ioctl(vm->fd, KVM_IOEVENTFD, &pio), EBADF);
+	pio.fd = n;
+	close(value.fd);
 	close(pio.fd);
-	vm_free(vm);
+	close(any.fd);
 }
 
-/* Timer: one-shot, divide by 1, 20 million ticks of 1 ns. */
-ASM64(lapic_timer, APIC_INIT "mov $0x83e, %ecx; mov $0xb, %eax; xor %edx, %edx; wrmsr;"
-		   "mov $0x832, %ecx; mov $0x31, %eax; wrmsr; mov $0x838, %ecx; mov $20000000, %eax; wrmsr;"
-		   "mov $1, %al; out %al, $0x80; sti; 1: hlt; jmp 1b");
-TEST(lapic_timer, "the local APIC's timer fires after 20 ms")
+/* ---- NMI ---- */
+
+ASM16(nmi_guest, SAY(1) "1: jmp 1b");
+ASM16(nmi_handler, "push %ax;" SAY(0x99) SAY(0x98) "pop %ax; iret");
+TEST(nmi, "KVM_NMI, and a second one held back until IRET", KVM_CAP_USER_NMI)
 {
-	struct vm *vm = vm_new(1);
-	uint64_t start;
-	int ms;
+	struct vm *vm = GUEST(CHIPS_KERNEL, MODE_REAL, nmi_guest);
+	struct kvm_vcpu_events e;
 
-	vm_add_vcpu(vm);
-	VM_CODE(vm, 0, MODE_64, lapic_timer);
-	long_vector(vm, 0x31, HANDLER);
-	/* Before the guest starts the timer: a host that is slow to come here must not make it look early. */
-	start = now_ns();
-	REQUIRE(saw(vm, 0, 1));
-	CHECK(saw(vm, 0, 0x99));
-	ms = (now_ns() - start) / 1000000;
-	printf("#   fired after %d ms\n", ms);
-	CHECK(ms >= 20 && ms < 220);
-	vm_free(vm);
-}
-
-ASM64(tsc_deadline, APIC_INIT "mov $0x832, %ecx; mov $0x40031, %eax; xor %edx, %edx; wrmsr;"
-		    "rdtsc; shl $32, %rdx; or %rdx, %rax; add $20000000, %rax; mov %rax, %rdx; shr $32, %rdx;"
-		    "mov $0x6e0, %ecx; wrmsr; mov $1, %al; out %al, $0x80; sti; 1: hlt; jmp 1b");
-TEST(tsc_deadline, "the TSC deadline timer fires")
-{
-	struct vm *vm = vm_new(1);
-	uint64_t start;
-	int us, want, khz;
-
-	vm_add_vcpu(vm);
-	khz = ioctl(vm->vcpu[0], KVM_GET_TSC_KHZ, 0);
-	REQUIRE(khz > 1000);
-	VM_CODE(vm, 0, MODE_64, tsc_deadline);
-	long_vector(vm, 0x31, HANDLER);
-	start = now_ns();
-	REQUIRE(saw(vm, 0, 1));
-	CHECK(saw(vm, 0, 0x99));
-	us = (now_ns() - start) / 1000;
-	want = 20000000ll * 1000 / khz;
-	printf("#   fired after %d us, %d us asked for\n", us, want);
-	CHECK(us >= want * 9 / 10 && us < want + 200000);
-	vm_free(vm);
-}
-
-ASM16(nmi_guest, "mov $1, %al; out %al, $0x80; 1: jmp 1b");
-TEST(nmi, "KVM_NMI, and a second one held back until IRET")
-{
-	struct vm *vm = vm_new(1);
-
-	vm_add_vcpu(vm);
-	real_vector(vm, 2, HANDLER);
-	put_handler(vm, handler16, handler16_end);
-	VM_CODE(vm, 0, MODE_REAL, nmi_guest);
-	REQUIRE(saw(vm, 0, 1));
+	VM_REAL_VECTOR(vm, 2, nmi_handler);
+	REQUIRE(vm_says(vm, 0, 1));
 	CHECK_EQ(ioctl(vm->vcpu[0], KVM_NMI), 0);
-	CHECK(saw(vm, 0, 0x99));
+	CHECK(vm_says(vm, 0, 0x99));
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_VCPU_EVENTS, &e));
+	CHECK_EQ(e.nmi.masked, 1);
 	CHECK_EQ(ioctl(vm->vcpu[0], KVM_NMI), 0);
-	CHECK(saw(vm, 0, 0x99));
-	vm_free(vm);
-}
-
-/* The boot processor sends INIT and SIPI, vector 3: 0x3000. */
-ASM64(start_ap, APIC_INIT "mov $0x830, %ecx; mov $1, %edx; mov $0x4500, %eax; wrmsr; mov $0x4603, %eax; wrmsr;"
-		"mov $1, %al; out %al, $0x80; 1: hlt; jmp 1b");
-ASM16(ap_code, "mov $0x77, %al; out %al, $0x80; cli; hlt");
-
-static void *ap_thread(void *arg)
-{
-	struct vm *vm = arg;
-
-	/* The first INIT ends the wait. */
-	CHECK_EQ(vm_run(vm, 1), -EAGAIN);
-	return (void *)(intptr_t)saw(vm, 1, 0x77);
-}
-
-TEST(smp, "INIT and SIPI start a second processor")
-{
-	struct vm *vm = vm_new(1);
-	struct kvm_mp_state mp;
-	pthread_t thread;
-	void *result;
-
-	vm_add_vcpu(vm);
-	vm_add_vcpu(vm);
-	REQUIRE(!ioctl(vm->vcpu[1], KVM_GET_MP_STATE, &mp));
-	CHECK_EQ(mp.mp_state, KVM_MP_STATE_UNINITIALIZED);
-	memcpy(vm->mem + 0x3000, ap_code, ap_code_end - ap_code);
-	VM_CODE(vm, 0, MODE_64, start_ap);
-	long_vector(vm, 0x31, HANDLER);
-	REQUIRE(!pthread_create(&thread, NULL, ap_thread, vm));
-	CHECK(saw(vm, 0, 1));
-	pthread_join(thread, &result);
-	CHECK(result);
-	REQUIRE(!ioctl(vm->vcpu[1], KVM_GET_MP_STATE, &mp));
-	CHECK_EQ(mp.mp_state, KVM_MP_STATE_RUNNABLE);
-	vm_free(vm);
-}
-
-TEST(restore, "a VM goes on as another: registers, local APIC, pending interrupt, FPU, MSRs")
-{
-	struct vm *a = vm_new(1), *b = vm_new(1);
-	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0x31 };
-	struct kvm_regs regs;
-	struct kvm_sregs sregs;
-	struct kvm_lapic_state lapic;
-	struct kvm_vcpu_events events;
-	struct kvm_xsave *xsave = calloc(1, sizeof(*xsave));
-	struct kvm_irqchip chip;
-	struct kvm_mp_state mp;
-	unsigned int n;
-
-	vm_add_vcpu(a);
-	vm_add_vcpu(b);
-	VM_CODE(a, 0, MODE_64, wait_irq);
-	long_vector(a, 0x31, HANDLER);
-	REQUIRE(saw(a, 0, 1));
-	/* Complete the OUT, without going on. */
-	a->run[0]->immediate_exit = 1;
-	CHECK_EQ(vm_run(a, 0), -EINTR);
-	CHECK_EQ(ioctl(a->fd, KVM_SIGNAL_MSI, &msi), 1);
-
-	memcpy(b->mem, a->mem, MEM_SIZE);
-	REQUIRE(!ioctl(a->vcpu[0], KVM_GET_REGS, &regs) && !ioctl(a->vcpu[0], KVM_GET_SREGS, &sregs));
-	REQUIRE(!ioctl(a->vcpu[0], KVM_GET_LAPIC, &lapic) && !ioctl(a->vcpu[0], KVM_GET_VCPU_EVENTS, &events));
-	REQUIRE(!ioctl(a->vcpu[0], KVM_GET_XSAVE, xsave) && !ioctl(a->vcpu[0], KVM_GET_MP_STATE, &mp));
-	CHECK(lapic.regs[0x200 + 0x10] & 2 || lapic.regs[0x210 + 2] & 2);
-	REQUIRE(!ioctl(b->vcpu[0], KVM_SET_SREGS, &sregs) && !ioctl(b->vcpu[0], KVM_SET_REGS, &regs));
-	REQUIRE(!ioctl(b->vcpu[0], KVM_SET_LAPIC, &lapic) && !ioctl(b->vcpu[0], KVM_SET_VCPU_EVENTS, &events));
-	REQUIRE(!ioctl(b->vcpu[0], KVM_SET_XSAVE, xsave) && !ioctl(b->vcpu[0], KVM_SET_MP_STATE, &mp));
-	for (n = 0; n < 3; n++) {
-		chip.chip_id = n;
-		REQUIRE(!ioctl(a->fd, KVM_GET_IRQCHIP, &chip));
-		REQUIRE(!ioctl(b->fd, KVM_SET_IRQCHIP, &chip));
-	}
-	CHECK(saw(b, 0, 0x99));
-	free(xsave);
-	vm_free(a);
-	vm_free(b);
-}
-
-TEST(msr_list, "every MSR of the index list can be read, and written back")
-{
-	struct vm *vm = vm_new(1);
-	struct {
-		struct kvm_msr_list list;
-		uint32_t room[256];
-	} l = { .list.nmsrs = 0 };
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} m = { .head.nmsrs = 1 };
-	unsigned int n;
-
-	vm_add_vcpu(vm);
-	CHECK_ERR(ioctl(dev_fd, KVM_GET_MSR_INDEX_LIST, &l), E2BIG);
-	REQUIRE(l.list.nmsrs > 10 && l.list.nmsrs <= 256);
-	REQUIRE(!ioctl(dev_fd, KVM_GET_MSR_INDEX_LIST, &l));
-	for (n = 0; n < l.list.nmsrs; n++) {
-		m.entry = (struct kvm_msr_entry) { .index = l.list.indices[n] };
-		if (ioctl(vm->vcpu[0], KVM_GET_MSRS, &m) != 1 || ioctl(vm->vcpu[0], KVM_SET_MSRS, &m) != 1) {
-			printf("#   MSR %#x\n", l.list.indices[n]);
-			test_fail(__FILE__, __LINE__, "a listed MSR is refused", 0);
-		}
-	}
-	m.entry.index = 0x12345678;
-	CHECK_EQ(ioctl(vm->vcpu[0], KVM_SET_MSRS, &m), 0);
-	vm_free(vm);
-}
-
-ASM64(features, "xor %eax, %eax; cpuid; mov $1, %al; out %al, $0x80; hlt");
-TEST(cpuid, "the guest sees the CPUID that was set; too little room is E2BIG")
-{
-	struct vm *vm = vm_new(0);
-	struct kvm_cpuid2 none = { .nent = 0 };
-	struct kvm_regs regs;
-
-	vm_add_vcpu(vm);
-	CHECK_ERR(ioctl(dev_fd, KVM_GET_SUPPORTED_CPUID, &none), E2BIG);
-	VM_CODE(vm, 0, MODE_64, features);
-	CHECK(saw(vm, 0, 1));
-	vm_regs(vm, 0, &regs);
-	CHECK(regs.rbx == 0x68747541 || regs.rbx == 0x756e6547);
-	vm_free(vm);
-}
-
-static void on_signal(int n)
-{
-	(void)n;
-}
-
-ASM64(spin, "1: jmp 1b");
-static void *spin_thread(void *arg)
-{
-	return (void *)(intptr_t)vm_run(arg, 0);
-}
-
-TEST(signal, "a signal ends KVM_RUN in a guest that spins, and in one that is halted")
-{
-	struct vm *vm = vm_new(1);
-	struct sigaction sa = { .sa_handler = on_signal };
-	pthread_t thread;
-	void *result;
-	int n;
-
-	sigaction(SIGUSR1, &sa, NULL);
-	vm_add_vcpu(vm);
-	VM_CODE(vm, 0, MODE_64, spin);
-	for (n = 0; n < 20; n++) {
-		REQUIRE(!pthread_create(&thread, NULL, spin_thread, vm));
-		usleep(2000 * n);
-		do {
-			pthread_kill(thread, SIGUSR1);
-			usleep(1000);
-		} while (pthread_tryjoin_np(thread, &result));
-		CHECK_EQ((intptr_t)result, -EINTR);
-		CHECK_EQ(vm->run[0]->exit_reason, KVM_EXIT_INTR);
-	}
-	VM_CODE(vm, 0, MODE_64, wait_irq);
-	long_vector(vm, 0x31, HANDLER);
-	REQUIRE(saw(vm, 0, 1));
-	REQUIRE(!pthread_create(&thread, NULL, spin_thread, vm));
-	usleep(20000);
-	pthread_kill(thread, SIGUSR1);
-	pthread_join(thread, &result);
-	CHECK_EQ((intptr_t)result, -EINTR);
-	vm_free(vm);
+	CHECK(vm_says(vm, 0, 0x98));
+	CHECK(vm_says(vm, 0, 0x99));
+	CHECK(vm_says(vm, 0, 0x98));
+	CHECK(vm_spins(vm, 0, 5));
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_VCPU_EVENTS, &e));
+	CHECK_EQ(e.nmi.masked, 0);
 }

@@ -13,7 +13,7 @@ echo "TAP version 13"
 bad=0
 for i in $(seq "${LOOPS:-10}"); do
 	insmod "$ko" || bad=1
-	"$tests/irq" "a signal ends KVM_RUN in a guest that spins, and in one that is halted" >/dev/null &
+	"$tests/basic" "a signal ends KVM_RUN in a guest that spins, and in one that is halted" >/dev/null &
 	p=$!
 	sleep 0.1
 	kill -9 $p
@@ -38,7 +38,7 @@ if modprobe -d "$TENON_BED_MODULES" kvm_amd 2>/dev/null; then
 		ok $? "KVM_CREATE_VM fails while an idle kvm_amd of 6.12 holds the processors"
 	else
 		# KVM takes the processors with its first VM.
-		(TENON_DEV=/dev/kvm exec "$tests/irq" "a signal ends KVM_RUN in a guest that spins, and in one that is halted" >/dev/null) &
+		(TENON_DEV=/dev/kvm exec "$tests/basic" "a signal ends KVM_RUN in a guest that spins, and in one that is halted" >/dev/null) &
 		p=$!
 		sleep 0.4
 		"$tests/basic" "a guest in real mode halts" | grep -q 'not ok'
@@ -54,7 +54,7 @@ if modprobe -d "$TENON_BED_MODULES" kvm_amd 2>/dev/null; then
 	ok $? "after modprobe -r kvm_amd it works"
 fi
 if [ -w /sys/devices/system/cpu/cpu1/online ]; then
-	"$tests/irq" "a signal ends KVM_RUN in a guest that spins, and in one that is halted" >/run/hot 2>&1 &
+	"$tests/basic" "a signal ends KVM_RUN in a guest that spins, and in one that is halted" >/run/hot 2>&1 &
 	p=$!
 	bad=0
 	for i in $(seq "${HOTPLUG:-5}"); do

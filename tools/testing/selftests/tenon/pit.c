@@ -2,14 +2,11 @@
 /*
  * pit.c - ticks of the PIT that come while the guest does not run: kept, or lost
  *
- * The guest has a tick every 5 ms and tells of each at port 0x80. Its owner keeps it from running for half a second, 100
- * ticks, and then waits for 100: kept ones come at once, and lost ones take their time again.
+ * The guest has a tick every 5 ms and tells of each at port 0x80. Its owner keeps it from running for half a second,
+ * 100 ticks, and then waits for 100: kept ones come at once, and lost ones take their time again.
  */
-#include <time.h>
-
 #include "harness.h"
 
-#define HANDLER	0x2000
 #define STOP_MS	500
 #define TICKS	100
 
@@ -20,42 +17,29 @@
 	"mov $1, %al; out %al, $0x21; mov $" #mask ", %al; out %al, $0x21;"
 
 ASM16(by_pic, PIC(0xfe) PIT_200HZ "sti; 1: hlt; jmp 1b");
-ASM16(handler_pic, "push %ax; mov $0x20, %al; out %al, $0x20; mov $0x99, %al; out %al, $0x80; pop %ax; iret");
+ASM16(handler_pic, "push %ax; mov $0x20, %al; out %al, $0x20; " SAY(0x99) " pop %ax; iret");
 /* x2APIC: on by IA32_APIC_BASE, then by SVR. */
 ASM16(by_ioapic, PIC(0xff) "mov $0x1b, %ecx; rdmsr; or $0xc00, %eax; wrmsr;"
 		 "mov $0x80f, %ecx; mov $0x1ff, %eax; xor %edx, %edx; wrmsr;" PIT_200HZ "sti; 1: hlt; jmp 1b");
-ASM16(handler_x2apic, "mov $0x80b, %ecx; xor %eax, %eax; xor %edx, %edx; wrmsr; mov $0x99, %al; out %al, $0x80; iret");
+ASM16(handler_x2apic, "mov $0x80b, %ecx; xor %eax, %eax; xor %edx, %edx; wrmsr; " SAY(0x99) " iret");
 /* After each tick, user space may have it mask the interrupt: RBX is 0xff then. */
-ASM16(handler_mask, "mov $0x20, %al; out %al, $0x20; mov $0x99, %al; out %al, $0x80; mov %bl, %al; out %al, $0x21;"
-		    "test %bl, %bl; jns 1f; mov $0x98, %al; out %al, $0x80; mov $0xfe, %al; out %al, $0x21; 1: iret");
+ASM16(handler_mask, "mov $0x20, %al; out %al, $0x20; " SAY(0x99) " mov %bl, %al; out %al, $0x21;"
+		    "test %bl, %bl; jns 1f; " SAY(0x98) " mov $0xfe, %al; out %al, $0x21; 1: iret");
 
 static unsigned int now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return now_ns() / 1000000;
 }
 
-static bool saw(struct vm *vm, uint8_t value)
-{
-	struct kvm_run *run = vm->run[0];
-	int r = vm_run(vm, 0);
-
-	return r == KVM_EXIT_IO && run->io.port == 0x80 && ((uint8_t *)run)[run->io.data_offset] == value;
-}
-
-static struct vm *start(const uint8_t *handler, const uint8_t *end, unsigned int vector, bool ioapic)
+static struct vm *start(const void *handler, size_t len, unsigned int vector, bool ioapic)
 {
 	struct kvm_pit_config config = { 0 };
 	struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_IOAPIC };
-	struct vm *vm = vm_new(1);
+	struct vm *vm = vm_new(CHIPS_KERNEL);
 
 	REQUIRE(!ioctl(vm->fd, KVM_CREATE_PIT2, &config));
 	vm_add_vcpu(vm);
-	memcpy(vm->mem + HANDLER, handler, end - handler);
-	((uint16_t *)vm->mem)[vector * 2] = HANDLER;
-	((uint16_t *)vm->mem)[vector * 2 + 1] = 0;
+	vm_real_vector(vm, vector, handler, len);
 	if (ioapic) {
 		REQUIRE(!ioctl(vm->fd, KVM_GET_IRQCHIP, &chip));
 		/* Fixed, physical, to the local APIC 0, edge; the PIT is where GSI 0 leads, too. */
@@ -77,11 +61,11 @@ static unsigned int stop_and_wait(struct vm *vm)
 {
 	unsigned int begin, n;
 
-	REQUIRE(saw(vm, 0x99));
+	REQUIRE(vm_says(vm, 0, 0x99));
 	begin = now_ms();
 	usleep(STOP_MS * 1000);
 	for (n = 0; n < TICKS; n++)
-		REQUIRE(saw(vm, 0x99));
+		REQUIRE(vm_says(vm, 0, 0x99));
 	n = now_ms() - begin;
 	printf("#   %u ms\n", n);
 	return n;
@@ -95,12 +79,12 @@ static void kept_or_lost(struct vm *vm)
 	CHECK(stop_and_wait(vm) >= STOP_MS + STOP_MS * 9 / 10);
 	reinject(vm, true);
 	CHECK(stop_and_wait(vm) < STOP_MS + STOP_MS * 8 / 10);
-	vm_free(vm);
 }
 
-TEST(pic, "ticks that a guest with the PIC has not seen follow, unless KVM_REINJECT_CONTROL says no")
+TEST(pic, "ticks that a guest with the PIC has not seen follow, unless KVM_REINJECT_CONTROL says no",
+     KVM_CAP_REINJECT_CONTROL)
 {
-	struct vm *vm = start(handler_pic, handler_pic_end, 0x20, false);
+	struct vm *vm = start(BYTES(handler_pic), 0x20, false);
 
 	VM_CODE(vm, 0, MODE_REAL, by_pic);
 	kept_or_lost(vm);
@@ -108,7 +92,7 @@ TEST(pic, "ticks that a guest with the PIC has not seen follow, unless KVM_REINJ
 
 TEST(ioapic, "the same with the IOAPIC, whose pin is edge-triggered")
 {
-	struct vm *vm = start(handler_x2apic, handler_x2apic_end, 0x30, true);
+	struct vm *vm = start(BYTES(handler_x2apic), 0x30, true);
 	struct kvm_irq_routing *r = calloc(1, sizeof(*r) + sizeof(r->entries[0]));
 
 	/* KVM sends the PIT's ticks where GSI 0 leads. */
@@ -124,7 +108,7 @@ TEST(ioapic, "the same with the IOAPIC, whose pin is edge-triggered")
 
 TEST(masked, "ticks under a mask are forgotten")
 {
-	struct vm *vm = start(handler_mask, handler_mask_end, 0x20, false);
+	struct vm *vm = start(BYTES(handler_mask), 0x20, false);
 	unsigned int begin, n;
 	struct kvm_regs regs;
 
@@ -132,28 +116,18 @@ TEST(masked, "ticks under a mask are forgotten")
 	vm_regs(vm, 0, &regs);
 	regs.rbx = 0x7e;
 	vm_set_regs(vm, 0, &regs);
-	REQUIRE(saw(vm, 0x99));
+	REQUIRE(vm_says(vm, 0, 0x99));
 	vm_regs(vm, 0, &regs);
 	regs.rbx = 0xff;
 	vm_set_regs(vm, 0, &regs);
-	REQUIRE(saw(vm, 0x98));
+	REQUIRE(vm_says(vm, 0, 0x98));
 	usleep(STOP_MS * 1000);
 	vm_regs(vm, 0, &regs);
 	regs.rbx = 0x7e;
 	vm_set_regs(vm, 0, &regs);
 	begin = now_ms();
 	for (n = 0; n < TICKS; n++)
-		REQUIRE(saw(vm, 0x99));
+		REQUIRE(vm_says(vm, 0, 0x99));
 	printf("#   %u ms\n", now_ms() - begin);
 	CHECK(now_ms() - begin >= STOP_MS * 9 / 10);
-	vm_free(vm);
-}
-
-TEST(refused, "KVM_REINJECT_CONTROL wants a PIT")
-{
-	struct kvm_reinject_control control = { .pit_reinject = 1 };
-	struct vm *vm = vm_new(1);
-
-	CHECK_ERR(ioctl(vm->fd, KVM_REINJECT_CONTROL, &control), ENXIO);
-	vm_free(vm);
 }

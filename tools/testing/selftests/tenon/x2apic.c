@@ -23,7 +23,7 @@ static struct vm *start(uint64_t flags, int wide)
 {
 	struct kvm_lapic_state lapic;
 	struct kvm_sregs sregs;
-	struct vm *vm = vm_new(1);
+	struct vm *vm = vm_new(CHIPS_KERNEL);
 	int n;
 
 	REQUIRE(!enable(vm, flags));
@@ -51,14 +51,13 @@ static int msi(struct vm *vm, uint32_t dest, unsigned int vector)
 	return ret < 0 && errno == EPERM ? 0 : ret;
 }
 
-TEST(flags, "KVM_CAP_X2APIC_API names two flags, and takes no others")
+TEST(flags, "KVM_CAP_X2APIC_API names two flags, and takes no others", KVM_CAP_X2APIC_API)
 {
-	struct vm *vm = vm_new(1);
+	struct vm *vm = vm_new(CHIPS_KERNEL);
 
 	CHECK_EQ(ioctl(dev_fd, KVM_CHECK_EXTENSION, KVM_CAP_X2APIC_API) & 3, IDS | QUIRK);
 	CHECK_ERR(enable(vm, 1ull << 32), EINVAL);
 	CHECK(!enable(vm, IDS | QUIRK));
-	vm_free(vm);
 }
 
 TEST(ids, "the ID register of an x2APIC: shifted, or as it is")
@@ -76,7 +75,6 @@ TEST(ids, "the ID register of an x2APIC: shifted, or as it is")
 	CHECK(!ioctl(vm->vcpu[1], KVM_SET_LAPIC, &lapic));
 	REG(&lapic, APIC_ID) = 2;
 	CHECK_ERR(ioctl(vm->vcpu[1], KVM_SET_LAPIC, &lapic), EINVAL);
-	vm_free(vm);
 }
 
 TEST(high, "the upper half of an MSI's address: no meaning, or destination bits 31:8")
@@ -116,5 +114,4 @@ TEST(broadcast, "0xff of a device is everybody, unless KVM_X2APIC_API_DISABLE_BR
 	vm = start(IDS | QUIRK, 2);
 	CHECK_EQ(msi(vm, 0xff, 0x41), 0);
 	CHECK_EQ(msi(vm, 0xffffffff, 0x42), 2);
-	vm_free(vm);
 }
