@@ -41,6 +41,7 @@ enum {
 	OPT_DEBUG_EXIT,
 	OPT_NAME,
 	OPT_SANDBOX,
+	OPT_CHANNEL,
 	OPT_WATCHDOG,
 	OPT_BALLOON,
 	OPT_NO_REBOOT,
@@ -69,6 +70,7 @@ static const struct option options[] = {
 	{ "name", required_argument, NULL, OPT_NAME },
 	{ "balloon", no_argument, NULL, OPT_BALLOON },
 	{ "watchdog", required_argument, NULL, OPT_WATCHDOG },
+	{ "channel", required_argument, NULL, OPT_CHANNEL },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "stats", no_argument, NULL, OPT_STATS },
@@ -103,6 +105,8 @@ static const char help[] =
 	"      --cpu MODEL        processor model and feature changes, as in max or x86-64-v2,-avx\n"
 	"      --balloon          a device by which the host gets memory back: what the guest has free, by itself; and\n"
 	"                         more of it by tenon memory NAME SIZE\n"
+	"      --channel name=NAME,path=SOCKET\n"
+	"                         a byte stream: /dev/virtio-ports/NAME in the guest, a Unix socket on the host\n"
 	"      --watchdog ACTION  a watchdog (i6300esb); reset, poweroff or none: what happens when the guest starts it and\n"
 	"                         then leaves it alone\n"
 	"      --disk FILE[,OPT]  disk image or block device: /dev/vda; up to 8 times, for vdb, vdc... *.qcow2 is\n"
@@ -368,6 +372,42 @@ static int read_share(char *arg, struct vm_config *config)
 	return 0;
 }
 
+static int read_channel(char *arg, struct vm_config *config)
+{
+	struct vm_channel *ch = &config->channel[config->nr_channels];
+	char *path = strstr(arg, ",path=");
+
+	if (config->nr_channels == VM_MAX_CHANNELS) {
+		msg_error("--channel: '%s' is one too many. Give %u at most", arg, VM_MAX_CHANNELS);
+		return -EINVAL;
+	}
+	if (strncmp(arg, "name=", 5) || !path || !path[6]) {
+		msg_error("--channel: '%s' is not understood. Give a name and the path of a socket, as in "
+			  "name=org.example.agent,path=/run/user/1000/agent.sock", arg);
+		return -EINVAL;
+	}
+	*path = '\0';
+	*ch = (struct vm_channel){ .name = arg + 5, .path = path + 6 };
+	if (!ctl_name_ok(ch->name)) {
+		msg_error("--channel: '%s' is no name. Letters, digits, '.', '_' and '-' make one, %u at most", ch->name,
+			  CTL_NAME_MAX);
+		return -EINVAL;
+	}
+	if (strlen(ch->path) >= CTL_PATH_MAX) {
+		msg_error("--channel: the path '%s' is too long for a socket. Give %u characters at most", ch->path,
+			  CTL_PATH_MAX - 1);
+		return -EINVAL;
+	}
+	for (unsigned int i = 0; i < config->nr_channels; i++) {
+		if (strcmp(config->channel[i].name, ch->name) && strcmp(config->channel[i].path, ch->path))
+			continue;
+		msg_error("--channel: '%s' has the name or the path of another. Give it its own", ch->name);
+		return -EINVAL;
+	}
+	config->nr_channels++;
+	return 0;
+}
+
 static int read_rootfs(char *arg, struct rootfs *rootfs)
 {
 	size_t len = strlen(arg);
@@ -570,6 +610,10 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 			break;
 		case OPT_WATCHDOG:
 			if (read_watchdog(optarg, config))
+				return VM_END_USAGE;
+			break;
+		case OPT_CHANNEL:
+			if (read_channel(optarg, config))
 				return VM_END_USAGE;
 			break;
 		case OPT_SANDBOX:

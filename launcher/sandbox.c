@@ -124,6 +124,16 @@ static const struct call console[] = {
 	{ 0 }
 };
 
+static const struct call channel[] = {
+	CALL(poll),
+	CALL(read),				/* its eventfd */
+	CALL(accept4),				/* a client */
+	CALL(recvfrom),
+	CALL(sendto),
+	CALL(close),
+	{ 0 }
+};
+
 static const struct call disk[] = {
 	CALL(preadv),
 	CALL(pread64),
@@ -162,7 +172,7 @@ static const struct call loop[] = {
 	CALL(getpgrp),				/* in the foreground? */
 	CALL(getpgid),
 	IOCTL(TIOCGPGRP),
-	CALL(unlink),				/* the control socket, at the end */
+	CALL(unlink),				/* the control socket and those of channels, at the end */
 	CALL(unlinkat),
 	CALL(shutdown),				/* sockets of libslirp, at the end */
 	CALL(exit_group),
@@ -272,6 +282,7 @@ static const struct role {
 	[SANDBOX_CONSOLE] = { .name = "console", .calls = { common, console } },
 	[SANDBOX_RNG] = { .name = "rng", .calls = { common } },
 	[SANDBOX_BALLOON] = { .name = "balloon", .calls = { common } },
+	[SANDBOX_CHANNEL] = { .name = "channel", .calls = { common, channel } },
 	[SANDBOX_DISK] = { .name = "blk", .calls = { common, disk } },
 	[SANDBOX_NET_USER] = { .name = "net", .calls = { common, net_user }, .files = LANDLOCK_ACCESS_FS_READ_FILE },
 	[SANDBOX_NET_TAP] = { .name = "net", .calls = { common, net_tap } },
@@ -362,11 +373,25 @@ static int get_filter(enum sandbox_role role, struct sock_fprog *prog)
 
 /* Confining */
 
-/* A thread without any right to files but @role's to those below @dir. */
-static int restrict_files(const struct role *role, const char *dir)
+static int allow_below(int ruleset, uint64_t rights, const char *dir)
+{
+	struct landlock_path_beneath_attr beneath = { .allowed_access = rights };
+	int err = 0;
+
+	beneath.parent_fd = open(dir, O_PATH | O_CLOEXEC);
+	if (beneath.parent_fd < 0)
+		return -errno;
+	if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0))
+		err = -errno;
+	close(beneath.parent_fd);
+	return err;
+}
+
+/* A thread without any right to files but @role's to those below @dirs. */
+static int restrict_files(const struct role *role, const char *const *dirs)
 {
 	struct landlock_ruleset_attr attr = { .handled_access_fs = FS_ABI_1 };
-	struct landlock_path_beneath_attr beneath = { .parent_fd = -1 };
+	uint64_t rights;
 	int fd, err = 0;
 
 	if (!sandbox.landlock || (role->cross && sandbox.landlock < 2))
@@ -380,15 +405,9 @@ static int restrict_files(const struct role *role, const char *dir)
 	fd = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr.handled_access_fs), 0);
 	if (fd < 0)
 		return -errno;
-	beneath.allowed_access = role->files & attr.handled_access_fs;
-	if (dir && beneath.allowed_access) {
-		beneath.parent_fd = open(dir, O_PATH | O_CLOEXEC);
-		if (beneath.parent_fd < 0 ||
-		    syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0))
-			err = -errno;
-		if (beneath.parent_fd >= 0)
-			close(beneath.parent_fd);
-	}
+	rights = role->files & attr.handled_access_fs;
+	while (!err && rights && dirs && *dirs)
+		err = allow_below(fd, rights, *dirs++);
 	if (!err && syscall(SYS_landlock_restrict_self, fd, 0))
 		err = -errno;
 	close(fd);
@@ -425,7 +444,7 @@ static int fix_limits(void)
 	return 0;
 }
 
-void sandbox_enter(enum sandbox_role nr, const char *dir)
+void sandbox_enter(enum sandbox_role nr, const char *const *dirs)
 {
 	const struct role *role = &roles[nr];
 	const char *what = "make the system call filter";
@@ -451,7 +470,7 @@ void sandbox_enter(enum sandbox_role nr, const char *dir)
 	}
 	if (!err && !role->inherits) {
 		what = "confine files (Landlock)";
-		err = restrict_files(role, dir);
+		err = restrict_files(role, dirs);
 	}
 	if (!err && !role->inherits) {
 		what = "drop capabilities";

@@ -17,6 +17,7 @@ enum sandbox_role {
 	SANDBOX_CONSOLE,
 	SANDBOX_RNG,
 	SANDBOX_BALLOON,
+	SANDBOX_CHANNEL,
 	SANDBOX_DISK,
 	SANDBOX_NET_USER,		/* libslirp: the sockets of the host */
 	SANDBOX_NET_TAP,
@@ -28,10 +29,10 @@ enum sandbox_role {
 /* Before the first thread is started; without this call, sandbox_enter() does nothing. 0, or -errno with a message. */
 int sandbox_init(void);
 /*
- * Confine the calling thread for good. @dir: the directory that the role's rights to files are confined to, where it has
- * any (main, net, share), or NULL for none. Ends the process with a message if that fails.
+ * Confine the calling thread for good. @dirs: the directories that the role's rights to files are confined to, where it
+ * has any (main, net, share), up to NULL; or NULL for none. Ends the process with a message if that fails.
  */
-void sandbox_enter(enum sandbox_role role, const char *dir);
+void sandbox_enter(enum sandbox_role role, const char *const *dirs);
 /* In the handler of SIGSYS: say which thread made which system call. */
 void sandbox_explain(const siginfo_t *info);
 /* For tenon info: what of it this host has. */

@@ -511,17 +511,33 @@ static int vm_reset(struct vm *vm)
 	return vm_load(vm);
 }
 
+/* What is left to the main thread of files is to remove sockets, at the end. */
+static void vm_confine(struct vm *vm)
+{
+	char *dirs[1 + VM_MAX_CHANNELS + 1] = { NULL }, ctl[CTL_PATH_MAX];
+	unsigned int n = 0;
+
+	if (vm->ctl && !ctl_dir(ctl, false))
+		dirs[n++] = strdup(ctl);
+	for (unsigned int i = 0; i < vm->config.nr_channels; i++) {
+		const char *path = vm->config.channel[i].path, *slash = strrchr(path, '/');
+
+		dirs[n++] = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	}
+	sandbox_enter(SANDBOX_MAIN, (const char *const *)dirs);
+	while (n)
+		free(dirs[--n]);
+}
+
 /* From the first instruction to the end. */
 static void vm_run_guest(struct vm *vm)
 {
-	char dir[CTL_PATH_MAX];
-
 	if (vm_load(vm)) {
 		vm_end(vm, VM_END_ERROR, NULL);
 		return;
 	}
 	/* All is open: from here on there is the guest to be wary of. */
-	sandbox_enter(SANDBOX_MAIN, vm->ctl && !ctl_dir(dir, false) ? dir : NULL);
+	vm_confine(vm);
 	for (;;) {
 		if (vm_vcpus_start(vm)) {
 			vm_end(vm, VM_END_ERROR, NULL);

@@ -23,12 +23,18 @@
 #define VM_MAX_HOSTFWD	16
 
 #define VM_MAX_SHARES	8
+#define VM_MAX_CHANNELS	8
 #define VM_SHARE_TAG_MAX 31
 
 /* A directory of the host that the guest can mount. */
 struct vm_share {
 	const char *path, *tag;
 	bool readonly;
+};
+
+/* A byte stream between the guest and whoever connects to a socket. */
+struct vm_channel {
+	const char *name, *path;
 };
 
 struct vm_disk {
@@ -85,6 +91,8 @@ struct vm_config {
 	unsigned int nr_nets;
 	struct vm_share share[VM_MAX_SHARES];
 	unsigned int nr_shares;
+	struct vm_channel channel[VM_MAX_CHANNELS];
+	unsigned int nr_channels;
 	bool balloon;			/* memory can be taken from the guest, and free memory comes back by itself */
 	enum vm_watchdog watchdog;
 	bool run_port;			/* the guest is there to run a command: devices/run-port.c */

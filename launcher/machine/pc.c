@@ -26,6 +26,7 @@ const struct device_ops *const machine_devices[] = {
 	&virtio_net_device,
 	&virtio_rng_device,
 	&virtio_balloon_device,
+	&virtio_console_device,
 	&virtio_9p_device,
 	&virtio_blk_device,
 	NULL,

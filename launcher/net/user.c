@@ -422,7 +422,7 @@ static void user_enter(void)
 		*strrchr(path, '/') = '\0';
 	else
 		strcpy(path, "/etc");
-	sandbox_enter(SANDBOX_NET_USER, path);
+	sandbox_enter(SANDBOX_NET_USER, (const char *[]){ path, NULL });
 }
 
 const struct net_ops net_user = {

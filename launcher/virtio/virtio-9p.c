@@ -133,7 +133,7 @@ static void p9_enter(struct virtio_dev *dev)
 {
 	const struct vm_share *config = ((struct v9p *)dev)->config;
 
-	sandbox_enter(config->readonly ? SANDBOX_SHARE_RO : SANDBOX_SHARE, config->path);
+	sandbox_enter(config->readonly ? SANDBOX_SHARE_RO : SANDBOX_SHARE, (const char *[]){ config->path, NULL });
 }
 
 static const struct virtio_pool_ops v9p_pool = {

@@ -160,6 +160,7 @@ bool balloon_set(struct vm *vm, uint64_t bytes);
 bool balloon_get(struct vm *vm, uint64_t *bytes);
 
 extern const struct device_ops virtio_balloon_device;
+extern const struct device_ops virtio_console_device;
 extern const struct device_ops virtio_blk_device;
 extern const struct device_ops virtio_9p_device;
 extern const struct device_ops virtio_net_device;

@@ -96,3 +96,39 @@ said()
 	! grep -q 'T>late' "$console" || fail "it waited for too long"
 	grep -q 'watchdog has expired' "$console.errors" || fail "no message"
 }
+
+# exchange SOCKET TEXT: sends a line, prints the first that comes
+exchange()
+{
+	python3 - "$1" "$2" <<-'PY'
+	import socket, sys
+	s = socket.socket(socket.AF_UNIX)
+	s.settimeout(30)
+	s.connect(sys.argv[1])
+	s.sendall(sys.argv[2].encode() + b"\n")
+	print(s.makefile().readline().strip())
+	PY
+}
+
+@test "devices: a channel leads from a program in the guest to one on the host" {
+	with_modules cloud 'insmod /modules/virtio_console.ko
+		until [ -e /dev/vport1p2 ]; do usleep 100000; done
+		for p in /sys/class/virtio-ports/*; do echo "T>port=$(basename $p) $(cat $p/name)"; done
+		exec 3<>/dev/vport1p2
+		while :; do if read line <&3; then echo "you said $line" >&3; else usleep 100000; fi; done' "$BATS_TEST_TMPDIR/initrd" drivers/char/virtio_console
+	start chan -m 256M --channel "name=one,path=$BATS_TEST_TMPDIR/one" --channel "name=org.two.0,path=$BATS_TEST_TMPDIR/two" \
+		-k "$guests/cloud/vmlinuz" -i "$BATS_TEST_TMPDIR/initrd" -a 'console=ttyS0 quiet'
+	until_true grep -q 'to leave' "$console"
+	keys chan '. /test.sh'
+	until_true said 'port=vport1p2 org.two.0'
+	said 'port=vport1p1 one'
+	for word in hello again; do
+		run exchange "$BATS_TEST_TMPDIR/two" $word
+		[ "$output" = "you said $word" ] || fail "it said: $output"
+	done
+	run "$tenon" run -k "$(tiny echo)" --channel "name=x,path=$BATS_TEST_TMPDIR/one" </dev/null
+	expect "exit status with a path that is taken" "$status" -eq 1
+	"$tenon" kill chan
+	ended
+	[ ! -e "$BATS_TEST_TMPDIR/one" ] && [ ! -e "$BATS_TEST_TMPDIR/two" ] || fail "a socket was left behind"
+}

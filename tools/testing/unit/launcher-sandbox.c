@@ -61,7 +61,7 @@ static int in_role(enum sandbox_role role, const char *where, int (*try)(void), 
 		/* A vCPU thread has this from main. */
 		if (sandbox_init() || (role == SANDBOX_VCPU && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)))
 			_exit(200);
-		sandbox_enter(role, where);
+		sandbox_enter(role, (const char *[]){ where, NULL });
 		errno = 0;
 		ret = try();
 		/* As a thread ends: exit_group() is not everybody's. This is the only one. */
@@ -278,6 +278,8 @@ static const struct test {
 	{ SANDBOX_RNG, try_memory, WORKED, NULL, "the entropy device gets memory", 0 },
 	{ SANDBOX_RNG, try_poll, DIED, "poll", "the entropy device waits for nothing", 0 },
 	{ SANDBOX_BALLOON, try_poll, DIED, "poll", "the balloon waits for nothing", 0 },
+	{ SANDBOX_CHANNEL, try_poll, WORKED, NULL, "a channel waits", 0 },
+	{ SANDBOX_CHANNEL, try_inet, DIED, "socket", "a channel makes no socket", 0 },
 	{ SANDBOX_DISK, try_pread, WORKED, NULL, "a disk reads", 0 },
 	{ SANDBOX_DISK, try_open, DIED, "openat", "a disk opens nothing", 0 },
 	{ SANDBOX_DISK, try_inet, DIED, "socket", "a disk makes no socket", 0 },
@@ -339,7 +341,7 @@ static struct {
 static void *confined(void *arg)
 {
 	other.tid = (pid_t)syscall(SYS_gettid);
-	sandbox_enter(other.role, dir);
+	sandbox_enter(other.role, (const char *[]){ dir, NULL });
 	pthread_barrier_wait(&other.entered);
 	pthread_barrier_wait(&other.seen);
 	return arg;

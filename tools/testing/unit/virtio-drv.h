@@ -20,7 +20,9 @@
 #define DESC(q)		Q_BASE(q)
 #define AVAIL(q)	(Q_BASE(q) + 0x1000u)
 #define USED(q)		(Q_BASE(q) + 0x2000u)
+#ifndef DRV_QUEUES
 #define DRV_QUEUES	3
+#endif
 
 static struct vm *vm;
 static void *pci;
