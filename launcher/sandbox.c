@@ -152,6 +152,16 @@ static const struct call disk[] = {
 	{ 0 }
 };
 
+static const struct call nbd[] = {
+	CALL(poll),				/* the server's answer */
+	CALL(sendto),
+	CALL(sendmsg),
+	CALL(recvfrom),
+	CALL(shutdown),				/* a connection that has broken; those of libslirp, at the end */
+	CALL(close),
+	{ 0 }
+};
+
 /* What main has by itself; it starts vCPU threads, and closes disks and networks. */
 static const struct call loop[] = {
 	CALL_IF(clone, 0, CLONE_VM | CLONE_THREAD, CLONE_VM | CLONE_THREAD),	/* vCPU threads; no processes */
@@ -163,9 +173,7 @@ static const struct call loop[] = {
 	CALL(epoll_wait),
 	CALL(epoll_pwait),
 	CALL(read),				/* signals, keys */
-	CALL(poll),
 	CALL(accept4),				/* the control socket */
-	CALL(recvfrom),
 	CALL(memfd_create),			/* the translator's cache, at a reset; counters as text */
 	CALL(mmap),				/* the same: code */
 	CALL_IF(kill, 0, 0xffffffffu, SELF),	/* Ctrl-Z: SIGSTOP */
@@ -174,7 +182,6 @@ static const struct call loop[] = {
 	IOCTL(TIOCGPGRP),
 	CALL(unlink),				/* the control socket and those of channels, at the end */
 	CALL(unlinkat),
-	CALL(shutdown),				/* sockets of libslirp, at the end */
 	CALL(exit_group),
 	{ 0 }
 };
@@ -271,19 +278,20 @@ static const struct call share_rw[] = {
 
 static const struct role {
 	const char *name;		/* of its threads, in messages */
-	const struct call *calls[5];
+	const struct call *calls[6];
 	uint64_t files;			/* rights of Landlock below the role's directory */
 	uint64_t caps;			/* capabilities it keeps if it has them */
 	bool inherits;			/* its threads come from a confined one */
 	bool cross;			/* moves files between directories: needs Landlock to know of that */
 } roles[SANDBOX_NR_ROLES] = {
-	[SANDBOX_MAIN] = { .name = "main", .calls = { common, vcpu, disk, loop }, .files = LANDLOCK_ACCESS_FS_REMOVE_FILE },
+	[SANDBOX_MAIN] = { .name = "main", .calls = { common, vcpu, disk, nbd, loop }, .files = LANDLOCK_ACCESS_FS_REMOVE_FILE },
 	[SANDBOX_VCPU] = { .name = "vcpu", .calls = { common, vcpu }, .inherits = true },
 	[SANDBOX_CONSOLE] = { .name = "console", .calls = { common, console } },
 	[SANDBOX_RNG] = { .name = "rng", .calls = { common } },
 	[SANDBOX_BALLOON] = { .name = "balloon", .calls = { common } },
 	[SANDBOX_CHANNEL] = { .name = "channel", .calls = { common, channel } },
 	[SANDBOX_DISK] = { .name = "blk", .calls = { common, disk } },
+	[SANDBOX_NBD] = { .name = "blk", .calls = { common, disk, nbd } },
 	[SANDBOX_NET_USER] = { .name = "net", .calls = { common, net_user }, .files = LANDLOCK_ACCESS_FS_READ_FILE },
 	[SANDBOX_NET_TAP] = { .name = "net", .calls = { common, net_tap } },
 	[SANDBOX_SHARE] = {

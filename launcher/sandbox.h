@@ -19,6 +19,7 @@ enum sandbox_role {
 	SANDBOX_BALLOON,
 	SANDBOX_CHANNEL,
 	SANDBOX_DISK,
+	SANDBOX_NBD,
 	SANDBOX_NET_USER,		/* libslirp: the sockets of the host */
 	SANDBOX_NET_TAP,
 	SANDBOX_SHARE,			/* a 9p server: the files below a directory */

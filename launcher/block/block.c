@@ -90,11 +90,21 @@ int block_open(struct block *blk, const char *path, const struct block_options *
 	int err;
 
 	*blk = (struct block){ .path = path };
-	file = file_open(path, &how, &err);
+	if (nbd_uri(path)) {
+		if (opts->format && opts->format != &block_raw) {
+			msg_error("open disk '%s': what a server exports is raw. A format is the server's to read, as in qemu-nbd -f "
+				  "qcow2", path);
+			return -EINVAL;
+		}
+		below.format = &block_raw;
+		file = nbd_file_open(path, &how, &err);
+	} else {
+		file = file_open(path, &how, &err);
+	}
 	if (!file)
 		return err;
 	if (!opts->snapshot)
-		return block_open_file(blk, path, file, NULL, opts, 0);
+		return block_open_file(blk, path, file, NULL, &below, 0);
 	under = calloc(1, sizeof(*under));
 	if (!under) {
 		bfile_close(file);

@@ -45,6 +45,8 @@ struct bfile_ops {
 	/* Make a range read as zeros, giving its space back if @unmap; -EOPNOTSUPP if there is no quick way.
 	 */
 	int (*zero)(struct bfile *f, uint64_t off, uint64_t len, bool unmap);
+	/* Optional: the content of a range does not matter any more. */
+	int (*discard)(struct bfile *f, uint64_t off, uint64_t len);
 	/* Optional: provide the space of a range, content unchanged. */
 	int (*reserve)(struct bfile *f, uint64_t off, uint64_t len);
 	/* Optional: how far from @off is all data, or all hole (*hole)? */
@@ -170,6 +172,13 @@ struct file_open {
 struct bfile *file_open(const char *path, const struct file_open *how, int *err);
 /* A file without a name, gone when it is closed. */
 struct bfile *file_temporary(int *err);
+
+/* nbd.c: what a server of another process or machine exports */
+
+/* Is it the address of one, and no name of a file? */
+bool nbd_uri(const char *path);
+/* Connected, or NULL with *err and a message printed. */
+struct bfile *nbd_file_open(const char *uri, const struct file_open *how, int *err);
 
 /* Making images */
 

@@ -66,7 +66,8 @@ static int raw_flush(struct block *blk)
 
 static int raw_discard(struct block *blk, uint64_t off, uint64_t len)
 {
-	int err = blk->file->ops->zero(blk->file, off, len, true);
+	const struct bfile_ops *ops = blk->file->ops;
+	int err = ops->discard ? ops->discard(blk->file, off, len) : ops->zero(blk->file, off, len, true);
 
 	return err == -EOPNOTSUPP ? 0 : err;
 }

@@ -279,8 +279,9 @@ static const struct virtio_ops blk_ops = {
 
 static void blk_enter(struct virtio_dev *dev)
 {
-	(void)dev;
-	sandbox_enter(SANDBOX_DISK, NULL);
+	const struct block *block = &((struct vblk *)dev)->block;
+
+	sandbox_enter(nbd_uri(block->path) ? SANDBOX_NBD : SANDBOX_DISK, NULL);
 }
 
 static const struct virtio_pool_ops blk_pool = {

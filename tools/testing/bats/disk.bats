@@ -55,3 +55,47 @@ setup_file()
 		fail "read something else: $(answer md5)"
 	cmp "$guests/debian.img" "$BATS_TEST_TMPDIR/ro.img" || fail "the image changed"
 }
+
+# serve PORT|SOCKET FILE OPTION...: qemu-nbd with the export "disk", until nbd_stop
+serve()
+{
+	local at=$1 file=$2
+
+	shift 2
+	case $at in
+	/*) set -- -k "$at" "$@" ;;
+	*) set -- -b 127.0.0.1 -p "$at" "$@" ;;
+	esac
+	qemu-nbd --fork -t --pid-file="$BATS_TEST_TMPDIR/nbd.pid" -x disk "$@" "$file" 3>&-
+}
+
+nbd_stop()
+{
+	kill "$(cat "$BATS_TEST_TMPDIR/nbd.pid")"
+}
+
+@test "disk: over NBD, by a socket and by TCP, of a server that reads a qcow2 image" {
+	local at url sum
+
+	truncate -s 64M "$BATS_TEST_TMPDIR/plain.raw"
+	run "$tenon" img create -f qcow2 "$BATS_TEST_TMPDIR/image.qcow2" 64M
+	expect "exit status of img create" "$status" -eq 0
+	for at in "$BATS_TEST_TMPDIR/sock" $((20000 + $$ % 20000)); do
+		case $at in
+		/*) url="nbd+unix:///disk?socket=$at" serve=plain.raw format=raw ;;
+		*) url=nbd://127.0.0.1:$at/disk serve=image.qcow2 format=qcow2 ;;
+		esac
+		serve "$at" "$BATS_TEST_TMPDIR/$serve" -f $format
+		boot nbd 120 'dd if=/dev/urandom of=/dev/vda bs=64k count=320 2>/dev/null; sync
+dd if=/dev/vda bs=64k count=320 2>/dev/null | md5sum | sed "s/^/T>sum=/"; poweroff -f' -k "$guests/cloud/vmlinuz" \
+			-i "$guests/initrd-cloud-amd64" -a 'console=ttyS0 quiet' -m 256M --net none --disk "$url"
+		nbd_stop
+		expect "exit status" "$status" -eq 0
+		run qemu-img convert -f $format -O raw "$BATS_TEST_TMPDIR/$serve" "$BATS_TEST_TMPDIR/out.raw"
+		sum=$(head -c 20971520 "$BATS_TEST_TMPDIR/out.raw" | md5sum)
+		[ "$(answer sum)" = "$sum" ] || fail "the guest read $(answer sum), the server's image has $sum"
+	done
+	run "$tenon" run --disk "$url" -k "$(tiny echo)" </dev/null
+	expect "exit status without a server" "$status" -eq 1
+	[[ "$output" == *"connect to disk"* ]] || fail "message: $output"
+}

@@ -281,6 +281,8 @@ static const struct test {
 	{ SANDBOX_CHANNEL, try_poll, WORKED, NULL, "a channel waits", 0 },
 	{ SANDBOX_CHANNEL, try_inet, DIED, "socket", "a channel makes no socket", 0 },
 	{ SANDBOX_DISK, try_pread, WORKED, NULL, "a disk reads", 0 },
+	{ SANDBOX_NBD, try_poll, WORKED, NULL, "a disk of a server waits for it", 0 },
+	{ SANDBOX_NBD, try_inet, DIED, "socket", "a disk of a server makes no other connection", 0 },
 	{ SANDBOX_DISK, try_open, DIED, "openat", "a disk opens nothing", 0 },
 	{ SANDBOX_DISK, try_inet, DIED, "socket", "a disk makes no socket", 0 },
 	{ SANDBOX_DISK, try_exec, DIED, "execve", "a disk runs no program", 0 },
