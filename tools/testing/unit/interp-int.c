@@ -11,8 +11,8 @@
  * Host and guest addresses are the same: the guest's page tables map the scratch pages where the host has
  * them.
  *
- * Usage: interp-int [instances per operation [operation [-u]]]; TEST_SEED=n repeats a run; -u compares
- * undefined flags too.
+ * Usage: interp-int [instances per operation [operation [-u]]]; TEST_SEED=n repeats a run; TEST_CLASS=n makes
+ * at least n instances of each class of operations; -u compares undefined flags too.
  */
 #include <time.h>
 
@@ -154,44 +154,50 @@ static unsigned int shift_count(const struct x86_insn *i, const struct regs *in)
 	return n & (i->opsize == 8 ? 63 : 31);
 }
 
-/* Flags not compared, each by the section "Flags Affected" of the instruction in SDM vol. 2. */
+/* Flags not compared: each with what the section "Flags Affected" of the instruction in SDM vol. 2 says of it. */
 static u64 undefined_flags(const struct x86_insn *i, const struct regs *in)
 {
 	unsigned int n, bits = i->opsize * 8;
 
 	switch (i->op) {
 	case X86_OP_AND: case X86_OP_OR: case X86_OP_XOR: case X86_OP_TEST:
-		return X86_AF;
+		return X86_AF;			/* "AF is undefined"; OF and CF are cleared */
 	case X86_OP_SHL: case X86_OP_SHR: case X86_OP_SAR:
 		n = shift_count(i, in);
-		/* a count of 0 changes no flag; one beyond the size leaves CF undefined, but for SAR */
+		/*
+		 * "If the count is 0, the flags are not affected"; "for a non-zero count, the AF flag is undefined"; OF "is
+		 * affected only for 1-bit shifts"; CF "is undefined for SHL and SHR" with a count of the size or more
+		 */
 		return !n ? 0 : X86_AF | (n > 1 ? X86_OF : 0) |
 		       (n >= bits && i->op != X86_OP_SAR ? X86_CF : 0);
 	case X86_OP_ROL: case X86_OP_ROR: case X86_OP_RCL: case X86_OP_RCR:
+		/* OF "is defined only for the 1-bit rotates" */
 		return shift_count(i, in) > 1 ? X86_OF : 0;
 	case X86_OP_SHLD: case X86_OP_SHRD:
 		n = shift_count(i, in);
+		/* as for SHL; "if the count is greater than the operand size, the flags are undefined" */
 		return !n ? 0 : n > bits ? X86_ARITH : X86_AF | (n > 1 ? X86_OF : 0);
 	case X86_OP_BT: case X86_OP_BTS: case X86_OP_BTR: case X86_OP_BTC:
+		/* "OF, SF, AF, and PF are undefined", ZF is unaffected */
 		return X86_OF | X86_SF | X86_AF | X86_PF;
-	case X86_OP_BSF: case X86_OP_BSR:
+	case X86_OP_BSF: case X86_OP_BSR:	/* all but ZF "are undefined" */
 		return X86_CF | X86_OF | X86_SF | X86_AF | X86_PF;
-	case X86_OP_TZCNT: case X86_OP_LZCNT:
+	case X86_OP_TZCNT: case X86_OP_LZCNT:	/* all but ZF and CF "are undefined" */
 		return X86_OF | X86_SF | X86_AF | X86_PF;
 	case X86_OP_MUL: case X86_OP_IMUL1: case X86_OP_IMUL2: case X86_OP_IMUL3:
-		return X86_SF | X86_ZF | X86_AF | X86_PF;
-	case X86_OP_DIV: case X86_OP_IDIV:
+		return X86_SF | X86_ZF | X86_AF | X86_PF;	/* all but OF and CF "are undefined" */
+	case X86_OP_DIV: case X86_OP_IDIV:	/* "CF, OF, SF, ZF, AF, and PF are undefined" */
 		return X86_ARITH;
 	case X86_OP_ANDN: case X86_OP_BLSI: case X86_OP_BLSMSK: case X86_OP_BLSR: case X86_OP_BZHI:
-		return X86_AF | X86_PF;
+		return X86_AF | X86_PF;		/* "AF and PF flags are undefined" */
 	case X86_OP_BEXTR:
-		return X86_AF | X86_SF | X86_PF;
-	case X86_OP_AAA: case X86_OP_AAS:
+		return X86_AF | X86_SF | X86_PF;	/* "AF, SF, and PF are undefined" */
+	case X86_OP_AAA: case X86_OP_AAS:	/* "OF, SF, ZF, and PF are undefined" */
 		return X86_OF | X86_SF | X86_ZF | X86_PF;
-	case X86_OP_AAM: case X86_OP_AAD:
+	case X86_OP_AAM: case X86_OP_AAD:	/* "OF, AF, and CF are undefined" */
 		return X86_OF | X86_AF | X86_CF;
 	case X86_OP_DAA: case X86_OP_DAS:
-		return X86_OF;
+		return X86_OF;			/* "OF is undefined" */
 	default:
 		return 0;
 	}
@@ -765,6 +771,35 @@ static bool host_lacks(u16 op)
 	}
 }
 
+/* --- all operations --- */
+
+enum { INTEGER, BMI, STRING, STACK, FLOW, CLASSES };
+static struct {
+	const char *name;
+	unsigned int ops;	/* in 64-bit mode */
+	unsigned long instances;
+} classes[CLASSES] = {
+	[INTEGER] = { .name = "integer" }, [BMI] = { .name = "BMI" }, [STRING] = { .name = "string" },
+	[STACK] = { .name = "stack" }, [FLOW] = { .name = "control flow" },
+};
+
+static unsigned int class_of(u16 op)
+{
+	switch (op) {
+	case X86_OP_TZCNT: case X86_OP_LZCNT: case X86_OP_ANDN: case X86_OP_BEXTR: case X86_OP_BLSI:
+	case X86_OP_BLSMSK: case X86_OP_BLSR: case X86_OP_BZHI: case X86_OP_PDEP: case X86_OP_PEXT:
+	case X86_OP_MULX: case X86_OP_RORX: case X86_OP_SARX: case X86_OP_SHLX: case X86_OP_SHRX:
+		return BMI;
+	case X86_OP_MOVS: case X86_OP_CMPS: case X86_OP_STOS: case X86_OP_LODS: case X86_OP_SCAS:
+		return STRING;
+	case X86_OP_JMP: case X86_OP_CALL: case X86_OP_JCC: case X86_OP_JMPI: case X86_OP_CALLI: case X86_OP_RET:
+	case X86_OP_LOOP: case X86_OP_LOOPE: case X86_OP_LOOPNE: case X86_OP_JCXZ:
+		return FLOW;
+	default:
+		return uses_stack(op) ? STACK : INTEGER;
+	}
+}
+
 static void test_op(u16 op, unsigned int count, bool strict)
 {
 	static const char *const modes[] = { "16-bit", "32-bit", "64-bit" };
@@ -785,13 +820,35 @@ static void test_op(u16 op, unsigned int count, bool strict)
 		failed += !compare(&t, strict);
 	}
 	free(mine);
+	classes[class_of(op)].instances += done;
 	if (n)
 		ok(!failed && done == count, "%s %s: %u instances as the host does them", modes[mode],
 		   x86_op_name(op), done);
 }
 
-static void test_mode(enum x86_mode m, unsigned int count, const char *only, bool strict)
+static bool wanted(u16 op, const char *only)
 {
+	return x86_op_class[op] == X86_CLASS_INT && !left_out(op) && !host_lacks(op) &&
+	       (!only || !strcmp(only, x86_op_name(op)));
+}
+
+/* How many operations has each class? To be called when skeletons are those of 64-bit mode. */
+static void count_classes(const char *only)
+{
+	bool seen[X86_OP_COUNT] = { 0 };
+
+	for (unsigned int i = 0; i < nr_skeletons; i++) {
+		u16 op = skeletons[i].op;
+
+		classes[class_of(op)].ops += !seen[op] && wanted(op, only);
+		seen[op] = true;
+	}
+}
+
+/* 64-bit mode gets @count instances of an operation, or as many as make @each of its class; the others get a part. */
+static void test_mode(enum x86_mode m, unsigned int count, unsigned long each, const char *only, bool strict)
+{
+	unsigned int part = m == X86_MODE_64 || only ? 1 : 4, n;
 	u16 op;
 
 	if (!native_mode(m)) {
@@ -801,16 +858,22 @@ static void test_mode(enum x86_mode m, unsigned int count, const char *only, boo
 	cpu_mode();
 	nr_skeletons = 0;
 	skeletons_init();
-	for (op = 1; op < X86_OP_COUNT; op++)
-		if (x86_op_class[op] == X86_CLASS_INT && !left_out(op) && !host_lacks(op) &&
-		    (!only || !strcmp(only, x86_op_name(op))))
-			test_op(op, count, strict);
+	if (m == X86_MODE_64)
+		count_classes(only);
+	for (op = 1; op < X86_OP_COUNT; op++) {
+		if (!wanted(op, only))
+			continue;
+		n = classes[class_of(op)].ops;
+		n = n ? max((unsigned long)count, (each + n - 1) / n) : count;
+		test_op(op, (n + part - 1) / part, strict);
+	}
 }
 
 int main(int argc, char **argv)
 {
 	unsigned int count = argc > 1 ? (unsigned int)strtoul(argv[1], NULL, 0) : 20000;
 	const char *only = argc > 2 && strcmp(argv[2], "all") ? argv[2] : NULL;
+	unsigned long each = getenv("TEST_CLASS") ? strtoul(getenv("TEST_CLASS"), NULL, 0) : 0;
 	bool strict = argc > 3;
 
 	seed = tap_seed((u64)time(NULL) * 0x9e3779b97f4a7c15ull);
@@ -818,9 +881,13 @@ int main(int argc, char **argv)
 	native_init();
 	cpu = test_cpu(scratch, SCRATCH_PAGES);
 	native_signals();	/* last: a vCPU may install handlers of its own */
-	test_mode(X86_MODE_64, count, only, strict);
-	test_mode(X86_MODE_32, only ? count : (count + 3) / 4, only, strict);
-	test_mode(X86_MODE_16, only ? count : (count + 3) / 4, only, strict);
+	test_mode(X86_MODE_64, count, each, only, strict);
+	test_mode(X86_MODE_32, count, each, only, strict);
+	test_mode(X86_MODE_16, count, each, only, strict);
+	for (unsigned int i = 0; i < CLASSES; i++)
+		if (classes[i].ops)
+			ok(classes[i].instances >= each, "class %s: %u operations, %lu instances", classes[i].name,
+			   classes[i].ops, classes[i].instances);
 	emul_vm_destroy(cpu->core.vm);
 	return tap_done();
 }

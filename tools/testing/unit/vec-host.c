@@ -11,6 +11,7 @@
  *
  *	TEST_SEED=n	another sample
  *	TEST_COUNT=n	instances a row (default 2000)
+ *	TEST_CLASS=n	at least so many instances a class of rows
  *	vec-host bench	time a few instructions
  */
 #define _GNU_SOURCE
@@ -863,6 +864,30 @@ static bool wanted(const struct x86_row *row)
 	}
 }
 
+enum { X87, MMX, SSE, AVX, STATE, CLASSES };
+static struct {
+	const char *name;
+	unsigned int rows;
+	unsigned long instances;
+} classes[CLASSES] = {
+	[X87] = { .name = "x87" }, [MMX] = { .name = "MMX" }, [SSE] = { .name = "SSE" },
+	[AVX] = { .name = "AVX, FMA, F16C" }, [STATE] = { .name = "images of state" },
+};
+
+static unsigned int class_of(unsigned int row)
+{
+	const struct x86_row *r = &x86_rows[row];
+
+	if (x86_op_class[r->op] == X86_CLASS_XST)
+		return STATE;
+	if (r->flags & X86_RF_VEX)
+		return AVX;
+	if (templates[row].t[0].map == X86_MAP_1)
+		return X87;
+	return x86_op_class[r->op] == X86_CLASS_FPU || has_kind(r, X86_OK_P) || has_kind(r, X86_OK_Q) ||
+	       has_kind(r, X86_OK_N) ? MMX : SSE;
+}
+
 static unsigned long instances, faults;
 
 /* @count instances of a row. */
@@ -884,6 +909,7 @@ static bool test_row(struct x86_cpu *cpu, unsigned int row, unsigned int count)
 		make_state(&in);
 		pass &= run_instance(cpu, &in);
 		instances++;
+		classes[class_of(row)].instances++;
 		faults += nat_fault != 0;
 	}
 	return pass;
@@ -897,10 +923,12 @@ static void test_rows(struct x86_cpu *cpu, unsigned int count)
 {
 	unsigned int rows = 0, unreachable = 0, missing = 0, first = min(count, 40U);
 	unsigned int only = getenv("TEST_ROW") ? atoi(getenv("TEST_ROW")) : 0;
+	unsigned long each = getenv("TEST_CLASS") ? strtoul(getenv("TEST_CLASS"), NULL, 0) : 0;
 
 	for (unsigned int pass = 0; pass < 2; pass++) {
 		for (unsigned int row = 1; row < x86_row_count; row++) {
 			const struct x86_row *r = &x86_rows[row];
+			unsigned int n;
 
 			if (!wanted(r) || (only && row != only))
 				continue;
@@ -914,7 +942,9 @@ static void test_rows(struct x86_cpu *cpu, unsigned int count)
 				continue;
 			}
 			rows += !pass;
-			if (!test_row(cpu, row, pass ? count - first : first))
+			classes[class_of(row)].rows += !pass;
+			n = max((unsigned long)count, each / classes[class_of(row)].rows + 1);
+			if (!test_row(cpu, row, pass ? n - first : first))
 				ok(false, "row %u, %s%s", row, r->flags & X86_RF_VEX ? "vex " : "",
 				   x86_op_name(r->op));
 		}
@@ -922,6 +952,10 @@ static void test_rows(struct x86_cpu *cpu, unsigned int count)
 	ok(unreachable == 0, "every row has an encoding");
 	ok(failures == 0 && rows, "%u rows, %lu instances (%lu faulting) agree with the processor", rows,
 	   instances, faults);
+	for (unsigned int i = 0; i < CLASSES; i++)
+		if (classes[i].rows)
+			ok(classes[i].instances >= each, "class %s: %u rows, %lu instances", classes[i].name, classes[i].rows,
+			   classes[i].instances);
 	if (missing)
 		diag("%u rows not offered by this host", missing);
 }
