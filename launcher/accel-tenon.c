@@ -243,6 +243,14 @@ static void node_msi(struct vm *vm, uint64_t addr, uint32_t data)
 	ioctl(m->vm, KVM_SIGNAL_MSI, &msi);
 }
 
+static void node_doorbell(struct vm *vm, uint64_t gpa, int fd, bool on)
+{
+	struct kvm_machine *m = vm->accel;
+	struct kvm_ioeventfd bell = { .addr = gpa, .len = 2, .fd = fd, .flags = on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN };
+
+	ioctl(m->vm, KVM_IOEVENTFD, &bell);
+}
+
 /* Guest memory is the process's own: a pointer will do. */
 static void *node_dma_map(struct vm *vm, uint64_t gpa, uint64_t *len, bool write)
 {
@@ -546,6 +554,7 @@ static void node_nmi(struct vcpu *vcpu)
 	.irq_line	= node_irq_line,				\
 	.msi		= node_msi,					\
 	.nmi		= node_nmi,					\
+	.doorbell	= node_doorbell,				\
 	.dma_map	= node_dma_map,					\
 	.dma_unmap	= node_dma_unmap,				\
 	.stats		= node_stats

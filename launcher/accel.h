@@ -39,6 +39,8 @@ enum vcpu_stop {
  * @irq_line:	set the level of an interrupt line (GSI); any thread
  * @msi:	deliver a message-signalled interrupt; any thread
  * @nmi:	deliver an NMI
+ * @doorbell:	optional: from now on (until @on is false) a write of two bytes to @gpa signals the eventfd @fd, and the
+ *		device is not called. A wish: where it fails, the device is called
  * @dma_map, @dma_unmap: a device's way to RAM, as emul_dma_map()
  * @stats:	optional: print counters to the file descriptor
  */
@@ -58,6 +60,7 @@ struct accel_ops {
 	void (*irq_line)(struct vm *vm, unsigned int gsi, bool level);
 	void (*msi)(struct vm *vm, uint64_t addr, uint32_t data);
 	void (*nmi)(struct vcpu *vcpu);
+	void (*doorbell)(struct vm *vm, uint64_t gpa, int fd, bool on);
 	void *(*dma_map)(struct vm *vm, uint64_t gpa, uint64_t *len, bool write);
 	void (*dma_unmap)(struct vm *vm, uint64_t gpa, uint64_t len, bool write);
 	void (*stats)(struct vm *vm, int fd);

@@ -508,6 +508,10 @@ static int vm_reset(struct vm *vm)
 	ret = vm_accel_init(vm);
 	if (ret)
 		return ret;
+	pthread_mutex_lock(&vm->lock);
+	if (vm->pci)
+		pci_tell_bars(vm->pci);
+	pthread_mutex_unlock(&vm->lock);
 	return vm_load(vm);
 }
 

@@ -157,6 +157,8 @@ static void unmap_bar(struct pci_dev *dev, struct pci_bar *bar)
 {
 	if (bar->mapped == BAR_UNMAPPED)
 		return;
+	if (bar->moved)
+		bar->moved(bar->opaque, bar->mapped, false);
 	bus_remove(bar_bus(dev, bar), bar->mapped, bar->size);
 	bar->mapped = BAR_UNMAPPED;
 }
@@ -185,9 +187,23 @@ static void update_bars(struct pci_host *host)
 
 			if (addr == BAR_UNMAPPED || bar->mapped != BAR_UNMAPPED)
 				continue;
-			if (!bus_add(bar_bus(dev, bar), addr, bar->size, bar->ops, bar->opaque, dev->name))
-				bar->mapped = addr;
+			if (bus_add(bar_bus(dev, bar), addr, bar->size, bar->ops, bar->opaque, dev->name))
+				continue;
+			bar->mapped = addr;
+			if (bar->moved)
+				bar->moved(bar->opaque, addr, true);
 		}
+	}
+}
+
+void pci_tell_bars(struct pci_host *host)
+{
+	for (unsigned int n = 0; n < host->nr_used; n++) {
+		struct pci_dev *dev = host->fn[host->used[n]].dev;
+
+		for (unsigned int i = 0; i < PCI_NUM_BARS; i++)
+			if (dev->bar[i].moved && dev->bar[i].mapped != BAR_UNMAPPED)
+				dev->bar[i].moved(dev->bar[i].opaque, dev->bar[i].mapped, true);
 	}
 }
 

@@ -17,6 +17,8 @@ struct pci_bar {
 	bool io, mem64, prefetch;
 	const struct region_ops *ops;
 	void *opaque;
+	/* optional: it has been put on the bus at @addr (@on), or is about to be taken off */
+	void (*moved)(void *opaque, uint64_t addr, bool on);
 	uint64_t mapped;		/* address at which it is on the bus now; UINT64_MAX: not */
 };
 
@@ -65,6 +67,9 @@ bool pci_msix_enabled(const struct pci_dev *dev);
 /* Send vector @n, or make it pending while masked. Any thread. */
 void pci_msix_notify(struct pci_dev *dev, unsigned int n);
 void pci_dev_exit(struct pci_dev *dev);
+
+/* The back end is a new one: tell it of the BARs that are on the bus (pci_bar.moved). */
+void pci_tell_bars(struct pci_host *host);
 
 extern const struct device_ops pci_host_device;
 

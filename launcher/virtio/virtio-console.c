@@ -476,6 +476,7 @@ static int vconsole_init(struct vm *vm, void **state)
 	if (err)
 		goto err_ports;
 	con->vdev.ops = &console_ops;
+	con->vdev.notify_fd = con->wake_fd;
 	con->vdev.nr_queues = NR_FIXED_QUEUES + 2 * con->nr;
 	con->vdev.offered = 1ull << VIRTIO_CONSOLE_F_MULTIPORT;
 	err = virtio_init(&con->vdev, vm);

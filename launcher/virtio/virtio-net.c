@@ -558,6 +558,7 @@ static int card_init(struct vm *vm, const struct vm_net *config, unsigned int in
 	if (memcmp(config->mac, "\0\0\0\0\0", sizeof(config->mac)))
 		memcpy(card->net.mac, config->mac, sizeof(card->net.mac));
 	card->vdev.ops = &net_ops;
+	card->vdev.notify_fd = card->wake_fd;
 	card->vdev.offered = config->ops->offload | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_MAC) |
 			     BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS) |
 			     BIT(VIRTIO_NET_F_CTRL_VQ) |

@@ -388,6 +388,18 @@ static void reg_write(void *opaque, uint64_t off, uint64_t val, unsigned int len
 	pthread_mutex_unlock(&dev->lock);
 }
 
+/* Where the back end can, a notification goes to the device's thread without a vCPU's leaving the guest. */
+static void reg_moved(void *opaque, uint64_t addr, bool on)
+{
+	const struct virtio_dev *dev = opaque;
+	const struct accel_ops *accel = dev->vm->config.accel;
+
+	if (!accel->doorbell || !dev->notify_fd)
+		return;
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		accel->doorbell(dev->vm, addr + REG_NOTIFY + i * NOTIFY_MULTIPLIER, dev->notify_fd, on);
+}
+
 static const struct region_ops reg_ops = { .read = reg_read, .write = reg_write };
 
 /*
@@ -515,6 +527,7 @@ int virtio_init(struct virtio_dev *dev, struct vm *vm)
 		.prefetch = true,
 		.ops = &reg_ops,
 		.opaque = dev,
+		.moved = reg_moved,
 	};
 	pci->cfg_read = virtio_cfg_read;
 	pci->cfg_written = virtio_cfg_written;

@@ -118,6 +118,7 @@ struct virtio_dev {
 	uint64_t offered;		/* features */
 	unsigned int nr_queues;		/* ops->nr_queues, unless the device says otherwise */
 	struct virtio_pool *pool;	/* pool.h, or NULL */
+	int notify_fd;			/* an eventfd that is as good as ops->notify(), or 0; before virtio_init() */
 
 	pthread_mutex_t lock;
 	uint64_t features;		/* as the driver accepted them */

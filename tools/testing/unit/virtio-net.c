@@ -445,9 +445,62 @@ static void test_random(void)
 	ok(taken() && used_idx(RX) == 1, "and receives");
 }
 
+/* A back end that rings: which addresses lead to which eventfd. */
+static struct {
+	uint64_t gpa[16];
+	int fd[16];
+	unsigned int nr;
+} bell;
+
+static void fake_doorbell(struct vm *v, uint64_t gpa, int fd, bool on)
+{
+	(void)v;
+	for (unsigned int i = 0; i < bell.nr && !on; i++) {
+		if (bell.gpa[i] != gpa || bell.fd[i] != fd)
+			continue;
+		bell.nr--;
+		bell.gpa[i] = bell.gpa[bell.nr];
+		bell.fd[i] = bell.fd[bell.nr];
+		return;
+	}
+	if (on && bell.nr < 16) {
+		bell.gpa[bell.nr] = gpa;
+		bell.fd[bell.nr++] = fd;
+	}
+}
+
+static void test_doorbell(void)
+{
+	const uint64_t one = 1, at = cap_addr(VIRTIO_PCI_CAP_NOTIFY_CFG);
+	unsigned int expected = 0;
+
+	start(0);
+	is_u64(bell.nr, 3, "each queue has a doorbell of the back end's");
+	for (unsigned int i = 0; i < bell.nr; i++)
+		expected |= 1u << (bell.gpa[i] - at) / 4;
+	is_u64(expected, 7, "where its notifications go");
+	memset(ram(0x30000), 0, 12 + 64);
+	desc(1, 0, 0x30000, 12 + 64, 0, 0);
+	offer(1, 0);
+	ok(write(bell.fd[0], &one, sizeof(one)) == sizeof(one) && completed(1), "and as good as one");
+	cfg_set(vm, DEVFN, PCI_COMMAND, 0, 2);
+	is_u64(bell.nr, 0, "off the bus, it has none");
+	drv_enable();
+	is_u64(bell.nr, 3, "and has them again with it");
+	machine_reset();
+	bell.nr = 0;
+	pci_tell_bars(vm->pci);
+	is_u64(bell.nr, 3, "a back end that is a new one after a reset is told again");
+	drv_enable();
+}
+
 int main(void)
 {
+	struct accel_ops accel = fake_accel;
+
+	accel.doorbell = fake_doorbell;
 	vm = fake_vm(8 << 20);
+	vm->config.accel = &accel;
 	vm->config.net[0].ops = &fake_net;
 	vm->config.nr_nets = 1;
 	if (pci_host_device.init(vm, &pci) || virtio_net_device.init(vm, &card))
@@ -457,6 +510,7 @@ int main(void)
 	test_send();
 	test_receive();
 	test_broken();
+	test_doorbell();
 	test_random();
 	virtio_net_device.exit(vm, card);
 	is_u64(peer.opened, 0, "the back end is closed");
