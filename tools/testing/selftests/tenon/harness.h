@@ -154,6 +154,21 @@ void vm_vector(struct vm *vm, unsigned int vector, const void *code, size_t len)
 #define VM_VECTOR(vm, vector, name) vm_vector(vm, vector, BYTES(name))
 #define VM_REAL_VECTOR(vm, vector, name) vm_real_vector(vm, vector, BYTES(name))
 
+/* A table of instructions: INSN(flags, "text") adds one, and FOR_EACH_INSN() goes through them. HLT follows each. */
+struct insn {
+	const uint8_t *code;
+	size_t len;
+	const char *text;
+	uint64_t flags;
+};
+
+#define INSN(flags, text) INSN_(flags, text)
+#define INSN_(flags, text)								\
+	asm(".pushsection insns, \"aw\"; .quad 771f, 772f - 771f, 773f, " #flags "; .popsection;"	\
+	    ".pushsection .rodata; 771:" text "; 772: hlt; 773: .asciz \"" text "\"; .popsection")
+extern const struct insn __start_insns[], __stop_insns[];
+#define FOR_EACH_INSN(insn) for ((insn) = __start_insns; (insn) < __stop_insns; (insn)++)
+
 #define SAY(value) "mov $" #value ", %al; out %al, $0x80;"
 #define IDLE "sti; 99: hlt; jmp 99b;"
 

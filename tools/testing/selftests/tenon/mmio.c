@@ -12,25 +12,12 @@
 
 /* ---- the table ---- */
 
-struct insn {
-	const uint8_t *code;
-	size_t len;
-	const char *text;
-	uint64_t flags;		/* of the arithmetic flags, those that the instruction defines; and: */
-};
-
+/* Flags: of the arithmetic flags, those that the instruction defines; and: */
 #define ALIGNED		0x10000		/* it wants an aligned operand */
 #define AVX		0x20000
 #define ALL		0x8d5		/* OF, SF, ZF, AF, PF, CF */
 #define LOGIC		0x8c5		/* AF is undefined */
 #define BIT		0x001
-
-#define INSN(flags, text) INSN_(flags, text)
-#define INSN_(flags, text)								\
-	asm(".pushsection insns, \"aw\"; .quad 771f, 772f - 771f, 773f, " #flags "; .popsection;"	\
-	    ".pushsection .rodata; 771:" text "; 772: hlt; 773: .asciz \"" text "\"; .popsection")
-
-extern const struct insn __start_insns[], __stop_insns[];
 
 /* RBX and RDI are the operand's address, RSI 0x40 further; R8 is memory. RCX is 3. */
 INSN(0, "mov %al, (%rbx)");
@@ -258,7 +245,7 @@ static void check_insns(uint64_t at, uint64_t device, uint64_t without)
 	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_XCRS, &xcrs));
 	xcrs.xcrs[0].value = without & AVX ? 3 : 7;
 	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_XCRS, &xcrs));
-	for (insn = __start_insns; insn < __stop_insns; insn++) {
+	FOR_EACH_INSN(insn) {
 		if (insn->flags & without)
 			continue;
 		run_insn(vm, insn, FREE + (at & 0xfff), -1ull, &a);

@@ -15,8 +15,7 @@ struct msrs {
 	struct kvm_msr_entry entry[MAX_MSRS];
 };
 
-/* In the order in which a migration sets it: see load(). */
-struct state {
+struct vcpu_state {
 	struct kvm_sregs sregs;
 	struct kvm_regs regs;
 	struct kvm_xcrs xcrs;
@@ -26,6 +25,10 @@ struct state {
 	struct kvm_mp_state mp;
 	struct kvm_lapic_state lapic;
 	struct msrs msrs;
+};
+
+struct state {
+	struct vcpu_state vcpu[MAX_VCPUS];
 	struct kvm_irqchip chip[3];
 	struct kvm_pit_state2 pit;
 	struct kvm_clock_data clock;
@@ -46,13 +49,8 @@ static void list_msrs(struct msrs *m)
 	m->head.nmsrs = l.list.nmsrs;
 }
 
-static struct state *save(struct vm *vm)
+static void save_vcpu(int fd, struct vcpu_state *s)
 {
-	struct state *s = calloc(1, sizeof(*s));
-	const int fd = vm->vcpu[0];
-	unsigned int n;
-
-	REQUIRE(s);
 	list_msrs(&s->msrs);
 	REQUIRE(!ioctl(fd, KVM_GET_SREGS, &s->sregs));
 	REQUIRE(!ioctl(fd, KVM_GET_REGS, &s->regs));
@@ -63,26 +61,11 @@ static struct state *save(struct vm *vm)
 	REQUIRE(!ioctl(fd, KVM_GET_MP_STATE, &s->mp));
 	REQUIRE(!ioctl(fd, KVM_GET_LAPIC, &s->lapic));
 	REQUIRE(ioctl(fd, KVM_GET_MSRS, &s->msrs) == (int)s->msrs.head.nmsrs);
-	for (n = 0; n < 3; n++) {
-		s->chip[n].chip_id = n;
-		REQUIRE(!ioctl(vm->fd, KVM_GET_IRQCHIP, &s->chip[n]));
-	}
-	REQUIRE(!ioctl(vm->fd, KVM_GET_PIT2, &s->pit));
-	REQUIRE(!ioctl(vm->fd, KVM_GET_CLOCK, &s->clock));
-	return s;
 }
 
 /* The MSRs hold the TSC deadline, which counts only once the local APIC is in that mode, so they come after it. */
-static void load(struct vm *vm, struct state *s)
+static void load_vcpu(int fd, struct vcpu_state *s)
 {
-	const int fd = vm->vcpu[0];
-	unsigned int n;
-
-	s->clock.flags = 0;
-	REQUIRE(!ioctl(vm->fd, KVM_SET_CLOCK, &s->clock));
-	for (n = 0; n < 3; n++)
-		REQUIRE(!ioctl(vm->fd, KVM_SET_IRQCHIP, &s->chip[n]));
-	REQUIRE(!ioctl(vm->fd, KVM_SET_PIT2, &s->pit));
 	REQUIRE(!ioctl(fd, KVM_SET_SREGS, &s->sregs));
 	REQUIRE(!ioctl(fd, KVM_SET_REGS, &s->regs));
 	REQUIRE(!ioctl(fd, KVM_SET_XCRS, &s->xcrs));
@@ -94,14 +77,48 @@ static void load(struct vm *vm, struct state *s)
 	REQUIRE(!ioctl(fd, KVM_SET_MP_STATE, &s->mp));
 }
 
+static struct state *save(struct vm *vm)
+{
+	struct state *s = calloc(1, sizeof(*s));
+	int n;
+
+	REQUIRE(s);
+	for (n = 0; n < vm->nvcpus; n++)
+		save_vcpu(vm->vcpu[n], &s->vcpu[n]);
+	for (n = 0; n < 3; n++) {
+		s->chip[n].chip_id = n;
+		REQUIRE(!ioctl(vm->fd, KVM_GET_IRQCHIP, &s->chip[n]));
+	}
+	REQUIRE(!ioctl(vm->fd, KVM_GET_PIT2, &s->pit));
+	REQUIRE(!ioctl(vm->fd, KVM_GET_CLOCK, &s->clock));
+	return s;
+}
+
+static void load(struct vm *vm, struct state *s)
+{
+	int n;
+
+	s->clock.flags = 0;
+	REQUIRE(!ioctl(vm->fd, KVM_SET_CLOCK, &s->clock));
+	for (n = 0; n < 3; n++)
+		REQUIRE(!ioctl(vm->fd, KVM_SET_IRQCHIP, &s->chip[n]));
+	REQUIRE(!ioctl(vm->fd, KVM_SET_PIT2, &s->pit));
+	for (n = 0; n < vm->nvcpus; n++)
+		load_vcpu(vm->vcpu[n], &s->vcpu[n]);
+}
+
 /* The VM goes on as another one; it is gone. */
 static struct vm *migrate(struct vm *from)
 {
 	struct vm *to = vm_machine();
 	struct state *s;
+	int n;
 
+	while (to->nvcpus < from->nvcpus)
+		vm_add_vcpu(to);
 	/* The last exit is completed: what it means to the registers has happened. */
-	vm_settle(from, 0);
+	for (n = 0; n < from->nvcpus; n++)
+		vm_settle(from, n);
 	s = save(from);
 	memcpy(to->mem, from->mem, MEM_SIZE);
 	vm_free(from);
@@ -184,7 +201,7 @@ TEST(migrate_state, "all of the state reads back from the VM that it was set in"
 	unsigned int n;
 
 	vm_script(vm, 0, STEPS(X2APIC_ON, IOAPIC_PIN(20, 0x8042, 0), IOAPIC_PIN(3, 0x10043, 7), PIC_ON(3, 0xa5, 0x5a),
-			       OUT(0x4d0, 0x20), OUT(0x43, 0x34), OUT(0x40, 0x34), OUT(0x40, 0x12), OUT(0x61, 2),
+			       OUT(0x4d0, 0x20), OUT(0x43, 0xb6), OUT(0x42, 0x34), OUT(0x42, 0x12), OUT(0x61, 2),
 			       WRMSR(X2APIC(0x80), 0x50), WRMSR(X2APIC(0x320), 0x10031), WRMSR(X2APIC(0x3e0), 3),
 			       WRMSR(0xc0000081, 0x0008001000000000), WRMSR(0xc0000082, 0xffff800000001234),
 			       WRMSR(0xc0000102, 0x1234567), WRMSR(0x174, 8), WRMSR(0x277, 0x0007010600070106),
@@ -193,19 +210,19 @@ TEST(migrate_state, "all of the state reads back from the VM that it was set in"
 	CHECK_EQ(vm_irq_line(vm, 20, 1), 0);
 	vm_settle(vm, 0);
 	a = save(vm);
-	a->debugregs.db[1] = 0x1234;
-	a->debugregs.dr7 = 0x404;
+	a->vcpu[0].debugregs.db[1] = 0x1234;
+	a->vcpu[0].debugregs.dr7 = 0x404;
 	memcpy(to->mem, vm->mem, MEM_SIZE);
 	load(to, a);
 	b = save(to);
-	SAME(regs);
-	SAME(sregs);
-	SAME(xcrs);
-	SAME(xsave);
-	SAME(debugregs);
-	SAME(mp);
-	SAME(lapic);
-	SAME(events);
+	SAME(vcpu[0].regs);
+	SAME(vcpu[0].sregs);
+	SAME(vcpu[0].xcrs);
+	SAME(vcpu[0].xsave);
+	SAME(vcpu[0].debugregs);
+	SAME(vcpu[0].mp);
+	SAME(vcpu[0].lapic);
+	SAME(vcpu[0].events);
 	for (n = 0; n < 3; n++)
 		SAME(chip[n]);
 	for (n = 0; n < 3; n++) {
@@ -214,8 +231,8 @@ TEST(migrate_state, "all of the state reads back from the VM that it was set in"
 		SAME(pit.channels[n]);
 	}
 	SAME(pit.flags);
-	for (n = 0; n < a->msrs.head.nmsrs; n++) {
-		struct kvm_msr_entry *x = &a->msrs.entry[n], *y = &b->msrs.entry[n];
+	for (n = 0; n < a->vcpu[0].msrs.head.nmsrs; n++) {
+		struct kvm_msr_entry *x = &a->vcpu[0].msrs.entry[n], *y = &b->vcpu[0].msrs.entry[n];
 
 		/* The TSC runs on; Linux 6.1 starts it over if it is near to 0. KVM's list has more clocks. */
 		if (x->index == 0x10)
@@ -269,7 +286,33 @@ TEST(migrate_halted, "a halted processor is halted in the new VM, and wakes by a
 	CHECK(vm_says(vm, 0, 0x31));
 }
 
-/* A timer of 300 ms, moved 200 ms after it was set: it would be late if it started over. */
+#define ICR(to, mode) WRMSR(X2APIC(0x300), (uint64_t)(to) << 32 | (mode))
+ASM16(started, SAY(0x77) "cli; hlt");
+TEST(migrate_smp, "a second processor moves along: waiting to be started, running, halted")
+{
+	struct vm *vm = vm_machine();
+
+	vm_add_vcpu(vm);
+	vm_script(vm, 0, STEPS(X2APIC_ON));
+	REQUIRE(vm_says(vm, 0, DONE));
+	memcpy(vm->mem + START, BYTES(started));
+	vm = migrate(vm);
+	vm_script(vm, 0, STEPS(ICR(1, 0x4500), ICR(1, 0x4600 | START >> 12)));
+	vm_start(vm, 1);
+	CHECK(vm_says(vm, 0, DONE));
+	CHECK_EQ(vm_join(vm, 1), 0x77);
+	vm = migrate(vm);
+	vm_script(vm, 1, STEPS(X2APIC_ON));
+	REQUIRE(vm_says(vm, 1, DONE));
+	REQUIRE(vm_quiet(vm, 1, 1));
+	vm = migrate(vm);
+	vm_script(vm, 0, STEPS(ICR(1, 0x55)));
+	vm_start(vm, 1);
+	CHECK(vm_says(vm, 0, DONE));
+	CHECK_EQ(vm_join(vm, 1), 0x55);
+}
+
+/* A timer of 600 ms, moved 400 ms after it was set: it would be late, after 1000 ms, if it started over. */
 static void migrate_timer(const struct step *steps, unsigned int vector)
 {
 	struct vm *vm = vm_machine();
@@ -277,19 +320,19 @@ static void migrate_timer(const struct step *steps, unsigned int vector)
 
 	vm_script(vm, 0, steps);
 	REQUIRE(vm_says(vm, 0, DONE));
-	CHECK(vm_quiet(vm, 0, 200));
+	CHECK(vm_quiet(vm, 0, 400));
 	vm = migrate(vm);
 	CHECK(vm_says(vm, 0, vector));
 	ms = (now_ns() - start) / 1000000;
 	printf("#   fired after %lu ms\n", (long)ms);
 	/* A TSC goes on from where it was read, so the time between is lost to a TSC deadline. */
-	CHECK(ms >= 300 && ms < 480);
+	CHECK(ms >= 600 && ms < 950);
 }
 
 TEST(migrate_oneshot, "the local APIC's timer goes on in the new VM from where it was")
 {
 	migrate_timer(STEPS(X2APIC_ON, WRMSR(X2APIC(0x3e0), 0xb), WRMSR(X2APIC(0x320), 0x31),
-			    WRMSR(X2APIC(0x380), 300000000)), 0x31);
+			    WRMSR(X2APIC(0x380), 600000000)), 0x31);
 }
 
 TEST(migrate_deadline, "a TSC deadline comes at its time in the new VM")
@@ -300,7 +343,7 @@ TEST(migrate_deadline, "a TSC deadline comes at its time in the new VM")
 
 	vm_free(vm);
 	migrate_timer(STEPS(X2APIC_ON, WRMSR(0x10, tsc), WRMSR(X2APIC(0x320), 0x40031),
-			    WRMSR(0x6e0, tsc + khz * 300)), 0x31);
+			    WRMSR(0x6e0, tsc + khz * 600)), 0x31);
 }
 
 ASM64(read_port, "in $0x99, %al; movzbl %al, %ebx; mov 0xc0000000, %eax;" SAY(1) "hlt");
