@@ -326,6 +326,96 @@ TEST(exits, "KVM_EXIT_MMIO: address, length, data; a read before the write; 16 b
 	CHECK_EQ(regs.rcx, 0xfeedfacecafebeef);
 }
 
+/*
+ * Linear 4 MiB leads to the device, in every form of paging: through tables at FREE that map the first 4 MiB as they
+ * are. The module walks them itself, for KVM_TRANSLATE as well.
+ */
+#define WINDOW_AT	0x400000
+ASM32(window32, "mov 0x400010, %eax; mov %al, 0x400020; hlt");
+ASM64(window64, "mov 0x400010, %eax; mov %al, 0x400020; hlt");
+
+static void put_entry(struct vm *vm, unsigned int table, unsigned int n, unsigned int size, uint64_t entry)
+{
+	memcpy(vm->mem + FREE + table * 0x1000 + n * size, &entry, size);
+}
+
+static void check_window(const char *what, struct vm *vm, uint64_t cr4)
+{
+	struct kvm_translation t = { .linear_address = WINDOW_AT + 0x1234 };
+	struct kvm_regs regs;
+	struct kvm_sregs s;
+
+	printf("#   %s\n", what);
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_SREGS, &s));
+	s.cr0 |= 0x80000000;
+	s.cr3 = FREE;
+	s.cr4 |= cr4;
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_SREGS, &s));
+	check_exit(vm, HOLE + 0x10, 4, 0, 0x12345678);
+	check_exit(vm, HOLE + 0x20, 1, 1, 0x78);
+	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
+	vm_regs(vm, 0, &regs);
+	CHECK_EQ(regs.rax, 0x12345678);
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_TRANSLATE, &t));
+	CHECK_EQ(t.valid, 1);
+	CHECK_EQ(t.physical_address, HOLE + 0x1234);
+	vm_free(vm);
+}
+
+TEST(paging, "MMIO through the guest's page tables: two levels, PAE, four levels, by pages of each size")
+{
+	unsigned int big;
+	struct vm *vm;
+
+	for (big = 0; big < 2; big++) {
+		vm = GUEST(CHIPS_NONE, MODE_32, window32);
+		put_entry(vm, 0, 0, 4, 0x83);
+		put_entry(vm, 0, 1, 4, big ? HOLE | 0x83 : (FREE + 0x1000) | 3);
+		put_entry(vm, 1, 0, 4, HOLE | 3);
+		put_entry(vm, 1, 1, 4, (HOLE + 0x1000) | 3);
+		check_window(big ? "two levels, 4 MiB" : "two levels, 4 KiB", vm, 0x10);
+
+		vm = GUEST(CHIPS_NONE, MODE_32, window32);
+		put_entry(vm, 0, 0, 8, (FREE + 0x1000) | 1);
+		put_entry(vm, 1, 0, 8, 0x83);
+		put_entry(vm, 1, 2, 8, big ? HOLE | 0x83 : (FREE + 0x2000) | 3);
+		put_entry(vm, 2, 0, 8, HOLE | 3);
+		put_entry(vm, 2, 1, 8, (HOLE + 0x1000) | 3);
+		check_window(big ? "PAE, 2 MiB" : "PAE, 4 KiB", vm, 0x20);
+
+		vm = GUEST(CHIPS_NONE, MODE_64, window64);
+		put_entry(vm, 0, 0, 8, (FREE + 0x1000) | 3);
+		put_entry(vm, 1, 0, 8, (FREE + 0x2000) | 3);
+		put_entry(vm, 2, 0, 8, 0x83);
+		put_entry(vm, 2, 2, 8, big ? HOLE | 0x83 : (FREE + 0x3000) | 3);
+		put_entry(vm, 3, 0, 8, HOLE | 3);
+		put_entry(vm, 3, 1, 8, (HOLE + 0x1000) | 3);
+		check_window(big ? "four levels, 2 MiB" : "four levels, 4 KiB", vm, 0);
+	}
+}
+
+ASM16(segments, "mov %ax, 0x10; mov $0x20, %bx; mov $0x30, %si; mov 4(%bx, %si), %cl; es movb $7, (%si); hlt");
+TEST(segments, "MMIO with 16-bit addresses, through segments whose bases are the device's")
+{
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, segments);
+	struct kvm_regs regs;
+	struct kvm_sregs s;
+
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_SREGS, &s));
+	s.ds.base = HOLE;
+	s.es.base = HOLE + 0x10000;
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_SREGS, &s));
+	vm_regs(vm, 0, &regs);
+	regs.rax = 0xabcd;
+	vm_set_regs(vm, 0, &regs);
+	check_exit(vm, HOLE + 0x10, 2, 1, 0xabcd);
+	check_exit(vm, HOLE + 0x54, 1, 0, 0x99);
+	check_exit(vm, HOLE + 0x10030, 1, 1, 7);
+	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
+	vm_regs(vm, 0, &regs);
+	CHECK_EQ(regs.rcx & 0xff, 0x99);
+}
+
 ASM64(unknown, "mov $0xc0000000, %rbx; fadds 4(%rbx); hlt");
 ASM64(jump_away, "mov $0xc0000000, %rbx; jmp *%rbx");
 TEST(unknown, "an instruction that is not served is KVM_EXIT_INTERNAL_ERROR, with its bytes; so is code on a device",
