@@ -8,7 +8,7 @@
 #include "cpu.h"
 
 /* What the decoding of a block depends on beside its bytes: emul_block.mode */
-#define X86_BLOCK_MODE(cpu)	((cpu)->mode | (x86_protected(cpu) ? 0 : 4) | (cpu)->tlb_mode << 3)
+#define X86_BLOCK_MODE(cpu)	((cpu)->mode | (x86_protected(cpu) ? 0 : 4) | (cpu)->tlb_mode << 3 | (cpu)->flat32 << 5)
 
 #define X86_BLOCK_MAX	64	/* instructions */
 

@@ -36,6 +36,7 @@ void x86_mode_changed(struct x86_cpu *cpu)
 		cpu->stack_mask = ss->attr & X86_ATTR_DB ? 0xffffffff : 0xffff;
 	}
 	keep = !cpu->code64;
+	cpu->flat32 = false;
 	if (keep)
 		flat_segments(cpu);
 	cpu->lin_base[X86_ES] = keep ? s->seg[X86_ES].base : 0;
@@ -44,6 +45,8 @@ void x86_mode_changed(struct x86_cpu *cpu)
 	cpu->lin_base[X86_DS] = keep ? s->seg[X86_DS].base : 0;
 	cpu->lin_base[X86_FS] = s->seg[X86_FS].base;
 	cpu->lin_base[X86_GS] = s->seg[X86_GS].base;
+	if (keep)
+		x86_flat32_changed(cpu);
 	cpu->slow = (s->rflags & (X86_TF | X86_RF)) || (s->dr[7] & X86_DR7_ENABLED);
 	/* SDM vol. 3 "Interrupt 17 - Alignment Check Exception": at CPL 3, with CR0.AM and RFLAGS.AC */
 	cpu->watch = (s->rflags & X86_AC) && cpu->cpl == 3 && (s->cr0 & X86_CR0_AM) ? X86_WATCH_ALIGN : 0;

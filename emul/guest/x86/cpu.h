@@ -118,6 +118,7 @@ struct x86_tlb_log {
 #define X86_JUMP_FILLS	256
 #define X86_JUMP_SIZE	(1U << X86_JUMP_BITS)
 struct x86_jump_cache {
+	u8 mode;				/* X86_BLOCK_MODE() of its code: it is flushed when another is wanted */
 	u64 tag[X86_JUMP_SIZE];			/* RIP, or X86_JUMP_EMPTY() */
 	const void *code[X86_JUMP_SIZE];
 	u64 pages[8];				/* hashed: pages of which there may be an entry */
@@ -177,6 +178,7 @@ struct x86_cpu {
 	u64 stack_mask;				/* of SS: 16, 32 or 64 bits */
 	u64 lin_base[X86_SEG_COUNT];		/* 64-bit mode: 0 but for FS and GS */
 	u8 flat;				/* not in 64-bit mode, bit n: segment n needs no check */
+	bool flat32;				/* 32-bit protected mode; CS, SS, DS and ES are all of 4 GiB, from address 0 */
 	bool slow;				/* one instruction at a time: TF, code breakpoints, embedder's stepping */
 
 	/* the instruction being executed */

@@ -259,6 +259,9 @@ static enum x86_decode_result select_row(struct x86_parse *p, struct x86_insn *i
 		    (insn->modrm & x86_sels[row].mask) == x86_sels[row].value) {
 			insn->row = row;
 			insn->op = x86_rows[row].op;
+			/* outside 64-bit mode W is no operand size, but it still is part of these opcodes */
+			if ((x86_rows[row].flags & (X86_RF_VEX_W1 | X86_RF_Y)) == X86_RF_VEX_W1)
+				insn->flags |= X86_IF_W;
 			return X86_DECODE_OK;
 		}
 	}

@@ -161,7 +161,7 @@ extern const u8 x86_op_class[X86_OP_COUNT];	/* enum x86_class */
 #define X86_IF_REP	BIT(2)	/* F3 on a string operation, or REPE */
 #define X86_IF_REPNE	BIT(3)	/* F2 on a string operation */
 #define X86_IF_REX	BIT(4)	/* a REX prefix is present: byte registers 4..7 are SPL BPL SIL DIL */
-#define X86_IF_W	BIT(5)	/* REX.W or VEX.W, in 64-bit mode */
+#define X86_IF_W	BIT(5)	/* REX.W or VEX.W, in 64-bit mode, or where the opcode includes it */
 #define X86_IF_L	BIT(6)	/* VEX.L: 256-bit */
 #define X86_IF_VEX	BIT(7)
 #define X86_IF_SEGOVR	BIT(8)	/* a segment override is present and effective */

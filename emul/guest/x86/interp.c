@@ -320,8 +320,8 @@ static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b)
 				break;
 			u++;
 		} while (likely(!atomic_load_explicit(&cpu->core.request, memory_order_relaxed)));
-		cpu->interpreted[!b->b.shared ? X86_WHY_CROSSING : (b->b.mode & 7) != X86_MODE_64 ? X86_WHY_MODE :
-				 X86_WHY_COLD] += (u64)(u - b->uop) + (next != X86_NEXT && u->fn != x86_uop_end);
+		cpu->interpreted[!b->b.shared ? X86_WHY_CROSSING : cpu->code64 || cpu->flat32 ? X86_WHY_COLD :
+				 X86_WHY_MODE] += (u64)(u - b->uop) + (next != X86_NEXT && u->fn != x86_uop_end);
 
 		if (next != X86_JUMP || x86_lockstep_blocks(cpu))
 			break;

@@ -135,6 +135,15 @@ static inline bool x86_seg_flat(const struct x86_segreg *r)
 	return r->limit == 0xffffffff && (r->attr & attr) == (X86_ATTR_P | X86_ATTR_W);
 }
 
+static inline void x86_flat32_changed(struct x86_cpu *cpu)
+{
+	const u8 need = BIT(X86_SS) | BIT(X86_DS) | BIT(X86_ES);
+
+	cpu->flat32 = cpu->mode == X86_MODE_32 && (cpu->flat & need) == need && cpu->stack_mask == 0xffffffff &&
+		      !(cpu->lin_base[X86_CS] | cpu->lin_base[X86_SS] | cpu->lin_base[X86_DS] | cpu->lin_base[X86_ES]) &&
+		      cpu->s.seg[X86_CS].limit == 0xffffffff && x86_protected(cpu);
+}
+
 /* Derived state after a load of @seg that changes neither CPL nor mode. */
 static inline void x86_seg_changed(struct x86_cpu *cpu, enum x86_seg seg)
 {
@@ -143,6 +152,8 @@ static inline void x86_seg_changed(struct x86_cpu *cpu, enum x86_seg seg)
 		cpu->lin_base[seg] = cpu->s.seg[seg].base;
 	if (seg == X86_SS && !cpu->code64)
 		cpu->stack_mask = cpu->s.seg[X86_SS].attr & X86_ATTR_DB ? 0xffffffff : 0xffff;
+	if (!cpu->code64)
+		x86_flat32_changed(cpu);
 }
 /* A far pointer in memory: offset of the operand size, then the selector. False: exception raised. */
 bool x86_load_far_pointer(struct x86_cpu *cpu, const struct uop *u, u64 *off, u16 *sel);

@@ -83,7 +83,7 @@ bool tr_alu(struct tr *t, const struct uop *u)
 {
 	const struct x86_insn *i = &u->insn;
 	const struct x86_row *row = &x86_rows[i->row];
-	bool mem = i->flags & X86_IF_MEM, high = false, high_regs = false, write = false;
+	bool mem = i->flags & X86_IF_MEM, modrm = row->flags & X86_RF_MODRM, moffs = false, high = false, high_regs = false, write = false;
 	struct enc c = { .map = i->map, .op = i->opcode, .w = i->opsize == 8, .rep = mandatory(i) };
 	struct reg g = { .host = i->modrm >> 3 & 7 }, e = { .host = H_NONE }, v = { .host = H_NONE };
 	struct reg *all[3] = { &g, &e, &v };
@@ -91,7 +91,7 @@ bool tr_alu(struct tr *t, const struct uop *u)
 	struct rm rm = RM_REG(H_RAX);
 	bool need;
 
-	if (!tr_alu_taken(u) || !host_has(t->c, row->feat) || (mem && !tr_ea_ok(u)))
+	if (!tr_alu_taken(u) || !host_has(t->c, row->feat) || (mem && !tr_ea_ok(t, u)))
 		return false;
 	g.guest = e.guest = v.guest = H_NONE;
 	if (i->flags & X86_IF_VEX) {
@@ -122,12 +122,27 @@ bool tr_alu(struct tr *t, const struct uop *u)
 		case X86_OK_B:
 			v = make_reg(i, i->vvvv, o);
 			break;
+		case X86_OK_Z:			/* INC, DEC: the other encoding, FF /0 and FF /1 */
+			e = make_reg(i, i->rm, o);
+			g.host = i->op == X86_OP_DEC;
+			c.op = 0xff;
+			modrm = true;
+			break;
+		case X86_OK_O:			/* MOV of the accumulator: the encoding with ModRM */
+			size = i->opsize;
+			write = o->access & X86_WR;
+			g.host = H_RAX;
+			moffs = modrm = true;
+			c.op = i->opcode ^ 0x2a;	/* A0..A3: 8A, 8B, 88, 89 */
+			break;
 		case X86_OK_NONE: case X86_OK_ACC: case X86_OK_I: case X86_OK_ONE: case X86_OK_CL:
 			break;
 		default:
 			return false;
 		}
 	}
+	if (i->map == X86_MAP_1 && i->opcode == 0x82)
+		c.op = 0x80;			/* 64-bit code does not have the alias */
 	if (i->op == X86_OP_MOVNTI) {
 		c.map = X86_MAP_1;
 		c.op = 0x89;
@@ -154,7 +169,7 @@ bool tr_alu(struct tr *t, const struct uop *u)
 	 * A register that is kept in memory can be the operand that ModRM names: its low bytes are where the instruction looks,
 	 * but 32 bits that are written clear the others.
 	 */
-	if (!mem && e.guest != H_NONE && e.host == H_NONE && row->flags & X86_RF_MODRM && !e.high &&
+	if (!mem && e.guest != H_NONE && e.host == H_NONE && modrm && !e.high &&
 	    (!(e.access & X86_WR) || e.size != 4) && e.guest != g.guest && e.guest != v.guest && !bit_string(i)) {
 		rm = RM_GPR(e.guest);
 		e.guest = H_NONE;
@@ -185,7 +200,7 @@ bool tr_alu(struct tr *t, const struct uop *u)
 	if (!mem && e.host != H_NONE)
 		rm = RM_REG(e.host);
 	c.vvvv = v.guest == H_NONE ? 0 : v.host;
-	if (row->flags & X86_RF_MODRM) {
+	if (modrm) {
 		put_insn(&t->e, &c, g.host, rm);
 	} else {
 		/* accumulator and immediate */
@@ -195,7 +210,8 @@ bool tr_alu(struct tr *t, const struct uop *u)
 			put8(&t->e, 0x48);
 		put8(&t->e, c.op);
 	}
-	put_bytes(&t->e, &i->imm, i->immsize);
+	if (!moffs)
+		put_bytes(&t->e, &i->imm, i->immsize);
 	for (unsigned int k = 0; k < 3; k++)
 		if (all[k]->guest != H_NONE && host_reg(all[k]->guest) == H_NONE && !all[k]->high &&
 		    all[k]->access & X86_WR)

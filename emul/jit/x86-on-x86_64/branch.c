@@ -26,7 +26,7 @@ static u32 peek_live(struct tr *t, s32 off)
 
 		emul_code_claim(t->page, (u32)off, left);
 		memcpy(raw, t->bytes + off, left);
-		if (x86_decode(&i, raw, left, X86_MODE_64) != X86_DECODE_OK)
+		if (x86_decode(&i, raw, left, t->w ? X86_MODE_64 : X86_MODE_32) != X86_DECODE_OK)
 			break;
 		x86_check_feature(t->cpu, &i);
 		t->deps |= GENMASK_ULL(((u32)off + i.len - 1) / 64, (u32)off / 64);
@@ -61,7 +61,7 @@ static bool linkable(const struct tr *t, s64 off)
 	if (left >= X86_INSN_MAX)
 		return true;
 	memcpy(raw, t->bytes + off, left);
-	return x86_decode(&i, raw, left, X86_MODE_64) != X86_DECODE_MORE;
+	return x86_decode(&i, raw, left, t->w ? X86_MODE_64 : X86_MODE_32) != X86_DECODE_MORE;
 }
 
 /* A branch to @off of the page is about to be emitted: with condition @cc, or always. */
@@ -76,8 +76,11 @@ static void branch_to(struct tr *t, const struct uop *u, s64 off, int cc)
 	x->from = cc < 0 ? put_jmp(&t->e) : put_jcc(&t->e, (unsigned int)cc);
 }
 
-static bool target(const struct uop *u, s64 *off)
+/* Offset of the target in the page; false: not a plain one. */
+static bool target(const struct tr *t, const struct uop *u, s64 *off)
 {
+	if (!t->w && u->insn.opsize == 2)
+		return false;
 	*off = (s64)u->off + u->insn.len + (s64)u->insn.imm;
 	return *off == (s32)*off;
 }
@@ -89,7 +92,7 @@ u32 tr_target_live(struct tr *t, const struct uop *u)
 	if (u->idx < t->nr) {
 		switch (u->insn.op) {
 		case X86_OP_JCC: case X86_OP_JMP: case X86_OP_CALL: case X86_OP_LOOP: case X86_OP_JCXZ:
-			if (!target(u, &off))
+			if (!target(t, u, &off))
 				return ALL;
 			break;
 		default:
@@ -129,14 +132,19 @@ static void put_jmp_rm(struct emit *e, struct rm rm)
 /* Push the address of the instruction after @u. */
 static void push_next(struct tr *t, const struct uop *u)
 {
-	struct rm rm = tr_stack(t, u, X86_RSP, -8, true);
+	struct rm rm = tr_stack(t, u, X86_RSP, -t->width, true);
 	unsigned int reg = tr_spare(t, &rm);
 	struct emit *e = &t->e;
 
 	put_load(e, reg, RM_CPU(s.gpr[X86_REG_RIP]));
 	put_lea(e, reg, RM_MEM(reg, u->off + u->insn.len));
-	put_store(e, reg, rm);
-	put_lea(e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, -8));
+	put_op(e, OP_MOV_MR, t->w, reg, rm);
+	put_addr(t, OP_LEA, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, -t->width));
+}
+
+static bool plain_indirect(const struct tr *t, const struct uop *u)
+{
+	return (t->w || u->insn.opsize == 4) && (!(u->insn.flags & X86_IF_MEM) || tr_ea_ok(t, u));
 }
 
 /* H_T1: where an indirect branch goes. */
@@ -144,23 +152,28 @@ static void load_target(struct tr *t, const struct uop *u)
 {
 	const struct x86_insn *i = &u->insn;
 
-	if (i->flags & X86_IF_MEM) {
-		put_load(&t->e, H_T1, tr_operand(t, u, 8, false));
-	} else if (host_reg(i->rm) == H_NONE) {
-		put_load(&t->e, H_T1, RM_GPR(i->rm));
-	} else {
-		put_move(&t->e, H_T1, host_reg(i->rm));
-	}
+	struct rm rm;
+
+	if (i->flags & X86_IF_MEM)
+		rm = tr_operand(t, u, t->width, false);
+	else
+		rm = host_reg(i->rm) == H_NONE ? RM_GPR(i->rm) : RM_REG(host_reg(i->rm));
+	put_addr(t, OP_MOV_RM, H_T1, rm);
 }
 
 static bool tr_loop(struct tr *t, const struct uop *u, s64 off)
 {
 	u8 *skip;
 
-	if (u->insn.addrsize != 8)
+	bool w = u->insn.addrsize == 8;
+
+	if (u->insn.addrsize < 4)
 		return false;
+	if (u->insn.op == X86_OP_LOOP)
+		put_op(&t->e, OP_LEA, w, H_RCX, RM_MEM(H_RCX, -1));
+	if (!w)
+		put8(&t->e, 0x67);			/* ECX */
 	if (u->insn.op == X86_OP_LOOP) {
-		put_lea(&t->e, H_RCX, RM_MEM(H_RCX, -1));
 		PUT(&t->e, "\xe3\x00");			/* jrcxz skip */
 		skip = t->e.p;
 		branch_to(t, u, off, -1);
@@ -180,28 +193,28 @@ bool tr_branch(struct tr *t, const struct uop *u)
 
 	switch (u->insn.op) {
 	case X86_OP_JCC:
-		if (!target(u, &off))
+		if (!target(t, u, &off))
 			return false;
 		tr_want_flags(t, true);
 		branch_to(t, u, off, u->insn.opcode & 15);
 		return true;
 	case X86_OP_LOOP:
 	case X86_OP_JCXZ:
-		return target(u, &off) && tr_loop(t, u, off);
+		return target(t, u, &off) && tr_loop(t, u, off);
 	case X86_OP_JMP:
-		if (!target(u, &off))
+		if (!target(t, u, &off))
 			return false;
 		branch_to(t, u, off, -1);
 		return true;
 	case X86_OP_CALL:
-		if (!target(u, &off))
+		if (!target(t, u, &off))
 			return false;
 		tr_clobber(t);
 		push_next(t, u);
 		branch_to(t, u, off, -1);
 		return true;
 	case X86_OP_JMPI:
-		if (u->insn.flags & X86_IF_MEM && !tr_ea_ok(u))
+		if (!plain_indirect(t, u))
 			return false;
 		tr_clobber(t);
 		load_target(t, u);
@@ -210,7 +223,7 @@ bool tr_branch(struct tr *t, const struct uop *u)
 		put_jmp_rm(e, jump_code(t));
 		return true;
 	case X86_OP_CALLI:
-		if (u->insn.flags & X86_IF_MEM && !tr_ea_ok(u))
+		if (!plain_indirect(t, u))
 			return false;
 		tr_clobber(t);
 		load_target(t, u);
@@ -224,11 +237,13 @@ bool tr_branch(struct tr *t, const struct uop *u)
 		put_jmp_rm(e, RM_CPU(jit.tmp[1]));
 		return true;
 	case X86_OP_RET:
+		if (!t->w && u->insn.opsize == 2)
+			return false;
 		tr_clobber(t);
-		put_load(e, H_T1, tr_stack(t, u, X86_RSP, 0, false));
+		put_addr(t, OP_MOV_RM, H_T1, tr_stack(t, u, X86_RSP, 0, false));
 		jump_index(t);
 		tr_slow(t, CC_NE);
-		put_lea(e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, 8 + (u16)u->insn.imm));
+		put_addr(t, OP_LEA, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, t->width + (u16)u->insn.imm));
 		put_jmp_rm(e, jump_code(t));
 		return true;
 	default:
@@ -273,7 +288,7 @@ static void out_far(struct tr *t, const struct way_out *o)
 	if (o->where == IN_EFLAGS)
 		tr_save(t, ALL);
 	put_load(e, H_T1, RM_CPU(s.gpr[X86_REG_RIP]));
-	put_lea(e, H_T1, RM_MEM(H_T1, o->off));
+	put_addr(t, OP_LEA, H_T1, RM_MEM(H_T1, o->off));
 	jump_index(t);
 	miss = put_jcc(e, CC_NE);
 	put_jmp_rm(e, jump_code(t));

@@ -24,6 +24,7 @@ struct value {
 struct values {
 	struct value reg[X86_REG_COUNT];
 	u16 next;
+	u8 width;		/* of addresses */
 };
 
 static void forget(struct values *v, unsigned int reg)
@@ -31,9 +32,10 @@ static void forget(struct values *v, unsigned int reg)
 	v->reg[reg] = (struct value){ .root = v->next++ };
 }
 
-static bool all64(const struct x86_insn *i)
+/* The operands are registers as wide as addresses. */
+static bool whole(const struct values *v, const struct x86_insn *i)
 {
-	return i->opsize == 8 && !(i->flags & X86_IF_MEM);
+	return i->opsize == v->width && !(i->flags & X86_IF_MEM);
 }
 
 /* What the instruction does to general registers that its operands don't tell; ~0: unknown. */
@@ -118,25 +120,25 @@ static void step(struct values *v, const struct uop *u)
 
 	switch (i->op) {
 	case X86_OP_PUSH:
-		if (i->opsize != 8)
+		if (i->opsize != v->width)
 			break;
-		v->reg[X86_RSP].off -= 8;
+		v->reg[X86_RSP].off -= v->width;
 		return;
 	case X86_OP_POP:
-		if (i->opsize != 8 || i->flags & X86_IF_MEM)
+		if (!whole(v, i))
 			break;
-		v->reg[X86_RSP].off += 8;
+		v->reg[X86_RSP].off += v->width;
 		forget(v, i->rm & 15);
 		return;
 	case X86_OP_LEAVE:
-		if (i->opsize != 8)
+		if (i->opsize != v->width)
 			break;
 		v->reg[X86_RSP] = v->reg[X86_RBP];
-		v->reg[X86_RSP].off += 8;
+		v->reg[X86_RSP].off += v->width;
 		forget(v, X86_RBP);
 		return;
 	case X86_OP_MOV:
-		if (!all64(i) || (row->opnd[1].kind != X86_OK_G && row->opnd[1].kind != X86_OK_E))
+		if (!whole(v, i) || (row->opnd[1].kind != X86_OK_G && row->opnd[1].kind != X86_OK_E))
 			break;
 		if (row->opnd[0].kind == X86_OK_E)
 			v->reg[i->rm] = v->reg[i->reg];
@@ -146,19 +148,19 @@ static void step(struct values *v, const struct uop *u)
 			break;
 		return;
 	case X86_OP_LEA:
-		if (i->opsize != 8 || i->addrsize != 8 || i->index != X86_REG_ZERO)
+		if (i->opsize != v->width || i->addrsize != v->width || i->index != X86_REG_ZERO)
 			break;
 		val = v->reg[i->base];
 		val.off += i->disp;
 		v->reg[i->reg] = val;
 		return;
 	case X86_OP_ADD: case X86_OP_SUB:
-		if (!all64(i) || row->opnd[1].kind != X86_OK_I || !(row->flags & X86_RF_MODRM))
+		if (!whole(v, i) || row->opnd[1].kind != X86_OK_I || !(row->flags & X86_RF_MODRM))
 			break;
 		v->reg[i->rm].off += i->op == X86_OP_ADD ? (s64)i->imm : -(s64)i->imm;
 		return;
 	case X86_OP_INC: case X86_OP_DEC:
-		if (!all64(i))
+		if (!whole(v, i))
 			break;
 		v->reg[i->rm].off += i->op == X86_OP_INC ? 1 : -1;
 		return;
@@ -191,8 +193,9 @@ static void note_operand(struct tr *t, struct access *a, unsigned int *nr, const
 	const struct x86_row *row = &x86_rows[i->row];
 	struct access new = { .uop = u->idx };
 
-	if (!(i->flags & X86_IF_MEM) || i->seg == X86_FS || i->seg == X86_GS || i->addrsize != 8 || !tr_ea_ok(u) ||
-	    i->op == X86_OP_LEA || i->op == X86_OP_NOP || i->op == X86_OP_PREFETCH)
+	if (!(i->flags & X86_IF_MEM) || i->seg == X86_FS || i->seg == X86_GS || i->addrsize != t->width || !tr_ea_ok(t, u) ||
+	    i->op == X86_OP_LEA || i->op == X86_OP_NOP || i->op == X86_OP_PREFETCH ||
+	    (t->w && (i->disp < -(1LL << 30) || i->disp > 1LL << 30)))
 		return;
 	for (unsigned int k = 0; k < ARRAY_SIZE(row->opnd); k++) {
 		const struct x86_opnd *o = &row->opnd[k];
@@ -217,7 +220,7 @@ static void note_stack(struct tr *t, struct access *a, unsigned int *nr, const s
 {
 	const struct value *val = &v->reg[u->insn.op == X86_OP_LEAVE ? X86_RBP : X86_RSP];
 	struct access new = {
-		.base = val->root, .index = v->reg[X86_REG_ZERO].root, .off = val->off, .size = 8, .uop = u->idx,
+		.base = val->root, .index = v->reg[X86_REG_ZERO].root, .off = val->off, .size = t->width, .uop = u->idx,
 	};
 
 	switch (u->insn.op) {
@@ -225,7 +228,7 @@ static void note_stack(struct tr *t, struct access *a, unsigned int *nr, const s
 	case X86_OP_CALL:
 	case X86_OP_CALLI:
 		new.write = true;
-		new.off -= 8;
+		new.off -= t->width;
 		break;
 	case X86_OP_POP:
 		if (u->insn.flags & X86_IF_MEM)
@@ -237,7 +240,7 @@ static void note_stack(struct tr *t, struct access *a, unsigned int *nr, const s
 	default:
 		return;
 	}
-	if (u->insn.opsize == 8)
+	if (u->insn.opsize == t->width)
 		note(a, nr, &new, &t->near[u->idx][TR_STACK]);
 }
 
@@ -278,7 +281,7 @@ void tr_find_groups(struct tr *t)
 {
 	struct access a[2 * X86_BLOCK_MAX];
 	unsigned int nr = 0;
-	struct values v = { .next = 0 };
+	struct values v = { .width = t->width };
 
 	for (unsigned int reg = 0; reg < X86_REG_COUNT; reg++)
 		forget(&v, reg);
@@ -315,8 +318,8 @@ struct rm tr_group_operand(struct tr *t, const struct tr_near *near, struct rm l
 	struct rm slot = RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, jit.near) + 8 * (near->group - 1)));
 
 	if (!g->ready) {
-		lin.disp -= near->off;
-		put_lea(&t->e, H_T1, lin);
+		lin.disp = (s32)((u32)lin.disp - (u32)near->off);
+		put_addr(t, OP_LEA, H_T1, lin);
 		tr_lookup(t, g->size, g->write);
 		put_lea(&t->e, H_T0, RM_SIB(H_T1, H_T0, 0, 0));
 		put_store(&t->e, H_T0, slot);

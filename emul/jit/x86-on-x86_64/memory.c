@@ -31,10 +31,13 @@ void tr_slow(struct tr *t, unsigned int cc)
 	t->s->from[t->s->nr++] = put_jcc(&t->e, cc);
 }
 
-bool tr_ea_ok(const struct uop *u)
+bool tr_ea_ok(const struct tr *t, const struct uop *u)
 {
-	return u->insn.disp == (s32)u->insn.disp && u->insn.addrsize >= 4 &&
-	       x86_rows[u->insn.row].opnd[0].kind != X86_OK_O && x86_rows[u->insn.row].opnd[1].kind != X86_OK_O;
+	/* outside 64-bit mode CS may not be written, and perhaps not read */
+	if (!t->w && u->insn.seg == X86_CS)
+		return false;
+	/* what a 32-bit address does with the upper half of a displacement does not matter */
+	return (u->insn.disp == (s32)u->insn.disp || !t->w) && u->insn.addrsize >= 4;
 }
 
 struct rm tr_ea(struct tr *t, const struct uop *u)
@@ -77,9 +80,16 @@ void tr_linear(struct tr *t, const struct uop *u)
 	} else {
 		put_op(&t->e, OP_LEA, u->insn.addrsize == 8, H_T1, rm);
 	}
-	if (u->insn.seg == X86_FS || u->insn.seg == X86_GS)
-		put_op(&t->e, OP_ADD_RM, true, H_T1,
-		       RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, lin_base) + 8 * u->insn.seg)));
+	if (u->insn.seg != X86_FS && u->insn.seg != X86_GS)
+		return;
+	if (!t->w) {
+		const struct enc test = { .op = 0xf6 };
+
+		put_insn(&t->e, &test, 0, RM_CPU(flat));
+		put8(&t->e, BIT(u->insn.seg));
+		tr_slow(t, CC_E);
+	}
+	put_addr(t, OP_ADD_RM, H_T1, RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, lin_base) + 8 * u->insn.seg)));
 }
 
 static void table(struct tr *t, unsigned int size, bool write)
@@ -175,11 +185,8 @@ struct rm tr_stack(struct tr *t, const struct uop *u, unsigned int reg, s32 off,
 		tr_clobber(t);
 	if (near->group)
 		return tr_group_operand(t, near, RM_MEM(host_reg(reg), off));
-	if (off)
-		put_lea(&t->e, H_T1, RM_MEM(host_reg(reg), off));
-	else
-		put_move(&t->e, H_T1, host_reg(reg));
-	tr_lookup(t, 8, write);
+	put_addr(t, off ? OP_LEA : OP_MOV_RM, H_T1, off ? RM_MEM(host_reg(reg), off) : RM_REG(host_reg(reg)));
+	tr_lookup(t, t->width, write);
 	return RM_SIB(H_T1, H_T0, 0, 0);
 }
 

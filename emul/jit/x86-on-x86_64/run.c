@@ -93,6 +93,24 @@ void jit_flush_page(struct x86_cpu *cpu, u64 lin)
 			jump_flush(&cpu->jit.jump[m]);
 }
 
+/* Code of 64 bits, or of 32 with flat segments. */
+static bool translatable(u8 mode)
+{
+	return (mode & 7) == X86_MODE_64 || mode & BIT(5);
+}
+
+/* The jump cache in use has entries of the mode that the vCPU is in, or none. */
+static void jump_mode(struct x86_cpu *cpu)
+{
+	struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
+	u8 mode = X86_BLOCK_MODE(cpu);
+
+	if (likely(jc->mode == mode))
+		return;
+	jump_flush(jc);
+	jc->mode = mode;
+}
+
 /* What a new entry of the jump cache depends on. */
 static void jump_depends(struct x86_jump_cache *jc, const struct emul_itlb_entry *e)
 {
@@ -111,6 +129,7 @@ static void jump_fill(struct x86_cpu *cpu, const struct jit_code *code)
 	u64 rip = cpu->s.rip;
 	unsigned int i = X86_JUMP_SLOT(rip);
 
+	jump_mode(cpu);
 	jc->tag[i] = rip;
 	jc->code[i] = code->far;
 	jump_depends(jc, &cpu->itlb[cpu->cpl == 3][(rip >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE]);
@@ -213,7 +232,7 @@ static const void *jump_find(const struct x86_cpu *cpu)
 	const struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
 	unsigned int i = X86_JUMP_SLOT(cpu->s.rip);
 
-	if (jc->tag[i] != cpu->s.rip || !cpu->code64 || x86_interruptible(cpu) ||
+	if (jc->tag[i] != cpu->s.rip || jc->mode != X86_BLOCK_MODE(cpu) || x86_interruptible(cpu) ||
 	    atomic_load_explicit(&cpu->core.request, memory_order_relaxed))
 		return NULL;
 	return jc->code[i];
@@ -361,7 +380,7 @@ bool jit_wanted(const struct x86_cpu *cpu, u16 *hits)
 {
 	const struct jit_cache *c = jit_cache(cpu);
 
-	return c && cpu->code64 && ((*hits)++ >= HOT || c->stress);
+	return c && translatable(X86_BLOCK_MODE(cpu)) && ((*hits)++ >= HOT || c->stress);
 }
 
 bool jit_crossing(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes)
@@ -390,7 +409,7 @@ static const struct jit_code *ready(struct x86_cpu *cpu, struct x86_block *b, bo
 	*full = false;
 	if (likely(code))
 		return code;
-	if (!c || (b->b.mode & 7) != X86_MODE_64)
+	if (!c || !translatable(b->b.mode))
 		return NULL;
 	if (++b->b.hits < HOT && !c->stress)
 		return NULL;
@@ -428,6 +447,7 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 		const struct uop *u;
 
 		vector_state(cpu);
+		jump_mode(cpu);
 		x = c->enter(cpu, entry, cpu->s.rip);
 		cpu->jit_exits[x->kind]++;
 		/* A handler has set it if it was STI or MOV SS; after a whole block it is over. */

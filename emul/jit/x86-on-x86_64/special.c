@@ -22,7 +22,7 @@ static bool tr_lea(struct tr *t, const struct uop *u)
 	struct enc c = { .opsz = i->opsize == 2 ? 0x66 : 0, .w = i->opsize == 8, .op = OP_LEA };
 	struct rm rm;
 
-	if (!tr_ea_ok(u) || (i->addrsize != 8 && i->opsize != 4) || (to == H_NONE && i->opsize == 2))
+	if (!tr_ea_ok(t, u) || (i->addrsize != 8 && i->opsize != 4) || (to == H_NONE && i->opsize == 2))
 		return false;
 	rm = tr_ea(t, u);
 	/* a 32-bit result does not depend on the size of the address */
@@ -89,6 +89,11 @@ static bool tr_xchg(struct tr *t, const struct uop *u)
 	return true;
 }
 
+static void move_rsp(struct tr *t, s32 by)
+{
+	put_addr(t, OP_LEA, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, by));
+}
+
 static bool tr_push(struct tr *t, const struct uop *u)
 {
 	const struct x86_insn *i = &u->insn;
@@ -96,24 +101,24 @@ static bool tr_push(struct tr *t, const struct uop *u)
 	unsigned int reg;
 	struct rm rm;
 
-	if (i->opsize != 8 || (mem && !tr_ea_ok(u)))
+	if (i->opsize != t->width || (mem && !tr_ea_ok(t, u)))
 		return false;
 	if (mem) {
-		put_load(&t->e, H_T1, tr_operand(t, u, 8, false));
+		put_op(&t->e, OP_MOV_RM, t->w, H_T1, tr_operand(t, u, t->width, false));
 		put_store(&t->e, H_T1, RM_CPU(jit.tmp[0]));
 	}
-	rm = tr_stack(t, u, X86_RSP, -8, true);
+	rm = tr_stack(t, u, X86_RSP, -t->width, true);
 	if (imm) {
-		put_op(&t->e, 0xc7, true, 0, rm);
+		put_op(&t->e, 0xc7, t->w, 0, rm);
 		put32(&t->e, (u32)i->imm);
 	} else if (!mem && host_reg(i->rm) != H_NONE) {
-		put_store(&t->e, host_reg(i->rm), rm);
+		put_op(&t->e, OP_MOV_MR, t->w, host_reg(i->rm), rm);
 	} else {
 		reg = tr_spare(t, &rm);
 		put_load(&t->e, reg, mem ? RM_CPU(jit.tmp[0]) : RM_GPR(i->rm));
-		put_store(&t->e, reg, rm);
+		put_op(&t->e, OP_MOV_MR, t->w, reg, rm);
 	}
-	put_lea(&t->e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, -8));
+	move_rsp(t, -t->width);
 	return true;
 }
 
@@ -123,18 +128,16 @@ static bool tr_pop(struct tr *t, const struct uop *u)
 	unsigned int to;
 	struct rm rm;
 
-	if (i->opsize != 8 || i->flags & X86_IF_MEM)
+	if (i->opsize != t->width || i->flags & X86_IF_MEM)
 		return false;
 	to = host_reg(i->rm);
 	rm = tr_stack(t, u, X86_RSP, 0, false);
-	if (i->rm == X86_RSP) {
-		put_load(&t->e, H_GUEST_RSP, rm);
+	put_op(&t->e, OP_MOV_RM, t->w, to == H_NONE ? H_T1 : to, rm);
+	if (i->rm == X86_RSP)
 		return true;
-	}
-	put_load(&t->e, to == H_NONE ? H_T1 : to, rm);
 	if (to == H_NONE)
 		put_store(&t->e, H_T1, RM_GPR(i->rm));
-	put_lea(&t->e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, 8));
+	move_rsp(t, t->width);
 	return true;
 }
 
@@ -142,11 +145,11 @@ static bool tr_leave(struct tr *t, const struct uop *u)
 {
 	struct rm rm;
 
-	if (u->insn.opsize != 8)
+	if (u->insn.opsize != t->width)
 		return false;
 	rm = tr_stack(t, u, X86_RBP, 0, false);
-	put_lea(&t->e, H_GUEST_RSP, RM_MEM(H_RBP, 8));
-	put_load(&t->e, H_RBP, rm);
+	put_addr(t, OP_LEA, H_GUEST_RSP, RM_MEM(H_RBP, t->width));
+	put_op(&t->e, OP_MOV_RM, t->w, H_RBP, rm);
 	return true;
 }
 
@@ -160,7 +163,7 @@ static bool tr_div(struct tr *t, const struct uop *u)
 	bool w = i->opsize == 8;
 	unsigned int d;
 
-	if (i->opsize < 4 || (i->flags & X86_IF_MEM && !tr_ea_ok(u)))
+	if (i->opsize < 4 || (i->flags & X86_IF_MEM && !tr_ea_ok(t, u)))
 		return false;
 	tr_clobber(t);
 	if (i->flags & X86_IF_MEM) {

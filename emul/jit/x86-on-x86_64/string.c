@@ -12,7 +12,7 @@ static void whole_range(struct tr *t, unsigned int reg, unsigned int shift, bool
 {
 	struct emit *e = &t->e;
 
-	put_move(e, H_T1, reg);
+	put_addr(t, OP_MOV_RM, H_T1, RM_REG(reg));
 	tr_lookup(t, 1, write);
 	put_lea(e, H_T0, RM_SIB(H_T1, H_T0, 0, 0));
 	put_lea(e, H_T1, RM_SIB(H_T1, H_RCX, shift, 0));
@@ -28,27 +28,29 @@ bool tr_string(struct tr *t, const struct uop *u)
 	unsigned int shift = u->osz;
 	struct emit *e = &t->e;
 
-	if ((!movs && i->op != X86_OP_STOS) || !(i->flags & (X86_IF_REP | X86_IF_REPNE)) || i->addrsize != 8 ||
+	if ((!movs && i->op != X86_OP_STOS) || !(i->flags & (X86_IF_REP | X86_IF_REPNE)) || i->addrsize != t->width ||
 	    (movs && (i->seg == X86_FS || i->seg == X86_GS)))
 		return false;
 	tr_clobber(t);
 	put_insn(e, &test, 0, RM_CPU(s.rflags));
 	put32(e, X86_DF);
 	tr_slow(t, CC_NE);
-	put_lea(e, H_T1, RM_MEM(H_RCX, -1));
+	put_addr(t, OP_LEA, H_T1, RM_MEM(H_RCX, -1));
 	put_imm(e, 7, true, RM_REG(H_T1), (u32)(EMUL_PAGE_SIZE >> shift) - 1);
 	tr_slow(t, CC_A);
+	if (!t->w)
+		put_op(e, OP_MOV_RM, false, H_RCX, RM_REG(H_RCX));	/* the upper half is no matter of the guest's */
 	if (movs) {
 		whole_range(t, H_RSI, shift, false);
 		put_store(e, H_T0, RM_CPU(jit.tmp[0]));
 	}
 	whole_range(t, H_RDI, shift, true);
 	if (movs) {
-		put_lea(e, H_T1, RM_SIB(H_RSI, H_RCX, shift, 0));
+		put_addr(t, OP_LEA, H_T1, RM_SIB(H_RSI, H_RCX, shift, 0));
 		put_load(e, H_RSI, RM_CPU(jit.tmp[0]));
 	}
 	put_insn(e, &xchg, H_T0, RM_REG(H_RDI));
-	put_lea(e, H_T0, RM_SIB(H_T0, H_RCX, shift, 0));
+	put_addr(t, OP_LEA, H_T0, RM_SIB(H_T0, H_RCX, shift, 0));
 	if (i->opsize == 2)
 		put8(e, 0x66);
 	put8(e, 0xf3);

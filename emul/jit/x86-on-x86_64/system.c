@@ -2,7 +2,7 @@
 /*
  * system.c - system instructions that kernels execute at every turn: the interrupt flag, SWAPGS, bases of FS and GS, PUSHF
  *
- * Translated code is 64-bit, thus protected mode. What could fault, or must be looked at by the loop, goes to the handler.
+ * Translated code runs in protected mode. What could fault, or must be looked at by the loop, goes to the handler.
  */
 #include "translate.h"
 
@@ -117,7 +117,7 @@ static bool tr_pushf(struct tr *t, const struct uop *u)
 	unsigned int reg;
 	struct rm rm;
 
-	if (u->insn.opsize != 8)
+	if (u->insn.opsize != t->width)
 		return false;
 	tr_clobber(t);
 	put_insn(e, &movzx, H_T0, RM_CPU(jit.flags));
@@ -129,11 +129,11 @@ static bool tr_pushf(struct tr *t, const struct uop *u)
 	put_op(e, 0x0b, false, H_T0, RM_REG(H_T1));
 	put_imm(e, 4, false, RM_REG(H_T0), ~(u32)(X86_RF | X86_VM));
 	put_store(e, H_T0, RM_CPU(jit.tmp[0]));
-	rm = tr_stack(t, u, X86_RSP, -8, true);
+	rm = tr_stack(t, u, X86_RSP, -t->width, true);
 	reg = tr_spare(t, &rm);
 	put_load(e, reg, RM_CPU(jit.tmp[0]));
-	put_store(e, reg, rm);
-	put_lea(e, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, -8));
+	put_op(e, OP_MOV_MR, t->w, reg, rm);
+	put_addr(t, OP_LEA, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, -t->width));
 	return true;
 }
 

@@ -263,6 +263,8 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 	};
 	t->nr = length(b);
 	t->hot = how & JIT_HOT;
+	t->w = (b->b.mode & 7) == X86_MODE_64;
+	t->width = t->w ? 8 : 4;
 	code = data(c, sizeof(*code));
 	head = data(c, sizeof(*head));
 	live = liveness(t);

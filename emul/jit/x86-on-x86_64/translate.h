@@ -80,6 +80,8 @@ struct tr {
 	unsigned int nr_load;
 	struct way_out out[X86_BLOCK_MAX + 2];
 	unsigned int nr_out;
+	bool w;			/* 64-bit code: addresses, stack and RIP are of 64 bits, not 32 */
+	u8 width;		/* 8 or 4 accordingly */
 	bool hot;
 	u8 *heat;		/* branch out of the head, to be translated anew */
 	struct miss miss[2 * X86_BLOCK_MAX];
@@ -88,6 +90,12 @@ struct tr {
 	struct tr_group group[X86_JIT_NEAR];
 	unsigned int nr_groups;
 };
+
+/* LEA, ADD and the like of addresses: what a mode makes of more bits than it has */
+static inline void put_addr(struct tr *t, u8 op, unsigned int reg, struct rm rm)
+{
+	put_op(&t->e, op, t->w, reg, rm);
+}
 
 static inline unsigned int host_reg(unsigned int g)
 {
@@ -105,7 +113,7 @@ void tr_want_flags(struct tr *t, bool scratch);
 /* memory (memory.c): the branches to the slow path are noted in t->s */
 void tr_slow(struct tr *t, unsigned int cc);
 /* May the operand's address be computed here? */
-bool tr_ea_ok(const struct uop *u);
+bool tr_ea_ok(const struct tr *t, const struct uop *u);
 /* The effective address as an operand of LEA; loads scratch registers. */
 struct rm tr_ea(struct tr *t, const struct uop *u);
 /* H_T1: linear address of the memory operand. */

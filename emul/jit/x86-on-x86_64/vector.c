@@ -58,7 +58,7 @@ bool tr_vector(struct tr *t, const struct uop *u)
 	const struct enc test = { .op = 0xf6 };
 	u8 bit = vex ? JIT_AVX : JIT_SSE, bits = bit | JIT_UNLOADED;
 
-	if (!taken(i) || (mem && !tr_ea_ok(u)))
+	if (!taken(i) || (mem && !tr_ea_ok(t, u)))
 		return false;
 	for (unsigned int k = 0; k < ARRAY_SIZE(row->opnd); k++) {
 		const struct x86_opnd *o = &row->opnd[k];
@@ -122,7 +122,14 @@ bool tr_vector(struct tr *t, const struct uop *u)
 		else
 			rm = RM_REG(h);
 	}
-	if (i->map == X86_MAP_0F && i->opcode == 0x77) {	/* VZEROUPPER, VZEROALL: no ModRM */
+	if (i->map == X86_MAP_0F && i->opcode == 0x77 && !t->w) {
+		/* VZEROUPPER, VZEROALL: eight registers only. VMOVAPS of a register to itself, VXORPS with itself */
+		for (unsigned int r = 0; r < 8; r++) {
+			const struct enc clear = { .vex = true, .map = X86_MAP_0F, .op = l ? 0x57 : 0x28, .vvvv = l ? (u8)r : 0 };
+
+			put_insn(&t->e, &clear, r, RM_REG(r));
+		}
+	} else if (i->map == X86_MAP_0F && i->opcode == 0x77) {	/* no ModRM */
 		put8(&t->e, 0xc5);
 		put8(&t->e, l ? 0xfc : 0xf8);
 		put8(&t->e, 0x77);

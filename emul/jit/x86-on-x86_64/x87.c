@@ -67,7 +67,7 @@ bool tr_x87(struct tr *t, const struct uop *u)
 	bool mem = i->flags & X86_IF_MEM, write = false;
 	unsigned int size = 0;
 
-	if (!taken(i) || (mem && !tr_ea_ok(u)))
+	if (!taken(i) || (mem && !tr_ea_ok(t, u)))
 		return false;
 	for (unsigned int k = 0; mem && k < ARRAY_SIZE(row->opnd); k++)
 		if (row->opnd[k].kind == X86_OK_M || row->opnd[k].kind == X86_OK_E) {

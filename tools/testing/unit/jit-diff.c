@@ -105,6 +105,8 @@ static void put(const void *p, unsigned int n)
 
 static const u8 pointers[] = { X86_RBX, X86_RSI, X86_RBP, X86_RDI, X86_R11, X86_R13, X86_R14, X86_R15 };
 
+static bool wide;		/* 64-bit code, not 32-bit */
+
 static u64 place(void)
 {
 	static const u16 ends[] = { 4096, 2 * 4096, 3 * 4096, 4 * 4096, 5 * 4096 };
@@ -118,8 +120,10 @@ static void put_pointer(void)
 	u8 b[2] = { (u8)(0x48 | (r >= 8)), (u8)(0xb8 | (r & 7)) };
 	u64 v = chance(2) ? VA + below(len + 16) : place();	/* or into the program itself */
 
-	put(b, 2);
-	put(&v, 8);
+	if (!wide)
+		b[1] = (u8)(0xb8 | pointers[below(4)]);
+	put(b + !wide, 1 + wide);
+	put(&v, wide ? 8 : 4);
 }
 
 /* What the manuals leave undefined differs: such flags are overwritten at once. */
@@ -187,10 +191,10 @@ static void put_random(bool vectors)
 			b[n++] = 0x67;
 		if (chance(vectors ? 40 : 8)) {
 			b[n++] = 0xc4;
-			b[n] = (b[n] & 0xe0) | (1 + below(3));
+			b[n] = (wide ? b[n] & 0xe0 : 0xe0) | (1 + below(3));
 			n += 2;
 		} else {
-			if (chance(50))
+			if (wide && chance(50))
 				b[n++] = (u8)(0x40 | below(16));
 			if (vectors || chance(30)) {
 				b[n++] = 0x0f;
@@ -211,7 +215,7 @@ static void put_random(bool vectors)
 				b[at + 1] = (u8)((chance(70) ? 4 : below(8)) << 3 | base[below(4)] | (b[at + 1] & 0xc0));
 			}
 		}
-		if (x86_decode(&i, b, 15, X86_MODE_64) != X86_DECODE_OK || excluded(&i))
+		if (x86_decode(&i, b, 15, wide ? X86_MODE_64 : X86_MODE_32) != X86_DECODE_OK || excluded(&i))
 			continue;
 		cls = x86_op_class[i.op];
 		if (cls != X86_CLASS_INT && !(vectors && (cls == X86_CLASS_VEC || cls == X86_CLASS_FPU)))
@@ -221,8 +225,8 @@ static void put_random(bool vectors)
 		put(b, i.len);
 		if (flags_undefined(&i)) {
 			if (chance(30) && carry_defined(&i))
-				PUT("\x48\x11\xca");	/* adc rdx, rcx */
-			PUT("\x48\x39\xc8");		/* cmp rax, rcx */
+				put(&"\x48\x11\xca"[!wide], 2 + wide);	/* adc rdx, rcx */
+			put(&"\x48\x39\xc8"[!wide], 2 + wide);		/* cmp rax, rcx */
 		}
 		return;
 	}
@@ -238,19 +242,37 @@ static void put_system(void)
 #define I(s)	{ sizeof(s) - 1, s }
 		I("\xfa"), I("\xfb"), I("\xfb\xfa"),			/* cli; sti; sti, cli */
 		I("\xfc"), I("\xfd\xa4\xfc"),			/* cld; std, movsb, cld */
-		I("\x0f\x01\xf8"),				/* swapgs */
 		I("\x9c\x58"), I("\x39\xc8\x9c\x5a"),		/* pushf, pop rax; cmp eax, ecx, pushf, pop rdx */
+		I("\x0f\x20\xd8\x0f\x22\xd8"),			/* mov rax, cr3; mov cr3, rax */
+		/* 64-bit code only: */
+		I("\x0f\x01\xf8"),				/* swapgs */
 		I("\xf3\x48\x0f\xae\xc0"), I("\xf3\x4d\x0f\xae\xcd"),	/* rdfsbase rax; rdgsbase r13 */
 		I("\xf3\x48\x0f\xae\xd3"), I("\xf3\x49\x0f\xae\xdf"),	/* wrfsbase rbx; wrgsbase r15 */
 		I("\xf3\x0f\xae\xd8"), I("\xf3\x48\x0f\xae\xd2"),	/* wrgsbase eax; wrfsbase rdx */
-		I("\x0f\x20\xd8\x0f\x22\xd8"),			/* mov rax, cr3; mov cr3, rax */
 		I("\xb9\x02\x01\0\xc0\x0f\x32\x0f\x30"),	/* ecx = MSR_KERNEL_GS_BASE; rdmsr; wrmsr */
 		I("\x0f\x05"),					/* syscall */
 #undef I
 	};
-	unsigned int i = (unsigned int)below(sizeof(insns) / sizeof(insns[0]));
+	unsigned int i = (unsigned int)below(wide ? sizeof(insns) / sizeof(insns[0]) : 8);
 
 	put(insns[i].b, insns[i].n);
+}
+
+/* MOVS and STOS, repeated; not over the program, whose flags were dead before there was other code (translator.rst) */
+static void put_string(void)
+{
+	static const u8 op[] = { 0xa4, 0xa5, 0xaa, 0xab };
+
+	PUT("\xbf");				/* mov edi, address */
+	put(&(u32){ (u32)place() }, 4);
+	PUT("\xb9");				/* mov ecx, count */
+	put(&(u32){ (u32)below(chance(90) ? 60 : 3000) }, 4);
+	if (chance(20))
+		PUT("\x66");
+	PUT("\xf3");
+	if (wide && chance(40))
+		PUT("\x48");
+	put(&op[below(4)], 1);
 }
 
 static void make_program(void)
@@ -283,6 +305,18 @@ static void make_program(void)
 				PUT("\xc5\xfc\x77");	/* vzeroall */
 		} else if (chance(system)) {
 			put_system();
+		} else if (chance(5)) {
+			put_string();
+		} else if (!wide && chance(3)) {	/* call +0; add esp, 4 */
+			PUT("\xe8\0\0\0\0\x83\xc4\x04");
+		} else if (!wide && chance(3)) {	/* call +0; pop eax; add eax, 6; push eax; ret */
+			PUT("\xe8\0\0\0\0\x58\x83\xc0\x06\x50\xc3");
+		} else if (!wide && chance(2)) {	/* call +0; pop edx; add edx, 6; jmp edx */
+			PUT("\xe8\0\0\0\0\x5a\x83\xc2\x06\xff\xe2");
+		} else if (!wide && chance(2)) {	/* call +0; pop eax; inc byte [eax + 5]; mov al, 0 */
+			PUT("\xe8\0\0\0\0\x58\xfe\x40\x05\xb0\0");
+		} else if (!wide) {
+			put_random(vectors);
 		} else if (chance(3)) {			/* call +0; add rsp, 8 */
 			PUT("\xe8\0\0\0\0\x48\x83\xc4\x08");
 		} else if (chance(3)) {			/* lea rax, [rip + 3]; push rax; ret; nop */
@@ -310,7 +344,11 @@ static void make_program(void)
 	if (loop) {	/* dec dword [counter]; jnz start */
 		s32 rel;
 
-		PUT("\xff\x0c\x25");
+		PUT("\xff");
+		if (wide)
+			PUT("\x0c\x25");
+		else
+			PUT("\x0d");
 		put(&(u32){ COUNTER }, 4);
 		PUT("\x0f\x85\0\0\0\0");
 		rel = -(s32)len;
@@ -339,6 +377,8 @@ static void make_state(void)
 		gpr[i] = chance(50) ? rnd() : below(100);
 	for (unsigned int i = 0; i < sizeof(pointers); i++)
 		gpr[pointers[i]] = place();
+	for (unsigned int i = 0; i < 16 && !wide; i++)
+		gpr[i] = (u32)gpr[i];
 	gpr[X86_RSP] = DATA + 4096 + below(4096);
 	user = chance(10);
 	fsgsbase = chance(80);
@@ -363,7 +403,7 @@ static void run(struct machine *m, struct emul_exit *x)
 	cpu->s.halted = 0;
 	cpu->s.cr2 = 0;
 	cpu->s.idtr.limit = 0;
-	test_segments(cpu, X86_MODE_64);
+	test_segments(cpu, wide ? X86_MODE_64 : X86_MODE_32);
 	for (unsigned int i = 0; i < X86_SEG_COUNT && !user; i++)
 		cpu->s.seg[i].attr &= ~(3 << X86_ATTR_DPL_SHIFT);
 	cpu->s.seg[X86_FS].base = DATA + 64;
@@ -460,8 +500,12 @@ int main(int argc, char **argv)
 	(void)test_cpu;
 	seed = s ? strtoull(s, NULL, 0) : (u64)time(NULL);
 	printf("# TEST_SEED=%llu\n", (unsigned long long)seed);
+	wide = true;
 	test_mode(EMUL_JIT_EAGER, programs, "blocks");
 	test_mode(EMUL_JIT_STRESS, programs, "stress");
+	wide = false;
+	test_mode(EMUL_JIT_EAGER, programs, "blocks, 32-bit code");
+	test_mode(EMUL_JIT_STRESS, programs, "stress, 32-bit code");
 	return tap_done();
 }
 
