@@ -675,6 +675,8 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 			  argv[optind]);
 		return VM_END_USAGE;
 	}
+	/* the twin's thread starts when the guest already runs */
+	config->no_sandbox |= config->lockstep != VM_LOCKSTEP_OFF;
 	if (config->lockstep && config->cpus > 1) {
 		msg_error("--lockstep: not with %u processors: what they do to one another's memory cannot be repeated. Give "
 			  "--cpus 1", config->cpus);
