@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * virtio.c - a driver that does what the input says: rings, registers and doorbells of disks, entropy, network
- * cards and shared directories, with their threads
+ * cards, shared directories, a balloon and a channel, with their threads
  *
  * An input is the device, then steps. Some write anything anywhere; others do what an honest driver does, with
  * contents from the input, or hardly any input would get past the negotiation.
@@ -10,11 +10,13 @@
 #include <sys/stat.h>
 
 #include "launcher/net/net.h"
+#define DRV_QUEUES 6
 #include "tools/testing/unit/virtio-drv.h"
 #include "fuzz.h"
 
 #define AREA	0x10000u	/* rings; then buffers */
-#define AREA_LEN 0x20000u
+#define AREA_LEN 0x40000u
+#define BUFFERS	0x30000u
 #define IMAGE	(1u << 20)
 #define STEPS	64
 
@@ -72,12 +74,14 @@ static const struct net_ops echo = {
 };
 
 static const struct device_ops *const devices[] = {
-	&virtio_blk_device, &virtio_rng_device, &virtio_net_device, &virtio_9p_device,
+	&virtio_blk_device, &virtio_rng_device, &virtio_net_device, &virtio_9p_device, &virtio_balloon_device,
+	&virtio_console_device,
 };
 
 #define NR_DEVICES (sizeof(devices) / sizeof(devices[0]))
 
 static char image[] = "/tmp/tenon-fuzz-disk-XXXXXX", share[] = "/tmp/tenon-fuzz-share-XXXXXX";
+static char channel[64];
 static struct {
 	struct vm *vm;
 	void *pci, *state;
@@ -96,6 +100,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	close(fd);
 	snprintf(file, sizeof(file), "%s/file", share);
 	close(open(file, O_CREAT | O_WRONLY, 0600));
+	snprintf(channel, sizeof(channel), "%s/channel", share);
 	for (i = 0; i < NR_DEVICES; i++) {
 		vm = machine[i].vm = fake_vm(4 << 20);
 		vm->config.cpus = 2;
@@ -104,12 +109,16 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		vm->config.net[0].ops = &echo;
 		/* Read-only: names from an input must not become files of the host. */
 		vm->config.share[0] = (struct vm_share){ .path = share, .tag = "fuzz", .readonly = true };
+		vm->config.balloon = true;
+		vm->config.channel[0] = (struct vm_channel){ "fuzz", channel };
+		vm->config.nr_channels = 1;
 		if (pci_host_device.init(vm, &machine[i].pci) ||
 		    devices[i]->init(vm, &machine[i].state))
 			abort();
 	}
 	/* They are open, and whatever way this process ends, nothing is left. */
 	unlink(image);
+	unlink(channel);
 	return 0;
 }
 
@@ -119,7 +128,7 @@ static void chain(struct input *in)
 	uint16_t head = take_uint(in, 1) % QSIZE;
 
 	for (i = 0; i < n; i++) {
-		uint64_t at = 0x20000 + (uint64_t)(head + i) % QSIZE * 0x800;
+		uint64_t at = BUFFERS + (uint64_t)(head + i) % QSIZE * 0x800;
 		uint32_t len = take_uint(in, 2) & 0x7fff;
 		uint8_t data[64];
 
