@@ -340,6 +340,9 @@ static void out_put(const uint8_t *p, size_t len)
 
 void term_write(uint8_t byte)
 {
+	/* With its last word (an exit status, say) the guest is at its end, though its processors take a while to stop. */
+	if (atomic_load(&term.vm->end) != VM_RUNNING)
+		return;
 	/* Control characters don't matter: the cursor's column does. */
 	atomic_store_explicit(&mid_line, byte != '\n' && byte != '\r', memory_order_relaxed);
 	out_put(&byte, 1);
