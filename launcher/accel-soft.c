@@ -6,8 +6,11 @@
  * KVM_RUN (halting, start-up of other vCPUs, interrupt delivery) happens in soft_run().
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "msg.h"
 #include "soft-irq.h"
@@ -60,9 +63,24 @@ static void soft_vm_exit(struct vm *vm)
 		soft_irq_exit(s);
 	if (s->emul)
 		emul_vm_destroy(s->emul);
+	if (s->perf_map)
+		close(s->perf_map);
+	if (s->trace)
+		close(s->trace);
 	free(s->vcpu);
 	free(s);
 	vm->accel = NULL;
+}
+
+/* A file to write to, or 0 with a message. */
+static int create(const char *path, const char *option, char *err, size_t errlen)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+	if (fd > 0)
+		return fd;
+	snprintf(err, errlen, "%s: create '%s': %s", option, path, strerror(errno));
+	return 0;
 }
 
 static int soft_vm_init(struct vm *vm)
@@ -74,7 +92,7 @@ static int soft_vm_init(struct vm *vm)
 		[VM_LOCKSTEP_OFF] = EMUL_LOCKSTEP_OFF, [VM_LOCKSTEP_BLOCKS] = EMUL_LOCKSTEP_BLOCKS,
 		[VM_LOCKSTEP_CHAINS] = EMUL_LOCKSTEP_CHAINS,
 	};
-	const struct emul_config config = {
+	struct emul_config config = {
 		.max_vcpus = vm->config.cpus,
 		.tsc_hz = SOFT_TSC_HZ,
 		.cpu = vm->config.cpu,
@@ -88,6 +106,20 @@ static int soft_vm_init(struct vm *vm)
 	vm->accel = s;
 	if (!s)
 		goto fail;
+	if (vm->config.perf_map) {
+		char name[32];
+
+		/* where perf looks */
+		snprintf(name, sizeof(name), "/tmp/perf-%ld.map", (long)getpid());
+		s->perf_map = config.perf_map = create(name, "--perf-map", err, sizeof(err));
+		if (!s->perf_map)
+			goto fail;
+	}
+	if (vm->config.trace) {
+		s->trace = config.trace = create(vm->config.trace, "--trace", err, sizeof(err));
+		if (!s->trace)
+			goto fail;
+	}
 	s->vm = vm;
 	s->start = clock_ns();
 	s->nr_vcpus = vm->config.cpus;

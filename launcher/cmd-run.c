@@ -47,6 +47,8 @@ enum {
 	OPT_NO_REBOOT,
 	OPT_STATS,
 	OPT_LOCKSTEP,
+	OPT_TRACE,
+	OPT_PERF_MAP,
 };
 
 static const struct option options[] = {
@@ -75,6 +77,8 @@ static const struct option options[] = {
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "stats", no_argument, NULL, OPT_STATS },
 	{ "lockstep", optional_argument, NULL, OPT_LOCKSTEP },
+	{ "trace", required_argument, NULL, OPT_TRACE },
+	{ "perf-map", no_argument, NULL, OPT_PERF_MAP },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 }
 };
@@ -139,6 +143,8 @@ static const char help[] =
 	"      --lockstep[=HOW]   for tests: run the interpreter beside the translator on a copy of the machine, and stop\n"
 	"                         where they differ. HOW is blocks (default) or chains (linked blocks, 10,000 comparisons\n"
 	"                         a second)\n"
+	"      --trace FILE       write all code that is translated to FILE, and what it is translated to\n"
+	"      --perf-map         tell perf about translated code, so that perf top and perf report name it\n"
 	"  -h, --help             this text\n"
 	"\n"
 	"On a terminal, keys go to the guest. Ctrl-A x ends the machine, Ctrl-A h lists the other keys.\n"
@@ -630,6 +636,12 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 		case OPT_LOCKSTEP:
 			if (read_lockstep(optarg, config))
 				return VM_END_USAGE;
+			break;
+		case OPT_TRACE:
+			config->trace = optarg;
+			break;
+		case OPT_PERF_MAP:
+			config->perf_map = true;
 			break;
 		case OPT_STATS:
 			config->stats = true;

@@ -174,8 +174,8 @@ static const struct call loop[] = {
 	CALL(epoll_pwait),
 	CALL(read),				/* signals, keys */
 	CALL(accept4),				/* the control socket */
-	CALL(memfd_create),			/* the translator's cache, at a reset; counters as text */
-	CALL(mmap),				/* the same: code */
+	CALL(memfd_create),			/* the stubs' cache, at a reset; counters as text */
+	CALL(mmap),				/* the translator's cache, at a reset: code */
 	CALL_IF(kill, 0, 0xffffffffu, SELF),	/* Ctrl-Z: SIGSTOP */
 	CALL(getpgrp),				/* in the foreground? */
 	CALL(getpgid),

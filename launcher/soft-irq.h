@@ -42,6 +42,7 @@ struct soft_vm {
 	struct lapic **lapics;
 	struct soft_vcpu *vcpu;
 	unsigned int nr_vcpus;
+	int perf_map, trace;		/* files, 0: none */
 };
 
 /* Frequency of the guest's TSC: nanoseconds, so that the guest's clock can't drift from the host's. */

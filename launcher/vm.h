@@ -99,6 +99,8 @@ struct vm_config {
 	int debug_exit_port;		/* -1: none */
 	enum vm_jit jit;		/* software CPU only, as the following */
 	enum vm_lockstep lockstep;
+	const char *trace;		/* file for listings of what is translated */
+	bool perf_map;			/* tell perf what is translated */
 	bool split_irqchip;		/* module and kvm only: no more than the local APICs in the kernel */
 	const char *name;		/* of the control socket; NULL: none */
 	bool no_reboot;			/* a guest reset ends the run */

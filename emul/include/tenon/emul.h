@@ -101,6 +101,8 @@ enum emul_lockstep_mode { EMUL_LOCKSTEP_OFF, EMUL_LOCKSTEP_BLOCKS, EMUL_LOCKSTEP
  * @tsc_hz:	frequency of emul_ops.tsc, published to the guest
  * @jit:	translate hot code (the default), never, or in a way that is for tests
  * @count:	count the instructions that translated code executes, which takes time; lockstep counts anyway
+ * @perf_map:	file descriptor: a line for each translation, by which perf names it; 0: none
+ * @trace:	file descriptor: each translated block and the code made of it, as text; 0: none
  * @lockstep:	compare the translator with the interpreter at every step (for tests: slow)
  * @cpu:	guest CPU model and feature changes ("max", "x86-64-v2,-avx"); NULL: everything implemented
  */
@@ -110,6 +112,7 @@ struct emul_config {
 	const char *cpu;
 	enum emul_jit jit;
 	bool count;
+	int perf_map, trace;
 	enum emul_lockstep_mode lockstep;
 };
 

@@ -2,7 +2,7 @@
 /*
  * cache.c - the code cache and the code that all translations share: entering, leaving, calling a handler
  *
- * One memfd mapped twice, once to write, once to execute. A translation is never freed by itself; when the cache is
+ * The same memory is mapped twice, once to write, once to execute. A translation is never freed by itself; when the cache is
  * full, everything goes, with the world stopped.
  *
  * While translated code runs, RSP is the address of the vCPU's struct x86_cpu, R13 is the guest's RSP, R14 and R15 are
@@ -19,10 +19,6 @@
 
 #define CACHE_SIZE	(64UL << 20)
 #define CACHE_STRESS	(256UL << 10)
-
-#ifndef MFD_EXEC
-#define MFD_EXEC	0x10U		/* since Linux 6.3; older kernels reject it and need no flag */
-#endif
 
 /* Host register of a guest register, H_NONE if it is in memory. */
 static unsigned int home(unsigned int g)
@@ -206,7 +202,6 @@ struct jit_cache *jit_cache_new(const struct emul_config *cfg)
 {
 	bool stress = cfg->jit >= EMUL_JIT_EAGER;
 	struct jit_cache *c = calloc(1, sizeof(*c));
-	int fd;
 
 	if (!c)
 		return NULL;
@@ -217,32 +212,25 @@ struct jit_cache *jit_cache_new(const struct emul_config *cfg)
 	c->exit_uop.kind = JIT_EXIT_UOP;
 	c->exit_jump.kind = JIT_EXIT_JUMP;
 	c->host_features = host_features() | integer_features();
-	fd = memfd_create("tenon-jit", MFD_CLOEXEC | MFD_EXEC);
-	if (fd < 0)
-		fd = memfd_create("tenon-jit", MFD_CLOEXEC);
-	if (fd < 0)
-		goto free_cache;
-	if (ftruncate(fd, (off_t)c->size) < 0)
-		goto close_fd;
-	c->rw = mmap(NULL, c->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (c->rw == MAP_FAILED)
-		goto close_fd;
-	c->rx = mmap(NULL, c->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	/* Two views of the same memory, as perf can name code in it: it knows nothing of code in a memfd. */
+	c->rx = mmap(NULL, c->size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (c->rx == MAP_FAILED)
+		goto free_cache;
+	c->rw = mremap(c->rx, 0, c->size, MREMAP_MAYMOVE);
+	if (c->rw == MAP_FAILED)
+		goto unmap_rx;
+	if (mprotect(c->rw, c->size, PROT_READ | PROT_WRITE) < 0)
 		goto unmap_rw;
 	c->data = mmap(NULL, c->data_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (c->data == MAP_FAILED)
-		goto unmap_rx;
-	close(fd);
+		goto unmap_rw;
 	common_code(c);
 	return c;
 
-unmap_rx:
-	munmap(c->rx, c->size);
 unmap_rw:
 	munmap(c->rw, c->size);
-close_fd:
-	close(fd);
+unmap_rx:
+	munmap(c->rx, c->size);
 free_cache:
 	free(c);
 	return NULL;

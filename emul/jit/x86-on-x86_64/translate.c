@@ -309,6 +309,7 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 		.cache = c, .page = page, .live = live, .nr = t->nr, .how = how,
 		.rx = c->rx + (near - c->rw), .far = c->rx + (far - c->rw),
 	};
+	tr_trace(t, code);
 	c->used = ((size_t)(t->e.p - c->rw) + 15) & ~(size_t)15;
 	b->b.deps = t->deps;
 	atomic_store_explicit(&b->b.code, code, memory_order_release);

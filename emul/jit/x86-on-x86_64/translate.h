@@ -153,5 +153,6 @@ bool tr_branch(struct tr *t, const struct uop *u);	/* branch.c; true also says t
 u32 tr_target_live(struct tr *t, const struct uop *u);
 void tr_end(struct tr *t, const struct uop *u);
 void tr_outs(struct tr *t);
+void tr_trace(const struct tr *t, const struct jit_code *code);		/* trace.c */
 
 #endif /* TENON_JIT_TRANSLATE_H */

@@ -232,6 +232,23 @@ refused()
 	refused 2 "neither on nor off" maybe -- run --kernel "$(tiny debug-exit)" --sandbox maybe
 }
 
+@test "cli: --trace and --perf-map say what was translated" {
+	local map
+
+	try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --memory 32M --jit eager --trace "$BATS_TEST_TMPDIR/trace"
+	expect "exit status" "$status" -eq 33
+	grep -Eq '^[0-9a-f]+: [0-9]+ instructions of physical page [0-9a-f]+, (32|64) bits, kernel' "$BATS_TEST_TMPDIR/trace" ||
+		fail "no block in $(head "$BATS_TEST_TMPDIR/trace")"
+	grep -Eq $'^\t *[0-9a-f]+  (mov|cmp) ' "$BATS_TEST_TMPDIR/trace" || fail "no host code"
+	"$tenon" run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --memory 32M --jit eager --perf-map &
+	wait $! || [ $? -eq 33 ] || fail "ended with $?"
+	map=/tmp/perf-$!.map
+	grep -Eq '^[0-9a-f]+ [0-9a-f]+ guest_[0-9a-f]+_kernel$' "$map" || fail "no line in $map"
+	rm "$map"
+	refused 1 "--trace: create '/nonexistent/file': No such file" trace -- run --kernel "$(tiny debug-exit)" \
+		--trace /nonexistent/file
+}
+
 @test "cli: --lockstep runs a guest to its end, with one processor only" {
 	try_run run --kernel "$(tiny debug-exit)" --debug-exit 0xf4 --memory 32M --lockstep
 	expect "exit status" "$status" -eq 33
