@@ -244,7 +244,7 @@ void tenon_resample(struct tenon_vm *vm, u32 pins)
 		return;
 	idx = srcu_read_lock(&vm->irq_srcu);
 	list_for_each_entry_rcu(irqfd, &vm->irqfds, list, srcu_read_lock_held(&vm->irq_srcu)) {
-		if (!irqfd->resample || irqfd->gsi >= 32 || !(pins & BIT(irqfd->gsi)))
+		if (!irqfd->resample || !(pins & tenon_gsi_pins(vm, irqfd->gsi)))
 			continue;
 		tenon_set_gsi(vm, irqfd->gsi, TENON_SOURCE_RESAMPLE, false);
 		compat_eventfd_signal(irqfd->resample);

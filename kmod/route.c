@@ -148,19 +148,11 @@ int tenon_msi(struct tenon_vm *vm, u64 addr, u32 data)
 	return lapic_deliver(vm->lapics, tenon_nr_lapics(vm), NULL, &msg);
 }
 
-/*
- * Set a line, or send its message on a rising edge. Atomic context. The best of what the targets
- * answer.
- */
-int tenon_set_gsi(struct tenon_vm *vm, u32 gsi, unsigned int source, bool level)
+/* The first route of a GSI; they follow each other. The number of routes if there is none. */
+static unsigned int first_route(const struct tenon_routes *routes, u32 gsi)
 {
-	const struct tenon_routes *routes;
-	int ret = IRQ_NOT_DELIVERED, idx;
-	unsigned int low = 0, high, n;
+	unsigned int low = 0, high = routes ? routes->n : 0;
 
-	idx = srcu_read_lock(&vm->irq_srcu);
-	routes = srcu_dereference(vm->routes, &vm->irq_srcu);
-	high = routes ? routes->n : 0;
 	while (low < high) {
 		const unsigned int mid = low + (high - low) / 2;
 
@@ -169,7 +161,42 @@ int tenon_set_gsi(struct tenon_vm *vm, u32 gsi, unsigned int source, bool level)
 		else
 			high = mid;
 	}
-	for (n = low; routes && n < routes->n && routes->route[n].gsi == gsi; n++) {
+	return low;
+}
+
+/* The pins that a GSI leads to, as bits: of the IOAPIC, and the 16 of the PIC pair. Atomic context. */
+u32 tenon_gsi_pins(struct tenon_vm *vm, u32 gsi)
+{
+	const struct tenon_routes *routes;
+	unsigned int n;
+	u32 pins = 0;
+	int idx;
+
+	idx = srcu_read_lock(&vm->irq_srcu);
+	routes = srcu_dereference(vm->routes, &vm->irq_srcu);
+	for (n = first_route(routes, gsi); routes && n < routes->n && routes->route[n].gsi == gsi; n++) {
+		const struct tenon_route *r = &routes->route[n];
+
+		if (r->type == KVM_IRQ_ROUTING_IRQCHIP)
+			pins |= BIT(r->pin + (r->chip == KVM_IRQCHIP_PIC_SLAVE ? 8 : 0));
+	}
+	srcu_read_unlock(&vm->irq_srcu, idx);
+	return pins;
+}
+
+/*
+ * Set a line, or send its message on a rising edge. Atomic context. The best of what the targets
+ * answer.
+ */
+int tenon_set_gsi(struct tenon_vm *vm, u32 gsi, unsigned int source, bool level)
+{
+	const struct tenon_routes *routes;
+	int ret = IRQ_NOT_DELIVERED, idx;
+	unsigned int n;
+
+	idx = srcu_read_lock(&vm->irq_srcu);
+	routes = srcu_dereference(vm->routes, &vm->irq_srcu);
+	for (n = first_route(routes, gsi); routes && n < routes->n && routes->route[n].gsi == gsi; n++) {
 		const struct tenon_route *r = &routes->route[n];
 		int one = IRQ_NOT_DELIVERED;
 

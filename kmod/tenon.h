@@ -525,6 +525,7 @@ int tenon_routes_default(struct tenon_vm *vm);
 int tenon_routes_set(struct tenon_vm *vm, const struct kvm_irq_routing *head,
 		     const struct kvm_irq_routing_entry *entries);
 int tenon_set_gsi(struct tenon_vm *vm, u32 gsi, unsigned int source, bool level);
+u32 tenon_gsi_pins(struct tenon_vm *vm, u32 gsi);
 bool tenon_msi_valid(const struct tenon_vm *vm, u32 addr_high);
 int tenon_msi(struct tenon_vm *vm, u64 addr, u32 data);
 void tenon_routes_ioapic_vectors(struct tenon_vcpu *vcpu);

@@ -399,27 +399,36 @@ TEST(irqfd, "an eventfd raises a GSI; deassigned, it does not", KVM_CAP_IRQFD)
 	CHECK_ERR(ioctl(vm->fd, KVM_IRQFD, &irqfd), EINVAL);
 }
 
-TEST(resample, "irqfd with resampling: the line falls with the EOI, and its source hears of it",
+TEST(resample, "irqfd with resampling: the line falls with the EOI, and its source hears of it, by whichever GSI",
      KVM_CAP_IRQFD_RESAMPLE)
 {
 	struct kvm_irqfd irqfd = { .gsi = 20, .flags = KVM_IRQFD_FLAG_RESAMPLE };
 	struct vm *vm = ioapic_guest(STEPS(X2APIC_ON, IOAPIC_PIN(20, LEVEL | 0x42, 0)));
+	struct routes r = { .head.nr = 1 };
 	unsigned int n;
 
-	irqfd.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	irqfd.resamplefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	REQUIRE(!ioctl(vm->fd, KVM_IRQFD, &irqfd));
-	for (n = 0; n < 2; n++) {
+	for (n = 0; n < 4; n++) {
+		irqfd.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		irqfd.resamplefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		irqfd.flags = KVM_IRQFD_FLAG_RESAMPLE;
+		/* First by the routes that there are from the start, then by one of another number. */
+		if (n == 2) {
+			irqfd.gsi = 50;
+			r.entry[0] = (struct kvm_irq_routing_entry) { .gsi = 50, .type = KVM_IRQ_ROUTING_IRQCHIP,
+								      .u.irqchip = { KVM_IRQCHIP_IOAPIC, 20 } };
+			REQUIRE(!ioctl(vm->fd, KVM_SET_GSI_ROUTING, &r));
+		}
+		REQUIRE(!ioctl(vm->fd, KVM_IRQFD, &irqfd));
 		signal_event(irqfd.fd);
 		CHECK(vm_says(vm, 0, 0x42));
 		CHECK_EQ(event_count(irqfd.resamplefd), 0);
 		CHECK(vm_quiet(vm, 0, 5));
 		CHECK_EQ(event_count(irqfd.resamplefd), 1);
+		irqfd.flags = KVM_IRQFD_FLAG_DEASSIGN;
+		CHECK_EQ(ioctl(vm->fd, KVM_IRQFD, &irqfd), 0);
+		close(irqfd.fd);
+		close(irqfd.resamplefd);
 	}
-	irqfd.flags = KVM_IRQFD_FLAG_DEASSIGN;
-	CHECK_EQ(ioctl(vm->fd, KVM_IRQFD, &irqfd), 0);
-	close(irqfd.fd);
-	close(irqfd.resamplefd);
 }
 
 ASM64(write_devices, "mov $0xc0000000, %rbx; movl $7, (%rbx); movl $8, (%rbx); movb $7, (%rbx); movw $1, 0x10(%rbx);"
