@@ -120,8 +120,6 @@ static void node_vm_exit(struct vm *vm)
 	split_irq_free(m->split);
 	if (m->vm >= 0)
 		close(m->vm);
-	if (m->dev >= 0)
-		close(m->dev);
 	free(m->vcpu);
 	free(m);
 	vm->accel = NULL;
@@ -156,9 +154,13 @@ static int node_vm_init(struct vm *vm, const char *path)
 		msg_warn("--cpu %s: %s gives the guest the processor of the host", vm->config.cpu, path);
 
 	what = "open the node";
-	m->dev = open(path, O_RDWR | O_CLOEXEC);
-	if (m->dev < 0)
-		goto fail;
+	if (!vm->accel_fd) {
+		m->dev = open(path, O_RDWR | O_CLOEXEC);
+		if (m->dev < 0)
+			goto fail;
+		vm->accel_fd = m->dev;
+	}
+	m->dev = vm->accel_fd;
 	what = "create the VM";
 	m->vm = ioctl(m->dev, KVM_CREATE_VM, 0);
 	if (m->vm < 0)

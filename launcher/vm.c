@@ -601,6 +601,8 @@ static struct vm *vm_create(const struct vm_config *config)
 
 static void vm_destroy(struct vm *vm)
 {
+	if (vm->accel_fd)
+		close(vm->accel_fd);
 	for (unsigned int i = 0; i < VM_NR_IMAGES; i++)
 		if (vm->image_fd[i])
 			close(vm->image_fd[i]);

@@ -154,6 +154,7 @@ struct vm {
 
 	void *accel;			/* back end's own */
 	bool accel_ready;		/* accel->vm_init() succeeded */
+	int accel_fd;			/* the node it opened, kept for later resets as images are; 0: none */
 	struct vcpu *vcpu;		/* config.cpus of them */
 
 	struct ctl *ctl;		/* NULL without a name */
