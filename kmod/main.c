@@ -14,6 +14,8 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/ratelimit.h>
+#include <linux/reboot.h>
 #include <linux/sched/stat.h>
 #include <linux/smp.h>
 #include <asm/reboot.h>
@@ -71,11 +73,13 @@ static int virt_online(unsigned int cpu)
 	unsigned long flags;
 	int ret;
 
+	if (READ_ONCE(virt_down))
+		return -ESHUTDOWN;
 	local_irq_save(flags);
 	ret = tenon_vendor->cpu_enable();
 	local_irq_restore(flags);
 	if (ret)
-		pr_err("CPU %u: virtualization is already in use by another hypervisor\n", cpu);
+		pr_err_ratelimited("CPU %u: virtualization is already in use by another hypervisor\n", cpu);
 	return ret;
 }
 
@@ -97,6 +101,7 @@ static void virt_emergency(void)
 
 int tenon_virt_get(void)
 {
+	static DEFINE_RATELIMIT_STATE(said, 5 * HZ, 1);
 	struct virt_result r = { .busy = ATOMIC_INIT(0), .cpu = -1 };
 	int ret = 0;
 
@@ -115,11 +120,14 @@ int tenon_virt_get(void)
 	on_each_cpu(virt_check, &r, 1);
 	cpus_read_unlock();
 	if (atomic_read(&r.busy)) {
+		ret = -EBUSY;
+		/* A program may try again and again. */
+		if (!__ratelimit(&said))
+			goto out;
 		pr_err("virtualization is in use on %d CPUs (CPU %d is the first): by KVM, most likely\n",
 		       atomic_read(&r.busy), r.cpu);
 		pr_err("stop its VMs and run \"modprobe -r kvm_amd\"; newer kernels' KVM holds idle CPUs, too\n");
 		pr_err("kvm.enable_virt_at_load=0 (kernel command line or /etc/modprobe.d) keeps it from that\n");
-		ret = -EBUSY;
 		goto out;
 	}
 	cpu_emergency_register_virt_callback(virt_emergency);
@@ -149,7 +157,7 @@ void tenon_virt_put(void)
 
 /*
  * Suspend takes all CPUs but one offline, and comes here on that one. User space is frozen by then, so virt_users
- * stands still. Shutdown is for kexec and reboot: whatever starts next finds the processors as the firmware left them.
+ * stands still.
  */
 static int virt_suspend(void)
 {
@@ -169,13 +177,20 @@ static void virt_cpu_shutdown(void *arg)
 	tenon_vendor->cpu_disable();
 }
 
-static void virt_shutdown(void)
+COMPAT_SYSCORE(virt_syscore, virt_suspend, virt_resume);
+
+/*
+ * Before kexec and reboot, so that whatever starts next finds the processors as the firmware left them. Not every kernel
+ * comes to a syscore's shutdown on its way into kexec.
+ */
+static int virt_reboot(struct notifier_block *nb, unsigned long action, void *data)
 {
 	WRITE_ONCE(virt_down, true);
 	on_each_cpu(virt_cpu_shutdown, NULL, 1);
+	return NOTIFY_DONE;
 }
 
-COMPAT_SYSCORE(virt_syscore, virt_suspend, virt_resume, virt_shutdown);
+static struct notifier_block virt_reboot_nb = { .notifier_call = virt_reboot };
 
 /* ---- capabilities ---- */
 
@@ -330,6 +345,7 @@ static int __init tenon_init(void)
 	if (ret)
 		goto err_vendor;
 	compat_register_syscore(&virt_syscore);
+	register_reboot_notifier(&virt_reboot_nb);
 	tenon_debugfs_setup();
 	/* It patches the scheduler: once, not with every first VM. */
 	preempt_notifier_inc();
@@ -343,6 +359,7 @@ static int __init tenon_init(void)
 err_debugfs:
 	preempt_notifier_dec();
 	tenon_debugfs_teardown();
+	unregister_reboot_notifier(&virt_reboot_nb);
 	compat_unregister_syscore(&virt_syscore);
 	tenon_eventfd_teardown();
 err_vendor:
@@ -355,6 +372,7 @@ static void __exit tenon_exit(void)
 	misc_deregister(&dev);
 	preempt_notifier_dec();
 	tenon_debugfs_teardown();
+	unregister_reboot_notifier(&virt_reboot_nb);
 	compat_unregister_syscore(&virt_syscore);
 	tenon_eventfd_teardown();
 	tenon_vendor->teardown();

@@ -42,25 +42,24 @@ static inline u8 compat_immediate_exit(const struct kvm_run *run)
 }
 
 /*
- * What is called with one CPU left and interrupts off, on the way into and out of suspend, and before kexec and reboot.
+ * What is called with one CPU left and interrupts off, on the way into and out of suspend.
  *	old: register_syscore_ops(struct syscore_ops *), callbacks without an argument
  *	new: register_syscore(struct syscore *), callbacks with one
  */
 #ifdef TENON_HAVE_REGISTER_SYSCORE
-#define COMPAT_SYSCORE(name, do_suspend, do_resume, do_shutdown)				\
+#define COMPAT_SYSCORE(name, do_suspend, do_resume)						\
 	static int name##_suspend(void *data) { return do_suspend(); }				\
 	static void name##_resume(void *data) { do_resume(); }					\
-	static void name##_shutdown(void *data) { do_shutdown(); }				\
 	static const struct syscore_ops name##_ops = {						\
-		.suspend = name##_suspend, .resume = name##_resume, .shutdown = name##_shutdown, \
+		.suspend = name##_suspend, .resume = name##_resume,			\
 	};											\
 	static struct syscore name = { .ops = &name##_ops }
 #define compat_register_syscore(s)	register_syscore(s)
 #define compat_unregister_syscore(s)	unregister_syscore(s)
 #else
-#define COMPAT_SYSCORE(name, do_suspend, do_resume, do_shutdown)				\
+#define COMPAT_SYSCORE(name, do_suspend, do_resume)						\
 	static struct syscore_ops name = {							\
-		.suspend = do_suspend, .resume = do_resume, .shutdown = do_shutdown,		\
+		.suspend = do_suspend, .resume = do_resume,					\
 	}
 #define compat_register_syscore(s)	register_syscore_ops(s)
 #define compat_unregister_syscore(s)	unregister_syscore_ops(s)

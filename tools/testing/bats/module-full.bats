@@ -33,11 +33,30 @@ all_boots="tenon:1:kernel tenon:2:kernel tenon:1:split tenon:2:split tenon:1:ker
 }
 
 @test "module: comes and goes 100 times, 6.1" {
-	in_bed --smp 2 -- env LOOPS=100 HOTPLUG=20 "$tests/life.sh" "$(ko generic)" "$out/selftests"
+	life generic env LOOPS=100
 }
 
 @test "module: comes and goes 100 times, 6.12" {
-	in_bed --kernel 6.12 --smp 2 -- env LOOPS=100 HOTPLUG=20 "$tests/life.sh" "$(ko 6.12)" "$out/selftests"
+	life 6.12 env LOOPS=100
+}
+
+@test "module: the first and the last VM in a race, for two minutes, 6.1 and 6.12" {
+	for kernel in generic 6.12; do
+		in_bed --kernel $kernel --smp 2 -- env RACE=60 "$tests/race.sh" "$(ko $kernel)" "$out/selftests"
+	done
+}
+
+@test "module: kvm_amd before it, after it, and for a minute at the same time, 6.1 and 6.12" {
+	owners generic env RACE=60
+	owners 6.12 env RACE=60
+}
+
+@test "module: a machine sleeps under a VM, 6.12" {
+	suspends 6.12
+}
+
+@test "module: another kernel starts by kexec under a VM, 6.12" {
+	in_bed --kernel 6.12 --smp 2 -- "$tests/kexec.sh" "$(ko 6.12)" "$out/selftests"
 }
 
 @test "module: refuses a processor without AMD-V, 6.12" {

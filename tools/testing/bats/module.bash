@@ -39,6 +39,29 @@ selftests()
 	grep -q '^ok' <<<"$output"
 }
 
+# life KERNEL [env NAME=VALUE...]: see life.sh. With its debugging on, SLUB's numbers are exact.
+life()
+{
+	in_bed --kernel "$1" --smp 2 --turns --append slub_debug=FZPU -- "${@:2}" "$tests/life.sh" "$(ko "$1")" "$out/selftests"
+}
+
+# owners KERNEL [env NAME=VALUE...]: see owners.sh. 6.12's KVM warns twice of a processor that is not its own.
+owners()
+{
+	local warnings=0
+
+	[ "$1" = generic ] || warnings=2
+	in_bed --kernel "$1" --smp 2 --turns --expect-warn $warnings -- "${@:2}" \
+		"$tests/owners.sh" "$(ko "$1")" "$out/selftests"
+}
+
+# suspends KERNEL: see suspend.sh
+suspends()
+{
+	in_bed --kernel "$1" --smp 2 --ram "$(ko "$1"),$out/selftests,$PWD/$tests" -- \
+		"$PWD/$tests/suspend.sh" "$(ko "$1")" "$out/selftests"
+}
+
 # boots KERNEL CASE...: see boot.sh
 boots()
 {

@@ -22,8 +22,24 @@ load module
 	boots 6.12 tenon:2:kernel
 }
 
-@test "module: comes and goes; second load, permission, kvm_amd, CPU hotplug" {
-	in_bed --smp 2 -- "$tests/life.sh" "$(ko generic)" "$out/selftests"
+@test "module: comes and goes, and leaves nothing; second load, permission" {
+	life generic env LOOPS=5
+}
+
+@test "module: the first and the last VM in a race, while a CPU goes off and on" {
+	in_bed --smp 2 -- env RACE=2 "$tests/race.sh" "$(ko generic)" "$out/selftests"
+}
+
+@test "module: kvm_amd before it, after it, and at the same time, 6.12" {
+	owners 6.12 env RACE=2
+}
+
+@test "module: a machine sleeps under a VM" {
+	suspends generic
+}
+
+@test "module: another kernel starts by kexec under a VM" {
+	in_bed --smp 2 -- "$tests/kexec.sh" "$(ko generic)" "$out/selftests"
 }
 
 @test "module: refuses a processor without AMD-V" {
