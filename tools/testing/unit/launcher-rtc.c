@@ -151,24 +151,29 @@ static void test_time(void)
 
 static void test_update(void)
 {
-	bool uip = false, wrong = false;
-	uint64_t start = clock_ns();
+	uint64_t start = clock_ns(), looked = start, before;
+	bool uip = false, known = false;
 	uint8_t sec = get(0);
 
-	/* The seconds may change only after UIP was seen. */
-	while (clock_ns() - start < 1200 * MS) {
-		uint8_t a = get(10), now = get(0);
+	/*
+	 * The seconds may change only after UIP was seen, which is set for 2228 us. Who was kept from looking for so long,
+	 * on a busy host, waits for the next second: asleep, for who wakes up runs soon.
+	 */
+	while (!known && clock_ns() - start < 20000 * MS) {
+		uint8_t now;
 
-		if (a & 0x80)
-			uip = true;
-		else if (now != sec && !uip)
-			wrong = true;
-		if (now != sec) {
-			sec = now;
-			uip = false;
-		}
+		before = looked;
+		looked = clock_ns();
+		uip |= get(10) & 0x80;
+		now = get(0);
+		if (now == sec)
+			continue;
+		known = uip || clock_ns() - before < 2 * MS;
+		sec = now;
+		if (!known)
+			usleep(980000);
 	}
-	ok(!wrong, "UIP announces the update");
+	ok(known && uip, "UIP announces the update");
 
 	get(12);
 	edges[IRQ] = 0;
@@ -176,7 +181,7 @@ static void test_update(void)
 	run_for(1100 * MS);
 	ok(edges[IRQ] == 1 && line[IRQ], "the update-ended interrupt");
 	is_u64(get(12) & 0xb0, 0x90, "is in register C");
-	ok(!line[IRQ] && get(12) == 0, "reading which ends it");
+	ok(!line[IRQ] && !(get(12) & 0xb0), "reading which ends it");
 	set(11, 0x02);
 	run_for(1100 * MS);
 	ok(edges[IRQ] == 1, "disabled, it does not come");
@@ -214,21 +219,25 @@ static void test_alarm(void)
 
 static void test_periodic(void)
 {
-	uint64_t start;
+	uint64_t start, last, ticks, lost = 0;
 	unsigned int n;
 
 	set(10, 0x26);
 	get(12);
 	edges[IRQ] = 0;
 	set(11, 0x42);
-	start = clock_ns();
+	start = last = clock_ns();
 	while (clock_ns() - start < 250 * MS) {
 		run_for(MS / 4);
 		if (line[IRQ])
 			get(12);
+		/* ticks that came at once, on a host too busy to come back here in time */
+		ticks = (clock_ns() - last) * 1024 / (1000 * MS);
+		lost += ticks ? ticks - 1 : 0;
+		last = clock_ns();
 	}
 	n = edges[IRQ];
-	ok(n >= 200 && n <= 258, "the periodic interrupt at 1024 Hz: %u in 250 ms", n);
+	ok(n <= 258 && n + lost >= 200, "the periodic interrupt at 1024 Hz: %u in 250 ms", n);
 	set(10, 0x2f);
 	get(12);
 	edges[IRQ] = 0;
