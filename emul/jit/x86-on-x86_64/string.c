@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * string.c - REP MOVS and REP STOS within a page, by the host's own instruction
+ * string.c - MOVS and STOS, and repeated ones within a page by the host's own instruction
  *
  * Compilers and C libraries copy small blocks so. What counts down, crosses a page, repeats no time or meets a page that it
  * may not touch goes to the handler, which does any of that in rounds (guest/x86/int-string.c).
@@ -20,6 +20,39 @@ static void whole_range(struct tr *t, unsigned int reg, unsigned int shift, bool
 	tr_slow(t, CC_A);
 }
 
+/* An element at H_T1 + H_T0, or wherever @rm says, from or to @reg. */
+static void put_element(struct tr *t, unsigned int size, bool write, unsigned int reg, struct rm rm)
+{
+	const struct enc c = { .opsz = size == 2 ? 0x66 : 0, .w = size == 8, .op = (write ? 0x88 : 0x8a) | (size != 1) };
+
+	put_insn(&t->e, &c, reg, rm);
+}
+
+/* One element. */
+static void step(struct tr *t, bool movs, unsigned int size)
+{
+	const struct rm at = RM_SIB(H_T1, H_T0, 0, 0), tmp = RM_CPU(jit.tmp[0]);
+	struct emit *e = &t->e;
+
+	if (movs) {
+		put_addr(t, OP_MOV_RM, H_T1, RM_REG(H_RSI));
+		tr_lookup(t, size, false);
+		put_element(t, size, false, H_T0, at);
+		put_store(e, H_T0, tmp);
+	}
+	put_addr(t, OP_MOV_RM, H_T1, RM_REG(H_RDI));
+	tr_lookup(t, size, true);
+	if (movs) {
+		put_lea(e, H_T1, at);
+		put_load(e, H_T0, tmp);
+		put_element(t, size, true, H_T0, RM_MEM(H_T1, 0));
+		put_addr(t, OP_LEA, H_RSI, RM_MEM(H_RSI, (s32)size));
+	} else {
+		put_element(t, size, true, H_RAX, at);
+	}
+	put_addr(t, OP_LEA, H_RDI, RM_MEM(H_RDI, (s32)size));
+}
+
 bool tr_string(struct tr *t, const struct uop *u)
 {
 	const struct enc test = { .op = 0xf7 }, xchg = { .w = true, .op = 0x87 };
@@ -28,13 +61,17 @@ bool tr_string(struct tr *t, const struct uop *u)
 	unsigned int shift = u->osz;
 	struct emit *e = &t->e;
 
-	if ((!movs && i->op != X86_OP_STOS) || !(i->flags & (X86_IF_REP | X86_IF_REPNE)) || i->addrsize != t->width ||
+	if ((!movs && i->op != X86_OP_STOS) || i->addrsize != t->width ||
 	    (movs && (i->seg == X86_FS || i->seg == X86_GS)))
 		return false;
 	tr_clobber(t);
 	put_insn(e, &test, 0, RM_CPU(s.rflags));
 	put32(e, X86_DF);
 	tr_slow(t, CC_NE);
+	if (!(i->flags & (X86_IF_REP | X86_IF_REPNE))) {
+		step(t, movs, i->opsize);
+		return true;
+	}
 	put_addr(t, OP_LEA, H_T1, RM_MEM(H_RCX, -1));
 	put_imm(e, 7, true, RM_REG(H_T1), (u32)(EMUL_PAGE_SIZE >> shift) - 1);
 	tr_slow(t, CC_A);
