@@ -156,7 +156,8 @@ struct x86_jit {
 	u32 chain;				/* instructions that jit_chain() shall execute */
 	u8 *near[X86_JIT_NEAR];			/* host addresses that a block's accesses share, see group.c */
 	struct x86_jit_memo memo[X86_JIT_MEMOS];
-	u32 memo_used[X86_JIT_MEMOS / 32];
+	u32 memo_used[X86_JIT_MEMOS / 32];	/* which were filled; and which of these words are not 0 */
+	u32 memo_words[X86_JIT_MEMOS / 32 / 32];
 	u16 heat[X86_JIT_HEAT];			/* how often translations were entered, modulo 2^16; hashed */
 	struct x86_jump_cache jump[TLB_MODES];
 };

@@ -138,6 +138,11 @@ void tr_lookup(struct tr *t, unsigned int size, bool write)
 	};
 }
 
+static void put_set_bit(struct tr *t, size_t words, unsigned int n)
+{
+	put_imm(&t->e, 1, false, RM_MEM(H_CPU, (s32)(words + n / 32 * 4)), 1U << n % 32);
+}
+
 void tr_misses(struct tr *t)
 {
 	struct emit *e = &t->e;
@@ -157,7 +162,8 @@ void tr_misses(struct tr *t)
 		put_store(e, H_T0, MEMO(n, base));
 		put_op(e, 0xc7, true, 0, MEMO(n, limit));
 		put32(e, (u32)EMUL_PAGE_SIZE - m->size + 1);
-		put_imm(e, 1, false, RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, jit.memo_used) + n / 32 * 4)), 1U << n % 32);
+		put_set_bit(t, offsetof(struct x86_cpu, jit.memo_used), n);
+		put_set_bit(t, offsetof(struct x86_cpu, jit.memo_words), n / 32);
 		put_load(e, H_T0, MEMO(n, host));
 		put_jmp_to(e, m->join);
 	}

@@ -37,19 +37,35 @@ void jit_exit(struct emul_vm *vm)
 
 /* --- memos --- */
 
-static void memo_flush(struct x86_cpu *cpu)
+/* Those of one page, or, with @all, every one. */
+static void memo_flush(struct x86_cpu *cpu, bool all, u64 page)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(cpu->jit.memo_used); i++) {
-		for (u32 used = cpu->jit.memo_used[i]; used; used &= used - 1)
-			cpu->jit.memo[32 * i + (unsigned int)__builtin_ctz(used)].limit = 0;
-		cpu->jit.memo_used[i] = 0;
+	struct x86_jit *jit = &cpu->jit;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(jit->memo_words); i++) {
+		for (u32 words = jit->memo_words[i]; words; words &= words - 1) {
+			unsigned int w = 32 * i + (unsigned int)__builtin_ctz(words);
+			u32 left = 0;
+
+			for (u32 used = jit->memo_used[w]; used; used &= used - 1) {
+				struct x86_jit_memo *m = &jit->memo[32 * w + (unsigned int)__builtin_ctz(used)];
+
+				if (all || m->base == page)
+					m->limit = 0;
+				else
+					left |= used & -used;
+			}
+			jit->memo_used[w] = left;
+			if (!left)
+				jit->memo_words[i] &= ~BIT(w % 32);
+		}
 	}
+	jit->flushed = true;
 }
 
 void jit_revoke(struct x86_cpu *cpu)
 {
-	memo_flush(cpu);
-	cpu->jit.flushed = true;
+	memo_flush(cpu, true, 0);
 }
 
 /* --- the jump cache --- */
@@ -87,7 +103,7 @@ void jit_flush_page(struct x86_cpu *cpu, u64 lin)
 {
 	unsigned int bit = page_bit(lin);
 
-	jit_revoke(cpu);
+	memo_flush(cpu, false, lin & EMUL_PAGE_MASK);
 	for (unsigned int m = 0; m < TLB_MODES; m++)
 		if (cpu->jit.jump[m].half[lin >> 63] && cpu->jit.jump[m].pages[bit / 64] >> (bit % 64) & 1)
 			jump_flush(&cpu->jit.jump[m]);
