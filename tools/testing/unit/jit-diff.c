@@ -10,6 +10,7 @@
  *
  * Usage: jit-diff [programs]; TEST_SEED=n repeats a run.
  */
+#include <signal.h>
 #include <time.h>
 
 #include "tap.h"
@@ -417,6 +418,15 @@ static void run(struct machine *m, struct emul_exit *x)
 	emul_run(&cpu->core, x);
 }
 
+/* A program that has overwritten itself may have become one that never ends. */
+static void too_long(int sig)
+{
+	(void)sig;
+	emul_kick(&translator.cpu->core);
+	emul_kick(&interpreter.cpu->core);
+	alarm(1);
+}
+
 static void dump(void)
 {
 	printf("# at %llx:", (unsigned long long)start_rip);
@@ -469,20 +479,26 @@ static void test_mode(enum emul_jit jit, unsigned long programs, const char *nam
 
 	machine_init(&translator, jit);
 	machine_init(&interpreter, EMUL_JIT_OFF);
+	signal(SIGALRM, too_long);
 	for (unsigned long n = 0; n < programs && bad < 5; n++) {
 		struct emul_exit a, b;
 		u64 was = seed;
 
 		make_program();
 		make_state();
+		alarm(10);
 		run(&translator, &a);
 		run(&interpreter, &b);
+		alarm(0);
+		if (a.reason == EMUL_EXIT_KICK && b.reason == EMUL_EXIT_KICK)
+			continue;
 		halted += a.reason == EMUL_EXIT_HALT;
 		if (!agree(&a, &b)) {
 			printf("# program %lu, TEST_SEED=%llu\n", n, (unsigned long long)was);
 			bad++;
 		}
 	}
+	signal(SIGALRM, SIG_IGN);
 	emul_vcpu_stats(&translator.cpu->core, &st);
 	printf("# %lu programs, %lu ran to their end; %llu instructions, %llu translated, %llu by handlers\n", programs,
 	       halted, (unsigned long long)st.insns, (unsigned long long)st.jit_insns, (unsigned long long)st.jit_calls);
