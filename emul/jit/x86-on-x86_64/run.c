@@ -363,7 +363,7 @@ const void *jit_chain(struct x86_cpu *cpu, const struct uop *u)
 	u32 nr = cpu->jit.chain;
 	const void *to;
 
-	if (__atomic_add_fetch(&code->failed, 1, __ATOMIC_RELAXED) == GROUP_FAILURES)
+	if (code->how & JIT_GROUPS && __atomic_add_fetch(&code->failed, 1, __ATOMIC_RELAXED) == GROUP_FAILURES)
 		retranslate(cpu, b, code->how, code->how & ~JIT_GROUPS);
 	do {
 		to = jit_call(cpu, u++);
@@ -529,7 +529,8 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 			if (x->kind == JIT_EXIT_HOT) {
 				unsigned int how = ((struct jit_code *)atomic_load(&x->b->b.code))->how;
 
-				retranslate(cpu, x->b, how, how | JIT_HOT);
+				if (!(how & JIT_HOT))	/* no other vCPU was first */
+					retranslate(cpu, x->b, how, how | JIT_HOT);
 			}
 			to = x86_next_block(cpu);
 			break;

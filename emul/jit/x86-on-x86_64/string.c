@@ -62,8 +62,8 @@ bool tr_string(struct tr *t, const struct uop *u)
 	struct emit *e = &t->e;
 
 	if ((!movs && i->op != X86_OP_STOS) || i->addrsize != t->width ||
-	    (movs && (i->seg == X86_FS || i->seg == X86_GS)))
-		return false;
+	    (movs && (i->seg == X86_FS || i->seg == X86_GS || (!t->w && i->seg == X86_CS))))
+		return false;			/* as in tr_ea_ok(): CS may not be readable */
 	tr_clobber(t);
 	put_insn(e, &test, 0, RM_CPU(s.rflags));
 	put32(e, X86_DF);

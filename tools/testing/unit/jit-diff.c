@@ -188,6 +188,8 @@ static void put_random(bool vectors)
 			b[n++] = 0xf0;
 		if (chance(5))
 			b[n++] = chance(50) ? 0x64 : 0x65;
+		else if (chance(5))
+			b[n++] = (u8)(0x26 | below(4) << 3);	/* ES, CS, SS, DS */
 		if (chance(4))
 			b[n++] = 0x67;
 		if (chance(vectors ? 40 : 8)) {
@@ -270,6 +272,8 @@ static void put_string(void)
 	put(&(u32){ (u32)below(chance(90) ? 60 : 3000) }, 4);
 	if (chance(20))
 		PUT("\x66");
+	if (chance(25))
+		put(&(u8){ (u8)(0x26 | below(4) << 3) }, 1);
 	PUT("\xf3");
 	if (wide && chance(40))
 		PUT("\x48");
@@ -365,6 +369,7 @@ static u64 gpr[16];
 static struct x86_fpu fpu;
 static u64 start_rip;
 static bool user, fsgsbase;
+static bool unreadable;		/* CS may only be executed */
 
 static void make_state(void)
 {
@@ -373,7 +378,7 @@ static void make_state(void)
 	memset(image, 0xf4, CODE_PAGES * 4096);
 	start_rip = VA + (chance(40) ? 4096 - below(len + 1) : below(4096));
 	memcpy(image + (start_rip - VA), code, len);
-	*(u32 *)(image + (COUNTER - VA)) = (u32)(1 + below(6));
+	*(u32 *)(image + (COUNTER - VA)) = (u32)(1 + below(chance(10) ? 60 : 6));	/* groups that always fail are given up */
 	for (unsigned int i = 0; i < 16; i++)
 		gpr[i] = chance(50) ? rnd() : below(100);
 	for (unsigned int i = 0; i < sizeof(pointers); i++)
@@ -383,6 +388,7 @@ static void make_state(void)
 	gpr[X86_RSP] = DATA + 4096 + below(4096);
 	user = chance(10);
 	fsgsbase = chance(80);
+	unreadable = chance(30);
 	memset(&fpu, 0, sizeof(fpu));
 	for (unsigned int i = 0; i < 16; i++)
 		for (unsigned int k = 0; k < 16; k++)
@@ -407,6 +413,8 @@ static void run(struct machine *m, struct emul_exit *x)
 	test_segments(cpu, wide ? X86_MODE_64 : X86_MODE_32);
 	for (unsigned int i = 0; i < X86_SEG_COUNT && !user; i++)
 		cpu->s.seg[i].attr &= ~(3 << X86_ATTR_DPL_SHIFT);
+	if (unreadable)
+		cpu->s.seg[X86_CS].attr &= (u16)~X86_ATTR_W;	/* of code: readable */
 	cpu->s.seg[X86_FS].base = DATA + 64;
 	cpu->s.seg[X86_GS].base = DATA + 4096 - 8;
 	cpu->s.kernel_gs_base = DATA + 2 * 4096;
