@@ -6,6 +6,7 @@
  * in between is advised, but all processors since the P6 do without), whatever the linear address of the store. Each
  * guest computes a sum that only comes out if every version of the code was executed once.
  */
+#include "../../../emul/jit/x86-on-x86_64/jit.h"
 #include "core-common.h"
 
 #define ROUNDS	500
@@ -117,6 +118,28 @@ GUEST(
 	"	mov %rbp, %rsp; inc %edx; cmp %esi, %edx; jb 1b\n"
 	"	mov %rbx, %rax\n" EXIT
 
+	/*
+	 * A function so hot that its accesses have memos, to a page that is mapped elsewhere in each round, and is data,
+	 * then code, then data. RBX counts what is not where it should be.
+	 */
+	"memos:	xor %ebx, %ebx; xor %ecx, %ecx; mov $0x300000, %r14d; mov $0x210000, %r10d; mov $0x220000, %r11d\n"
+	"	movl $0xb8, (%r10); movl $0xb8, (%r11); movw $0xc300, 4(%r10); movw $0xc300, 4(%r11)\n"
+	"	movl $0x210007, 0x4000+0x300*8; invlpg (%r14); mov $140000, %ebp\n"
+	"1:	call 5f; dec %ebp; jnz 1b\n"
+	/* as data */
+	"2:	lea 7(%r10), %eax; mov %eax, 0x4000+0x300*8; invlpg (%r14); mov %ecx, %edx\n"
+	"	call 5f; call 5f; cmp %ecx, %eax; setne %al; movzbl %al, %eax; add %eax, %ebx\n"
+	"	cmp %ecx, 1(%r10); setne %al; movzbl %al, %eax; add %eax, %ebx\n"
+	"	xchg %r10, %r11; inc %ecx; cmp %esi, %ecx; jb 2b\n"
+	/* the first store makes code data, which the others find in the TLB; then it is code again */
+	"3:	lea 7(%r10), %eax; mov %eax, 0x4000+0x300*8; invlpg (%r14); mov %ecx, %edx\n"
+	"	call 5f; call 5f; call 5f; call *%r10; cmp %ecx, %eax; setne %al; movzbl %al, %eax; add %eax, %ebx\n"
+	"	lea 7(%rcx), %edx; call 5f; call *%r10; cmp %edx, %eax; setne %al; movzbl %al, %eax; add %eax, %ebx\n"
+	"	xchg %r10, %r11; dec %ecx; jnz 3b\n"
+	"	mov %rbx, %rax\n" EXIT
+	".balign 64\n"
+	"5:	mov %edx, 1(%r14); mov 1(%r14), %eax; ret\n"
+
 	/* @rsi is an undefined instruction; its handler puts a defined one in its place and returns to it. */
 	"invalid: mov %rsi, target(%rip); xor %eax, %eax; call target\n" EXIT
 	"undefined: mov $0xc300000007b8, %rax; mov %rax, target(%rip); iretq\n"
@@ -133,9 +156,10 @@ GUEST(
 )
 
 extern const u8 next_insn[], f[], by_mov[], by_byte[], by_lock[], by_cmpxchg[], by_xchg[], by_sse[], by_push[], by_rep[],
-	rep_next[], alias[], alias2[], two_pages[], crossing[], crossing_hot[], recycle[], invalid[], undefined[], dma[];
+	rep_next[], alias[], alias2[], two_pages[], crossing[], crossing_hot[], recycle[], memos[],
+	invalid[], undefined[], dma[];
 asm(".globl next_insn, f, by_mov, by_byte, by_lock, by_cmpxchg, by_xchg, by_sse, by_push, by_rep, rep_next, alias, alias2, "
-    "two_pages, crossing, crossing_hot, recycle, invalid, undefined, dma");
+    "two_pages, crossing, crossing_hot, recycle, memos, invalid, undefined, dma");
 
 static bool is_code(u64 gpa)
 {
@@ -195,6 +219,15 @@ static void test_recycle(void)
 	ok(is_code(CODE), "a page that was executed is one with code");
 }
 
+static void test_memos(void)
+{
+	const u64 *hot = &x86_cpu(cpus[0].emul)->jit_exits[JIT_EXIT_HOT], before = *hot;
+
+	machine_reset();
+	is_u64(run1(AT(memos), ROUNDS), 0, "hot accesses follow their page through INVLPG, as data and as code");
+	ok(*hot > before, "%llu blocks were hot", (unsigned long long)(*hot - before));
+}
+
 static void test_invalid(void)
 {
 	static const struct {
@@ -252,6 +285,7 @@ int main(void)
 	test_stores();
 	test_crossing();
 	test_recycle();
+	test_memos();
 	test_invalid();
 	test_dma();
 	machine_exit();
