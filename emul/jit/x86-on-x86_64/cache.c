@@ -79,6 +79,35 @@ static void put_vectors(struct emit *e, bool store, bool avx)
 	}
 }
 
+/*
+ * All vector registers from memory. With something in the upper halves of the host's, each SSE instruction would wait for
+ * what its destination held before, to keep that half. So if the guest has nothing there, the host gets nothing either, in
+ * the way by which the processor knows it.
+ */
+static void put_vec_load(struct emit *e, bool avx)
+{
+	const struct enc load = { .vex = true, .map = X86_MAP_0F, .op = 0x28 }, or = { .vex = true, .map = X86_MAP_0F, .op = 0x56 };
+	const struct enc ptest = { .vex = true, .map = X86_MAP_0F38, .pp = 1, .op = 0x17 };
+	u8 *dirty, *done;
+
+	if (!avx) {
+		put_vectors(e, false, false);
+		return;
+	}
+	put_insn(e, &(struct enc){ .vex = true, .map = X86_MAP_0F, .op = 0x10 }, 0, YMMH(0));	/* vmovups */
+	for (unsigned int n = 1; n < 16; n++)
+		put_insn(e, &or, 0, YMMH(n));			/* vorps xmm0, xmm0, [...] */
+	put_insn(e, &ptest, 0, RM_REG(0));
+	dirty = put_jcc(e, CC_NE);
+	PUT(e, "\xc5\xf8\x77");				/* vzeroupper */
+	for (unsigned int n = 0; n < 16; n++)
+		put_insn(e, &load, n, XMM(n));
+	done = put_jmp(e);
+	put_target(dirty, e->p);
+	put_vectors(e, false, true);
+	put_target(done, e->p);
+}
+
 /* Before C code runs: the vector registers go to memory, if they are not there. */
 static void put_unload(struct emit *e, bool avx)
 {
@@ -170,7 +199,7 @@ static void common_code(struct jit_cache *c)
 	put_c_call(&e, c, (u64)jit_chain, avx);
 
 	c->vec_load = HERE;
-	put_vectors(&e, false, avx);
+	put_vec_load(&e, avx);
 	put_insn(&e, &and, 4, RM_CPU(jit.missing));
 	put8(&e, (u8)~JIT_UNLOADED);
 	put_jmp_rm(&e, RM_REG(H_T1));
