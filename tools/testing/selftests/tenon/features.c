@@ -31,7 +31,8 @@ TEST(caps, "each capability that is offered is exercised by a test")
 	while ((d = readdir(list))) {
 		FILE *out;
 
-		if (d->d_name[0] == '.')
+		/* vms is what the scripts use, and no test */
+		if (d->d_name[0] == '.' || !strcmp(d->d_name, "vms"))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s --caps", dir, d->d_name);
 		out = popen(path, "r");
