@@ -151,7 +151,6 @@ struct x86_jit {
 	u64 calls;				/* of these by the interpreter's handlers */
 	const struct uop *u;			/* why translated code was left: this instruction... */
 	int next;				/* ...had this outcome, enum x86_next */
-	bool usable;				/* translated code may be entered now (no watch, not slow) */
 	bool flushed;				/* TLB entries were dropped: host addresses at hand may be old */
 	u32 chain;				/* instructions that jit_chain() shall execute */
 	u8 *near[X86_JIT_NEAR];			/* host addresses that a block's accesses share, see group.c */

@@ -244,8 +244,14 @@ static void note_stack(struct tr *t, struct access *a, unsigned int *nr, const s
 		note(a, nr, &new, &t->near[u->idx][TR_STACK]);
 }
 
+/* In no group yet, and of the same value as @a. */
+static bool candidate(const struct access *a, const struct access *b)
+{
+	return !b->near->group && b->base == a->base && b->index == a->index && b->scale == a->scale;
+}
+
 /* The accesses from @a on that can be reached from it become a group, if there are any beside it. */
-static bool make_group(struct tr *t, struct access *a, const struct access *end)
+static void make_group(struct tr *t, struct access *a, const struct access *end)
 {
 	s64 low = a->off, high = a->off + a->size, last = a->uop;
 	struct tr_group *g = &t->group[t->nr_groups];
@@ -255,8 +261,7 @@ static bool make_group(struct tr *t, struct access *a, const struct access *end)
 	for (struct access *b = a; b < end; b++) {
 		s64 l = min(low, b->off), h = max(high, b->off + b->size);
 
-		if (b->near->group || b->base != a->base || b->index != a->index || b->scale != a->scale ||
-		    h - l > GROUP_SPAN)
+		if (!candidate(a, b) || h - l > GROUP_SPAN)
 			continue;
 		low = l;
 		high = h;
@@ -265,16 +270,14 @@ static bool make_group(struct tr *t, struct access *a, const struct access *end)
 		members++;
 	}
 	if (members < 2)
-		return false;
+		return;
 	for (struct access *b = a; b < end; b++) {
-		if (b->near->group || b->base != a->base || b->index != a->index || b->scale != a->scale ||
-		    b->off < low || b->off + b->size > high || b->uop > last)
+		if (!candidate(a, b) || b->off < low || b->off + b->size > high || b->uop > last)
 			continue;
 		*b->near = (struct tr_near){ .group = (u8)(t->nr_groups + 1), .off = (s16)(b->off - low) };
 	}
 	*g = (struct tr_group){ .size = (u16)(high - low), .write = write, .first = (u8)a->uop, .last = (u8)last };
 	t->nr_groups++;
-	return true;
 }
 
 void tr_find_groups(struct tr *t)
