@@ -32,9 +32,12 @@
 #define CONFIG_MAX	(256 * 1024)
 #define MAX_STRINGS	4096
 #define PATH_MAX	4096
-#define SIGCHLD		17
-#define SIGTERM		15
 #define SIGKILL		9
+#define SIGPIPE		13
+#define SIGCONT		18
+#define SIGTTOU		22
+#define SIG_BLOCK	0
+#define SIG_SETMASK	2
 #define DEFAULT_PATH	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 struct winsize {
@@ -156,12 +159,27 @@ static int console = -1;
 
 /* The end */
 
+/* Also from the background: SIGTTOU is for those who would rather be stopped. */
+static void set_foreground(long group)
+{
+	const uint64_t ttou = 1ull << (SIGTTOU - 1);
+	int pgrp = (int)group;
+	uint64_t old = 0;
+
+	sys(rt_sigprocmask, SIG_BLOCK, &ttou, &old, 8, 0);
+	sys(ioctl, console, TIOCSPGRP, &pgrp, 0, 0);
+	sys(rt_sigprocmask, SIG_SETMASK, &old, NULL, 8, 0);
+}
+
 static void report(int status)
 {
 	sys(sync, 0, 0, 0, 0, 0);
-	/* Everything that was printed is out before the machine ends: tcdrain(). */
-	if (console >= 0)
+	/* Everything that was printed is out before the machine ends: tcdrain(), for the foreground only. */
+	if (console >= 0) {
+		if (tty)
+			set_foreground(sys(getpgid, 0, 0, 0, 0, 0));
 		sys(ioctl, console, TCSBRK, 1, 0, 0);
+	}
 	outl((uint32_t)status, RUN_PORT_BASE + RUN_PORT_STATUS);
 	sys(reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_POWER_OFF, 0, 0);
 	for (;;)
@@ -413,9 +431,9 @@ static void child(int in)
 {
 	long err;
 
-	sys(setsid, 0, 0, 0, 0, 0);
+	sys(setpgid, 0, 0, 0, 0, 0);
 	if (tty)
-		sys(ioctl, console, TIOCSCTTY, 0, 0, 0);
+		set_foreground(sys(getpid, 0, 0, 0, 0, 0));
 	sys(dup2, in, 0, 0, 0, 0);
 	sys(dup2, console, 1, 0, 0, 0);
 	sys(dup2, console, 2, 0, 0, 0);
@@ -475,7 +493,7 @@ static long spawn_pump(int *in)
 	if (!pid) {
 		sys(close, fds[0], 0, 0, 0, 0);
 		/* A command that has closed its input is no reason to die. */
-		sys(rt_sigprocmask, 0, &(uint64_t){ 1ull << (13 - 1) }, NULL, 8, 0);
+		sys(rt_sigprocmask, SIG_BLOCK, &(uint64_t){ 1ull << (SIGPIPE - 1) }, NULL, 8, 0);
 		pump(fds[1]);
 	}
 	sys(close, fds[1], 0, 0, 0, 0);
@@ -488,10 +506,16 @@ static int wait_for(long pid)
 
 	/* Orphans end here too. */
 	for (;;) {
-		long got = sys(wait4, -1, &status, 0, NULL, 0);
+		long got = sys(wait4, -1, &status, WUNTRACED, NULL, 0);
 
-		if (got == pid)
+		if (got == pid && (status & 0xff) != 0x7f)
 			break;
+		/* Stopped, as by Ctrl-Z: there is no shell that it could go back to. */
+		if (got == pid) {
+			if (tty)
+				set_foreground(pid);
+			sys(kill, -pid, SIGCONT, 0, 0, 0);
+		}
 		if (got < 0 && got != -EINTR)
 			return STATUS_FAILED;
 	}
@@ -521,6 +545,13 @@ static void init_main(void)
 	switch_root();
 	sys(sethostname, "tenon", 5, 0, 0, 0);
 
+	/*
+	 * The session is this program's. When the leader of a session ends, its terminal is hung up, and what is on
+	 * its way out is lost: that is not to be the command.
+	 */
+	sys(setsid, 0, 0, 0, 0, 0);
+	if (tty)
+		sys(ioctl, console, TIOCSCTTY, 0, 0, 0);
 	in = console;
 	err = tty ? 0 : spawn_pump(&in);
 	if (err)

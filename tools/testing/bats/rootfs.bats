@@ -72,6 +72,18 @@ x
 	[ ! -e "$marker" ] || fail "$marker is on the host"
 }
 
+@test "rootfs: hello costs seconds of CPU, not more" {
+	local cpu
+
+	# 2 s on a host with nothing else to do (Documentation/performance.rst); without the translator it is 19.
+	TIMEFORMAT='%U + %S'
+	{ time in_root cpu / -- /bin/sh -c 'echo hello; exit 7' </dev/null; } 2>"$BATS_TEST_TMPDIR/cpu"
+	expect "exit status" "$status" -eq 7
+	output hello
+	cpu=$(tail -n 1 "$BATS_TEST_TMPDIR/cpu")
+	awk "BEGIN { exit !($cpu < 10 * ${TENON_SLOW:-1}) }" || fail "it took $cpu s of CPU"
+}
+
 @test "rootfs: input arrives byte by byte, and ends" {
 	local d
 
@@ -132,6 +144,38 @@ x
 	grep -q '33 99' "$BATS_TEST_TMPDIR/out" || fail "size: $(cat "$BATS_TEST_TMPDIR/out")"
 	grep -q '^/dev/ttyS0' "$BATS_TEST_TMPDIR/out" || fail "terminal: $(cat "$BATS_TEST_TMPDIR/out")"
 	grep -q '^status=5' "$BATS_TEST_TMPDIR/out" || fail "status: $(cat "$BATS_TEST_TMPDIR/out")"
+}
+
+@test "rootfs: the last output on a terminal that is slow to take it arrives" {
+	local d
+
+	d=$(small)
+	# As much as pipe, terminal and launcher hold, and half of what the guest's driver does: the command ends
+	# while that waits.
+	limit 240 script -qec "$tenon run ${kernel[*]} --rootfs $d -- /bin/sh -c 'busybox head -c 143000 /dev/zero | busybox tr -c x =; echo; echo end; exit 3'; echo status=\$?" \
+		/dev/null </dev/null 3>&- | { sleep 5; cat; } >"$BATS_TEST_TMPDIR/out"
+	grep -q '^end' "$BATS_TEST_TMPDIR/out" || fail "the last line is missing"
+	grep -q '^status=3' "$BATS_TEST_TMPDIR/out" || fail "status: $(tail -n 1 "$BATS_TEST_TMPDIR/out")"
+}
+
+@test "rootfs: on a terminal, Ctrl-C ends the command, and Ctrl-Z does not stop it for good" {
+	local d
+
+	d=$(small)
+	rm -f "$BATS_TEST_TMPDIR/in"
+	mkfifo "$BATS_TEST_TMPDIR/in"
+	exec 9<>"$BATS_TEST_TMPDIR/in"
+	{
+		until_true grep -qs '^ready' "$BATS_TEST_TMPDIR/out"
+		printf '\032\n' >&9
+		until_true grep -qs '^again' "$BATS_TEST_TMPDIR/out"
+		printf '\003' >&9
+	} 3>&- &
+	limit 240 script -qefc "$tenon run ${kernel[*]} --rootfs $d -- /bin/sh -c 'echo ready; read x; echo again; exec busybox sleep 200'; echo status=\$?" \
+		/dev/null <"$BATS_TEST_TMPDIR/in" >"$BATS_TEST_TMPDIR/out" 2>&1 9>&- 3>&-
+	wait
+	exec 9>&-
+	grep -q 'status=130' "$BATS_TEST_TMPDIR/out" || fail "status: $(cat "$BATS_TEST_TMPDIR/out")"
 }
 
 @test "rootfs: what can't work is refused with a reason" {
