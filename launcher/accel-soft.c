@@ -145,6 +145,13 @@ static int soft_ram_add(struct vm *vm, uint64_t gpa, uint64_t size, void *host, 
 	return emul_mem_add(s->emul, gpa, size, host, readonly ? EMUL_MEM_READONLY : 0);
 }
 
+static void soft_pit_irq(struct vm *vm, bool on)
+{
+	struct soft_vm *s = vm->accel;
+
+	chips_pit_irq(&s->chips, on);
+}
+
 static void soft_irq_line_op(struct vm *vm, unsigned int gsi, bool level)
 {
 	soft_irq_line(vm->accel, gsi, level);
@@ -428,6 +435,7 @@ const struct accel_ops accel_soft = {
 	.run		= soft_run,
 	.kick		= soft_kick,
 	.irq_line	= soft_irq_line_op,
+	.pit_irq	= soft_pit_irq,
 	.msi		= soft_msi,
 	.nmi		= soft_nmi,
 	.dma_map	= soft_dma_map,

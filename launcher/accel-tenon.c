@@ -52,7 +52,7 @@ struct kvm_machine {
 
 static const int required_caps[] = {
 	KVM_CAP_USER_MEMORY, KVM_CAP_IRQCHIP, KVM_CAP_PIT2, KVM_CAP_EXT_CPUID, KVM_CAP_MP_STATE, KVM_CAP_SIGNAL_MSI,
-	KVM_CAP_SET_TSS_ADDR, KVM_CAP_IMMEDIATE_EXIT,
+	KVM_CAP_SET_TSS_ADDR, KVM_CAP_IMMEDIATE_EXIT, KVM_CAP_IRQ_ROUTING,
 };
 
 /* ---- is it there ---- */
@@ -110,6 +110,32 @@ static bool kvm_probe(char *why, size_t len)
 }
 
 /* ---- the VM ---- */
+
+/* ISA IRQs go to the PIC and the IOAPIC, as the tables tell the guest: IRQ 0 to pin 2, the others to their own. */
+static int set_routes(int vm)
+{
+	struct {
+		struct kvm_irq_routing head;
+		struct kvm_irq_routing_entry entry[NR_GSIS + 16];
+	} routes = { 0 };
+
+	for (unsigned int gsi = 0; gsi < NR_GSIS; gsi++) {
+		if (gsi == 2)
+			continue;
+		if (gsi < 16)
+			routes.entry[routes.head.nr++] = (struct kvm_irq_routing_entry) {
+				.gsi = gsi,
+				.type = KVM_IRQ_ROUTING_IRQCHIP,
+				.u.irqchip = { KVM_IRQCHIP_PIC_MASTER + gsi / 8, gsi % 8 },
+			};
+		routes.entry[routes.head.nr++] = (struct kvm_irq_routing_entry) {
+			.gsi = gsi,
+			.type = KVM_IRQ_ROUTING_IRQCHIP,
+			.u.irqchip = { KVM_IRQCHIP_IOAPIC, gsi ? gsi : 2 },
+		};
+	}
+	return ioctl(vm, KVM_SET_GSI_ROUTING, &routes);
+}
 
 static void node_vm_exit(struct vm *vm)
 {
@@ -185,6 +211,9 @@ static int node_vm_init(struct vm *vm, const char *path)
 		what = "create the PIT";
 		if (ioctl(m->vm, KVM_CREATE_PIT2, &pit) < 0)
 			goto fail;
+		what = "connect interrupts";
+		if (set_routes(m->vm) < 0)
+			goto fail;
 	}
 	what = "handle signals";
 	if (sigaction(KICK_SIGNAL, &action, NULL) < 0)
@@ -235,6 +264,24 @@ static void node_irq_line(struct vm *vm, unsigned int gsi, bool level)
 		chips_line(&m->split->chips, gsi, level);
 	else
 		ioctl(m->vm, KVM_IRQ_LINE, &irq);
+}
+
+/* With the PIT in the kernel there is a flag for it, which is set together with all its state. */
+static void node_pit_irq(struct vm *vm, bool on)
+{
+	struct kvm_machine *m = vm->accel;
+	struct kvm_pit_state2 pit;
+
+	if (m->split) {
+		chips_pit_irq(&m->split->chips, on);
+		return;
+	}
+	if (ioctl(m->vm, KVM_GET_PIT2, &pit) < 0)
+		return;
+	pit.flags &= ~KVM_PIT_FLAGS_HPET_LEGACY;
+	if (!on)
+		pit.flags |= KVM_PIT_FLAGS_HPET_LEGACY;
+	ioctl(m->vm, KVM_SET_PIT2, &pit);
 }
 
 static void node_msi(struct vm *vm, uint64_t addr, uint32_t data)
@@ -554,6 +601,7 @@ static void node_nmi(struct vcpu *vcpu)
 	.run		= node_run,					\
 	.kick		= node_kick,					\
 	.irq_line	= node_irq_line,				\
+	.pit_irq	= node_pit_irq,					\
 	.msi		= node_msi,					\
 	.nmi		= node_nmi,					\
 	.doorbell	= node_doorbell,				\

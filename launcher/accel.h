@@ -37,6 +37,8 @@ enum vcpu_stop {
  * @run:	run until something stops it; on the vCPU's thread
  * @kick:	make @run return VCPU_STOP_KICK; any thread
  * @irq_line:	set the level of an interrupt line (GSI); any thread
+ * @pit_irq:	the PIT is connected with IRQ 0 (as after @vm_init), or GSI 0 is @irq_line's: PIC input 0 and IOAPIC pin 2.
+ *		Any thread
  * @msi:	deliver a message-signalled interrupt; any thread
  * @nmi:	deliver an NMI
  * @doorbell:	optional: from now on (until @on is false) a write of two bytes to @gpa signals the eventfd @fd, and the
@@ -58,6 +60,7 @@ struct accel_ops {
 	enum vcpu_stop (*run)(struct vcpu *vcpu);
 	void (*kick)(struct vcpu *vcpu);
 	void (*irq_line)(struct vm *vm, unsigned int gsi, bool level);
+	void (*pit_irq)(struct vm *vm, bool on);
 	void (*msi)(struct vm *vm, uint64_t addr, uint32_t data);
 	void (*nmi)(struct vcpu *vcpu);
 	void (*doorbell)(struct vm *vm, uint64_t gpa, int fd, bool on);

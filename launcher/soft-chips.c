@@ -129,9 +129,18 @@ void chips_line(struct chips *c, unsigned int gsi, bool level)
 	pthread_mutex_lock(c->lock);
 	if (gsi < 16)
 		pic_set_irq(&c->pic, gsi, level);
-	/* Pins 0 and 2 belong to the PIC's output and to the PIT. */
-	if (gsi != 0 && gsi != 2)
+	/* Pin 0 belongs to the PIC's output; IRQ 0 has pin 2. */
+	if (gsi == 0)
+		ioapic_set_pin(&c->ioapic, 2, level);
+	else if (gsi != 2)
 		ioapic_set_pin(&c->ioapic, gsi, level);
+	pthread_mutex_unlock(c->lock);
+}
+
+void chips_pit_irq(struct chips *c, bool on)
+{
+	pthread_mutex_lock(c->lock);
+	pit_connect_irq0(&c->pit, on, clock_ns());
 	pthread_mutex_unlock(c->lock);
 }
 

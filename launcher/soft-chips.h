@@ -48,6 +48,8 @@ void chips_init(struct chips *c, struct loop *loop, pthread_mutex_t *lock, const
 void chips_exit(struct chips *c);
 /* Was @addr a register of the chips? Then the access is done. */
 bool chips_access(struct chips *c, bool pio, u64 addr, void *data, unsigned int len, bool write);
+/* GSI 0 while the PIT is off it. */
 void chips_line(struct chips *c, unsigned int gsi, bool level);
+void chips_pit_irq(struct chips *c, bool on);
 
 #endif /* TENON_SOFT_CHIPS_H */

@@ -159,6 +159,7 @@ struct vm {
 
 	struct ctl *ctl;		/* NULL without a name */
 	struct pci_host *pci;
+	struct rtc *rtc;
 	struct vballoon *balloon;	/* or NULL */
 	uint8_t generation[16];		/* VM generation ID: of this run, whatever image it runs on */
 	struct fw_cfg *fw_cfg;		/* NULL without firmware */

@@ -89,6 +89,7 @@ struct rtc {
 	uint64_t periodic_base;		/* clock_ns() of a tick of the periodic divider */
 	uint64_t periodic_seen;		/* ticks since then that PF is accounted for */
 	bool irq;
+	bool irq_off;			/* not connected */
 };
 
 static ticks_t host_ticks(void)
@@ -207,10 +208,19 @@ static void rtc_update_irq(struct rtc *r)
 	bool irq = r->cmos[RTC_C] & r->cmos[RTC_B] & (C_PERIODIC | C_ALARM | C_UPDATE);
 
 	r->cmos[RTC_C] = (uint8_t)((r->cmos[RTC_C] & ~C_IRQ) | (irq ? C_IRQ : 0));
+	irq = irq && !r->irq_off;
 	if (irq != r->irq) {
 		r->irq = irq;
 		vm_irq(r->vm, RTC_IRQ, irq);
 	}
+}
+
+void rtc_connect_irq(struct vm *vm, bool on)
+{
+	if (!vm->rtc)
+		return;
+	vm->rtc->irq_off = !on;
+	rtc_update_irq(vm->rtc);
 }
 
 static bool alarm_matches(uint8_t alarm, unsigned int want, unsigned int val)
@@ -506,6 +516,7 @@ static int rtc_init(struct vm *vm, void **state)
 	if (!r)
 		return -ENOMEM;
 	r->vm = vm;
+	vm->rtc = r;
 	*state = r;
 	timer_init(&r->second, rtc_second, r);
 	timer_init(&r->periodic, rtc_periodic, r);
@@ -527,6 +538,7 @@ static void rtc_exit(struct vm *vm, void *state)
 	timer_set(&vm->loop, &r->second, TIMER_OFF);
 	timer_set(&vm->loop, &r->periodic, TIMER_OFF);
 	bus_remove(&vm->pio, RTC_BASE, 2);
+	vm->rtc = NULL;
 	free(r);
 }
 

@@ -207,6 +207,22 @@ static void pci_root(struct vm *vm, struct table *t)
 	aml_end(t, dev);
 }
 
+static void hpet_node(struct table *t)
+{
+	size_t dev = aml_device(t, "HPET");
+	struct aml_res res;
+
+	aml_name(t, "_HID");
+	aml_eisaid(t, "PNP0103");
+	aml_name(t, "_UID");
+	aml_int(t, 0);
+	aml_name(t, "_CRS");
+	aml_resources(&res);
+	aml_res_mem(&res, PC_HPET_ADDR, PC_HPET_SIZE);
+	aml_resources_end(t, &res);
+	aml_end(t, dev);
+}
+
 static void processors(struct vm *vm, struct table *t)
 {
 	static const char digit[] = "0123456789ABCDEF";
@@ -278,6 +294,7 @@ static uint32_t build_dsdt(struct acpi *acpi)
 
 	scope = aml_scope(t, "\\_SB_");
 	pci_root(acpi->vm, t);
+	hpet_node(t);
 	processors(acpi->vm, t);
 	generation_device(t, generation);
 	aml_end(t, scope);
@@ -397,6 +414,24 @@ static void build_madt(struct acpi *acpi)
 	end_and_list(acpi, start);
 }
 
+/* IA-PC HPET Specification, "The ACPI 2.0 HPET Description Table (HPET)" */
+static void build_hpet(struct acpi *acpi)
+{
+	struct table *t = &acpi->t;
+	size_t start = begin(acpi, "HPET", 1);
+
+	put32(t, PC_HPET_ID);
+	put8(t, 0);			/* in memory */
+	put8(t, 64);
+	put8(t, 0);
+	put8(t, 0);
+	put64(t, PC_HPET_ADDR);
+	put8(t, 0);			/* number of this one */
+	put16(t, PC_HPET_MIN_TICKS);
+	put8(t, 1);			/* nothing else is in its 4 KiB */
+	end_and_list(acpi, start);
+}
+
 /* "Windows ACPI Emulated devices Table": clock and PM timer need no workarounds. */
 static void build_waet(struct acpi *acpi)
 {
@@ -444,6 +479,7 @@ int acpi_build(struct vm *vm, uint64_t base, uint64_t *rsdp)
 	dsdt = build_dsdt(&acpi);
 	build_fadt(&acpi, facs, dsdt);
 	build_madt(&acpi);
+	build_hpet(&acpi);
 	build_waet(&acpi);
 	rsdt = build_directory(&acpi, "RSDT", 4);
 	xsdt = build_directory(&acpi, "XSDT", 8);

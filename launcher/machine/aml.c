@@ -177,6 +177,15 @@ void aml_res_irq(struct aml_res *res, unsigned int irq)
 	put16(&res->t, 1u << irq);
 }
 
+void aml_res_mem(struct aml_res *res, uint32_t addr, uint32_t len)
+{
+	put8(&res->t, 0x86);		/* "32-Bit Fixed Memory Range Descriptor" */
+	put16(&res->t, 9);
+	put8(&res->t, 1);		/* read and write */
+	put32(&res->t, addr);
+	put32(&res->t, len);
+}
+
 enum { WINDOW_MEM = 0, WINDOW_IO = 1, WINDOW_BUS = 2, WINDOW_FIXED = 0x0c };
 
 static void window(struct aml_res *res, unsigned int width, uint8_t type, uint8_t flags, uint32_t first,

@@ -37,6 +37,7 @@ struct aml_res {
 void aml_resources(struct aml_res *res);
 void aml_res_io(struct aml_res *res, uint16_t port, uint8_t len);
 void aml_res_irq(struct aml_res *res, unsigned int irq);
+void aml_res_mem(struct aml_res *res, uint32_t addr, uint32_t len);
 void aml_res_bus(struct aml_res *res, uint16_t first, uint16_t last);
 void aml_res_io_window(struct aml_res *res, uint16_t first, uint16_t last);
 void aml_res_mem_window(struct aml_res *res, uint32_t first, uint32_t last);

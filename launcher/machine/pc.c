@@ -16,6 +16,7 @@ const struct device_ops *const machine_devices[] = {
 	&pci_host_device,
 	&pm_device,
 	&rtc_device,
+	&hpet_device,
 	&i8042_device,
 	&fw_cfg_device,
 	&serial_device,
@@ -47,6 +48,7 @@ static const struct {
 	{ PC_HIGH,	PCI_MMIO_BASE,	PC_MEM_RAM },		/* extended memory */
 								/* 0xc0000000: memory of PCI devices */
 	{ PC_IOAPIC_ADDR, PC_IOAPIC_ADDR + 0x1000, PC_MEM_RESERVED },
+	{ PC_HPET_ADDR, PC_HPET_ADDR + 0x1000, PC_MEM_RESERVED },
 	{ PC_LAPIC_ADDR, PC_LAPIC_ADDR + 0x1000, PC_MEM_RESERVED },
 	{ 1ull << 32,	UINT64_MAX,	PC_MEM_RAM },		/* the rest of the memory */
 };

@@ -12,6 +12,10 @@
 #define PC_PM_SIZE		0x0cu
 #define PC_SCI_IRQ		9u
 #define PC_IOAPIC_ADDR		0xfec00000u
+#define PC_HPET_ADDR		0xfed00000u
+#define PC_HPET_SIZE		0x400u
+#define PC_HPET_ID		0x8086a201u	/* lower half of its capabilities */
+#define PC_HPET_MIN_TICKS	2000u		/* of a periodic timer, so that none is lost */
 #define PC_LAPIC_ADDR		0xfee00000u
 #define PC_IOAPIC_PINS		24u
 #define PC_PVPANIC_PORT		0x505u

@@ -27,6 +27,7 @@ struct pci_host {
 	uint8_t used[256];		/* devfn of functions present */
 	unsigned int nr_used;
 	uint32_t lines;			/* levels of GSI 0 to 31 as driven from here */
+	uint32_t shared;		/* what other devices want of them */
 
 	struct pci_dev bridge, isa;
 };

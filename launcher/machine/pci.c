@@ -69,7 +69,7 @@ bool pci_bus_master(const struct pci_dev *dev)
 
 static void update_lines(struct pci_host *host)
 {
-	uint32_t gsis = 0, isa = 0, changed;
+	uint32_t gsis = host->shared, isa = 0, changed;
 	unsigned int i;
 
 	for (i = 0; i < host->nr_used; i++) {
@@ -101,6 +101,17 @@ void pci_set_intx(struct pci_dev *dev, bool level)
 		dev->intx = level;
 		update_lines(host);
 	}
+	pthread_mutex_unlock(&host->irq_lock);
+}
+
+void pci_share_line(struct pci_host *host, unsigned int gsi, bool level)
+{
+	pthread_mutex_lock(&host->irq_lock);
+	if (level)
+		host->shared |= 1u << gsi;
+	else
+		host->shared &= ~(1u << gsi);
+	update_lines(host);
 	pthread_mutex_unlock(&host->irq_lock);
 }
 

@@ -55,6 +55,8 @@ struct pci_dev {
  */
 int pci_add(struct pci_host *host, struct pci_dev *dev, int slot);
 void pci_set_intx(struct pci_dev *dev, bool level);
+/* Another device's level on one of the lines that PCI drives, GSI 16 to 23. */
+void pci_share_line(struct pci_host *host, unsigned int gsi, bool level);
 /* The same for one function of a device; -EBUSY if it is taken. */
 int pci_add_devfn(struct pci_host *host, struct pci_dev *dev, uint8_t devfn);
 /* May it write memory and send interrupts now? Any thread. */

@@ -97,6 +97,24 @@ said()
 	grep -q 'watchdog has expired' "$console.errors" || fail "no message"
 }
 
+@test "devices: the HPET drives a guest that has no other timer, and gives its programs interrupts" {
+	with_program "$guests/initrd-generic-amd64" hpet "$BATS_TEST_TMPDIR/program"
+	with_script "$BATS_TEST_TMPDIR/program" 'cd /sys/devices/system/clocksource/clocksource0
+		echo "T>clocks=$(cat available_clocksource)"; echo "T>clock=$(cat current_clocksource)"
+		irqs() { awk "/^ *$1:/ { print \$2 }" /proc/interrupts; }
+		a=$(irqs 0); sleep 1; echo "T>ticks=$(($(irqs 0) - a))"; echo "T>local=$(irqs LOC)"
+		/hpet' "$BATS_TEST_TMPDIR/initrd"
+	boot hpet 120 '. /test.sh; poweroff -f' --net none -m 256M -k "$guests/generic/vmlinuz" -i "$BATS_TEST_TMPDIR/initrd" \
+		-a 'console=ttyS0 quiet nolapic_timer nohz=off highres=off clocksource=hpet'
+	expect "exit status" "$status" -eq 0
+	[[ " $(answer clocks) " == *" hpet "* ]] || fail "clocks: $(answer clocks)"
+	[ "$(answer clock)" = hpet ] || fail "clock: $(answer clock)"
+	expect "timer interrupts in a second" "$(answer ticks)" -ge 20
+	expect "interrupts of the local timer" "$(answer local)" -eq 0
+	expect "8 interrupts, 16 a second, ms" "$(answer hpet)" -ge 400
+	expect "8 interrupts, 16 a second, ms" "$(answer hpet)" -le 3000
+}
+
 # exchange SOCKET TEXT: sends a line, prints the first that comes
 exchange()
 {

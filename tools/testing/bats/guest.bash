@@ -257,3 +257,17 @@ with_modules()
 	} >"$3"
 	rm -r "$d"
 }
+
+# with_program INITRD NAME OUT: INITRD with programs/NAME.c, compiled, as /NAME
+with_program()
+{
+	local d
+
+	d=$(mktemp -d "$BATS_FILE_TMPDIR/program.XXXXXX")
+	gcc -O2 -Wall -static -o "$d/$2" "$BATS_TEST_DIRNAME/programs/$2.c" >&2
+	{
+		cat "$1"
+		(cd "$d" && echo "$2" | cpio -o -H newc -R 0:0 --quiet)
+	} >"$3"
+	rm -r "$d"
+}
