@@ -26,15 +26,9 @@ void emul_code_claim(struct emul_page *page, unsigned int off, unsigned int len)
 /* No vCPU may write this page without looking: the world is stopped. */
 static void revoke_write(struct emul_vm *vm, u64 gpa)
 {
-	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
-		struct emul_vcpu *v = vm->vcpu[i];
-
-		for (unsigned int n = 0; v && n < v->nr_tlb; n++)
-			if (v->tlb[n].gfn == gpa >> EMUL_PAGE_SHIFT)
-				v->tlb[n].wtag = emul_tlb_empty(&v->tlb[n]);
-		if (v)
-			emul_arch_revoked(v);
-	}
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpu[i])
+			emul_arch_revoke(vm->vcpu[i], gpa);
 }
 
 static void empty_page(struct emul_page *p)

@@ -110,7 +110,6 @@ struct emul_tlb_entry;
 struct emul_vcpu {
 	_Atomic u32 request;		/* EMUL_REQ_* */
 	struct emul_tlb_entry *tlb;	/* all of the vCPU's data TLB entries */
-	unsigned int nr_tlb;
 	void (*before_io)(struct emul_vcpu *vcpu);	/* the embedder's code is about to run on this thread */
 	struct emul_vm *vm;
 	void *opaque;
@@ -180,7 +179,7 @@ void emul_world_resume(struct emul_vcpu *vcpu);
 
 bool emul_arch_vm_init(struct emul_vm *vm, char *err, size_t errlen);
 void emul_arch_vm_exit(struct emul_vm *vm);
-/* A zeroed vCPU with its head's tlb, nr_tlb and before_io set; NULL: no memory. */
+/* A zeroed vCPU with its head's tlb and before_io set; NULL: no memory. */
 struct emul_vcpu *emul_arch_vcpu_new(struct emul_vm *vm, unsigned int id);
 void emul_arch_vcpu_free(struct emul_vcpu *vcpu);
 /* Counters that the guest architecture keeps elsewhere. */
@@ -189,8 +188,8 @@ void emul_arch_stats(const struct emul_vcpu *vcpu, struct emul_stats *stats);
 void emul_arch_blocks_gone(struct emul_vm *vm);
 /* A block with a translation has become stale: nobody may enter it any more. code_lock is held. */
 void emul_arch_block_stale(struct emul_block *b);
-/* Entries of the TLB lost the right to write; the world is stopped. */
-void emul_arch_revoked(struct emul_vcpu *vcpu);
+/* No entry of the TLB may lead to a write of the page of RAM at @gpa any more; the world is stopped. */
+void emul_arch_revoke(struct emul_vcpu *vcpu, u64 gpa);
 
 /* mem.c */
 void emul_mem_free(struct emul_vm *vm);
@@ -226,7 +225,7 @@ void emul_poke_stop(struct emul_vm *vm);
 
 /* --- software TLB: shape and lookup; filling is the guest architecture's --- */
 
-#define EMUL_TLB_BITS	10
+#define EMUL_TLB_BITS	12
 #define EMUL_TLB_SIZE	(1U << EMUL_TLB_BITS)
 #define EMUL_TLB_EMPTY	1ULL		/* no page address has bit 0 set */
 

@@ -55,11 +55,6 @@ void emul_arch_block_stale(struct emul_block *b)
 	jit_stale(b);
 }
 
-void emul_arch_revoked(struct emul_vcpu *vcpu)
-{
-	jit_revoke(x86_cpu(vcpu));
-}
-
 void x86_check_feature(struct x86_cpu *cpu, struct x86_insn *insn)
 {
 	const struct x86_row *row = &x86_rows[insn->row];

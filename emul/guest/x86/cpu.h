@@ -86,7 +86,7 @@ enum x86_tlb_mode {
 
 enum x86_access { ACC_READ, ACC_WRITE, ACC_EXEC };
 
-#define EMUL_ITLB_SIZE	256
+#define EMUL_ITLB_SIZE	1024
 
 struct x86_tlb {
 	struct emul_tlb_entry e[EMUL_TLB_SIZE];
@@ -117,19 +117,36 @@ struct x86_tlb_log {
 #define X86_JUMP_BITS	12
 #define X86_JUMP_FILLS	256
 #define X86_JUMP_SIZE	(1U << X86_JUMP_BITS)
+#define X86_JUMP_PAGES	8192
 struct x86_jump_cache {
 	u8 mode;				/* X86_BLOCK_MODE() of its code: it is flushed when another is wanted */
 	u64 tag[X86_JUMP_SIZE];			/* RIP, or X86_JUMP_EMPTY() */
 	const void *code[X86_JUMP_SIZE];
-	u64 pages[8];				/* hashed: pages of which there may be an entry */
+	u64 pages[X86_JUMP_PAGES / 64];		/* hashed: pages of which there was ever an entry */
 	bool half[2];				/* and in which halves of the address space */
-	bool local;				/* an entry of a page that is not global */
+	bool local;				/* there is one of a page that is not global */
 	u16 nr_fills;				/* since the last flush; which, as long as there is room */
-	u16 fill[X86_JUMP_FILLS];
+	u16 fill[X86_JUMP_FILLS + 1];		/* the last is never looked at */
+	u32 turn;				/* x86_far.turn of entries that hold */
 };
 #define X86_JUMP_SLOT(rip)	((unsigned int)((rip) ^ (rip) >> 12) % X86_JUMP_SIZE)
 /* A RIP of another slot. */
 #define X86_JUMP_EMPTY(slot)	(1ULL << 63 | !(slot))
+
+/*
+ * Behind the jump caches, what they had no room for: one table for all modes. Each flush of a jump cache begins a turn, by
+ * a number that no other has had. An entry of an older turn holds, too, if the RIP's page is still mapped where it was, as
+ * the instruction TLB says.
+ */
+#define X86_FAR_SIZE	(1U << 16)
+struct x86_far {
+	u64 rip;
+	const void *code;			/* NULL: empty */
+	const struct emul_page *page;		/* that the RIP's page was */
+	u32 turn;
+	u8 mode;				/* X86_BLOCK_MODE(); of code that lies in two pages, none */
+};
+#define X86_FAR_SLOT(rip)	((unsigned int)((rip) ^ (rip) >> 16) % X86_FAR_SIZE)
 
 #define X86_JIT_NEAR	16
 #define X86_JIT_MEMOS	4096
@@ -159,6 +176,8 @@ struct x86_jit {
 	u32 memo_words[X86_JIT_MEMOS / 32 / 32];
 	u16 heat[X86_JIT_HEAT];			/* how often translations were entered, modulo 2^16; hashed */
 	struct x86_jump_cache jump[TLB_MODES];
+	u32 turns;
+	struct x86_far far[X86_FAR_SIZE];
 };
 
 /* Why an instruction was interpreted, though there is a translator. */

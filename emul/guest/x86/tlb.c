@@ -152,6 +152,21 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, u64 lin)
 	}
 }
 
+/* All entries that hold anything stand in a log. */
+void emul_arch_revoke(struct emul_vcpu *vcpu, u64 gpa)
+{
+	struct x86_cpu *cpu = x86_cpu(vcpu);
+
+	for (unsigned int g = 0; g < 2; g++)
+		for (unsigned int i = 0; i < cpu->log[g].nr; i++) {
+			unsigned int n = cpu->log[g].entry[i];
+
+			if (n < NR_DATA && cpu->core.tlb[n].gfn == gpa >> EMUL_PAGE_SHIFT)
+				cpu->core.tlb[n].wtag = emul_tlb_empty(&cpu->core.tlb[n]);
+		}
+	jit_revoke(cpu);
+}
+
 /* The table was zeroed: 0 is the address of a page. */
 void x86_tlb_init(struct x86_cpu *cpu)
 {

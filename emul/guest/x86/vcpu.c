@@ -71,7 +71,6 @@ struct emul_vcpu *emul_arch_vcpu_new(struct emul_vm *vm, unsigned int id)
 	cpu->core.vm = vm;
 	cpu->core.id = id;
 	cpu->core.tlb = cpu->tlbs[0].e;
-	cpu->core.nr_tlb = TLB_MODES * EMUL_TLB_SIZE;
 	cpu->core.before_io = before_io;
 	cpu->cpuid = vm->arch;
 	cpu->tlb = &cpu->tlbs[TLB_KERNEL];

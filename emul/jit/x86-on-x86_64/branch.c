@@ -102,7 +102,7 @@ u32 tr_target_live(struct tr *t, const struct uop *u)
 	return in_page(off) ? peek_live(t, (s32)off) : ALL;
 }
 
-/* The RIP in H_T1: H_T0 becomes its slot in the jump cache; missing goes the slow way of the instruction. */
+/* The RIP in H_T1: H_T0 becomes its slot in the jump cache; NE: it is not there. */
 static void jump_index(struct tr *t)
 {
 	struct emit *e = &t->e;
@@ -127,6 +127,31 @@ static void put_jmp_rm(struct emit *e, struct rm rm)
 	const struct enc c = { .op = 0xff };
 
 	put_insn(e, &c, 4, rm);
+}
+
+/* ...of an indirect branch: go on with H_T0 its slot, or the slow way. */
+static void jump_lookup(struct tr *t)
+{
+	jump_index(t);
+	t->far.from = put_jcc(&t->e, CC_NE);
+	t->far.join = t->e.p;
+	t->far.s = t->s;
+	t->s->lookup = true;
+}
+
+void tr_far(struct tr *t)
+{
+	struct emit *e = &t->e;
+
+	if (!t->far.from)
+		return;
+	put_target(t->far.from, e->p);
+	put_store(e, H_RAX, RM_CPU(jit.tmp[2]));
+	PUT(e, "\x48\x8d\x05\5\0\0\0");		/* lea rax, [rip + behind the jump] */
+	put_jmp_to(e, t->c->rw + (t->c->far_find[t->tlb_mode] - t->c->rx));
+	t->s = t->far.s;
+	tr_slow(t, CC_NE);
+	put_jmp_to(e, t->far.join);
 }
 
 /* Push the address of the instruction after @u. */
@@ -218,8 +243,7 @@ bool tr_branch(struct tr *t, const struct uop *u)
 			return false;
 		tr_clobber(t);
 		load_target(t, u);
-		jump_index(t);
-		tr_slow(t, CC_NE);
+		jump_lookup(t);
 		put_jmp_rm(e, jump_code(t));
 		return true;
 	case X86_OP_CALLI:
@@ -227,8 +251,7 @@ bool tr_branch(struct tr *t, const struct uop *u)
 			return false;
 		tr_clobber(t);
 		load_target(t, u);
-		jump_index(t);
-		tr_slow(t, CC_NE);
+		jump_lookup(t);
 		put_store(e, H_T1, RM_CPU(jit.tmp[0]));
 		put_load(e, H_T0, jump_code(t));
 		put_store(e, H_T0, RM_CPU(jit.tmp[1]));
@@ -241,8 +264,7 @@ bool tr_branch(struct tr *t, const struct uop *u)
 			return false;
 		tr_clobber(t);
 		put_addr(t, OP_MOV_RM, H_T1, tr_stack(t, u, X86_RSP, 0, false));
-		jump_index(t);
-		tr_slow(t, CC_NE);
+		jump_lookup(t);
 		put_addr(t, OP_LEA, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, t->width + (u16)u->insn.imm));
 		put_jmp_rm(e, jump_code(t));
 		return true;
@@ -294,7 +316,7 @@ static void out_far(struct tr *t, const struct way_out *o)
 	put_jmp_rm(e, jump_code(t));
 	put_target(miss, e->p);
 	put_const(e, H_T0, (u64)o->u);
-	put_jmp_to(e, t->c->rw + (t->c->leave_jump - t->c->rx));
+	put_jmp_to(e, t->c->rw + (t->c->far_jump[t->tlb_mode] - t->c->rx));
 }
 
 static void out_near(struct tr *t, const struct way_out *o, struct jit_exit *x)

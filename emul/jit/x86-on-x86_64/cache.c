@@ -167,6 +167,110 @@ static void put_c_call(struct emit *e, const struct jit_cache *c, u64 fn, bool a
 	put8(e, 0xc3);
 }
 
+#define JUMP(m, field)	((s32)(offsetof(struct x86_cpu, jit.jump) + (m) * sizeof(struct x86_jump_cache) + \
+			 offsetof(struct x86_jump_cache, field)))
+#define FAR(field)	RM_SIB(H_CPU, H_RAX, 0, (s32)(offsetof(struct x86_cpu, jit.far) + offsetof(struct x86_far, field)))
+
+/* H_T0 = hash of H_T1, as X86_JUMP_SLOT() and X86_FAR_SLOT() have it. */
+static void put_hash(struct emit *e, unsigned int reg, unsigned int shift, u32 size)
+{
+	put_move(e, reg, H_T1);
+	put_op(e, 0xc1, true, 5, RM_REG(reg));		/* shr */
+	put8(e, (u8)shift);
+	put_op(e, OP_XOR_RM, false, reg, RM_REG(H_T1));
+	put_imm(e, 4, false, RM_REG(reg), size - 1);
+}
+
+/*
+ * Look for the RIP in H_T1 in jit.far: the jump cache gets it, and RAX is its code; destroys H_T0. Branches that it is not
+ * there. As far_find() of run.c.
+ */
+static void put_far_find(struct emit *e, unsigned int m, u8 *miss[4])
+{
+	const struct enc movzx16 = { .map = X86_MAP_0F, .op = 0xb7 }, inc16 = { .opsz = 0x66, .op = 0xff };
+	const struct enc mov16 = { .opsz = 0x66, .op = OP_MOV_MR }, movzx8 = { .map = X86_MAP_0F, .op = 0xb6 };
+	const struct enc cmp8 = { .op = 0x3a }, cmp8i = { .op = 0x80 }, mov8i = { .op = 0xc6 };
+	const s32 itlb = (s32)(offsetof(struct x86_cpu, itlb) +
+			       (m == TLB_USER) * EMUL_ITLB_SIZE * sizeof(struct emul_itlb_entry));
+	u8 *good, *global, *full;
+
+	put_hash(e, H_RAX, 16, X86_FAR_SIZE);
+	put_op(e, 0xc1, false, 4, RM_REG(H_RAX));		/* shl */
+	put8(e, 5);
+	static_assert(sizeof(struct x86_far) == 32, "by a shift");
+	put_op(e, OP_CMP_RM, true, H_T1, FAR(rip));
+	miss[0] = put_jcc(e, CC_NE);
+	put_op(e, OP_MOV_RM, false, H_T0, RM_MEM(H_CPU, JUMP(m, turn)));
+	put_op(e, OP_CMP_RM, false, H_T0, FAR(turn));
+	good = put_jcc(e, CC_E);
+
+	/* of another turn: is the page still where it was? */
+	put_insn(e, &movzx8, H_T0, RM_MEM(H_CPU, JUMP(m, mode)));
+	put_insn(e, &cmp8, H_T0, FAR(mode));
+	miss[1] = put_jcc(e, CC_NE);
+	put_move(e, H_T0, H_T1);
+	put_op(e, 0xc1, true, 5, RM_REG(H_T0));			/* shr */
+	put8(e, EMUL_PAGE_SHIFT);
+	put_imm(e, 4, false, RM_REG(H_T0), EMUL_ITLB_SIZE - 1);
+	put_op(e, 0x69, false, H_T0, RM_REG(H_T0));		/* imul */
+	put32(e, sizeof(struct emul_itlb_entry));
+	put_op(e, OP_XOR_RM, true, H_T1, RM_SIB(H_CPU, H_T0, 0, itlb + (s32)offsetof(struct emul_itlb_entry, tag)));
+	put_imm(e, 7, true, RM_REG(H_T1), EMUL_PAGE_SIZE - 1);
+	put_load(e, H_T1, FAR(rip));
+	miss[2] = put_jcc(e, CC_A);
+	put_insn(e, &cmp8i, 7, RM_SIB(H_CPU, H_T0, 0, itlb + (s32)offsetof(struct emul_itlb_entry, global)));
+	put8(e, 0);
+	global = put_jcc(e, CC_NE);
+	put_insn(e, &mov8i, 0, RM_MEM(H_CPU, JUMP(m, local)));
+	put8(e, 1);
+	put_target(global, e->p);
+	put_load(e, H_T0, RM_SIB(H_CPU, H_T0, 0, itlb + (s32)offsetof(struct emul_itlb_entry, page)));
+	put_op(e, OP_CMP_RM, true, H_T0, FAR(page));
+	miss[3] = put_jcc(e, CC_NE);
+	put_op(e, OP_MOV_RM, false, H_T0, RM_MEM(H_CPU, JUMP(m, turn)));
+	put_op(e, OP_MOV_MR, false, H_T0, FAR(turn));
+
+	put_target(good, e->p);
+	put_load(e, H_RAX, FAR(code));
+	put_hash(e, H_T0, 12, X86_JUMP_SIZE);
+	put_store(e, H_T1, RM_SIB(H_CPU, H_T0, 3, JUMP(m, tag)));
+	put_store(e, H_RAX, RM_SIB(H_CPU, H_T0, 3, JUMP(m, code)));
+	put_insn(e, &movzx16, H_T1, RM_MEM(H_CPU, JUMP(m, nr_fills)));
+	put_imm(e, 7, false, RM_REG(H_T1), X86_JUMP_FILLS);
+	full = put_jcc(e, CC_A);
+	put_insn(e, &mov16, H_T0, RM_SIB(H_CPU, H_T1, 1, JUMP(m, fill)));
+	put_insn(e, &inc16, 0, RM_MEM(H_CPU, JUMP(m, nr_fills)));
+	put_target(full, e->p);
+	put_load(e, H_T1, RM_SIB(H_CPU, H_T0, 3, JUMP(m, tag)));
+}
+
+static void put_far(struct emit *e, struct jit_cache *c, unsigned int m)
+{
+	u8 *miss[4];
+
+	c->far_find[m] = c->rx + (e->p - c->rw);
+	put_store(e, H_RAX, RM_CPU(jit.ret));
+	put_far_find(e, m, miss);
+	put_op(e, OP_XOR_RM, false, H_RAX, RM_REG(H_RAX));	/* ZF */
+	for (unsigned int i = 0; i < ARRAY_SIZE(miss); i++)
+		put_target(miss[i], e->p);
+	put_load(e, H_RAX, RM_CPU(jit.tmp[2]));
+	put_jmp_rm(e, RM_CPU(jit.ret));
+
+	c->far_jump[m] = c->rx + (e->p - c->rw);
+	put_store(e, H_T0, RM_CPU(jit.u));
+	put_store(e, H_RAX, RM_CPU(jit.tmp[2]));
+	put_far_find(e, m, miss);
+	put_move(e, H_T0, H_RAX);
+	put_load(e, H_RAX, RM_CPU(jit.tmp[2]));
+	put_jmp_rm(e, RM_REG(H_T0));
+	for (unsigned int i = 0; i < ARRAY_SIZE(miss); i++)
+		put_target(miss[i], e->p);
+	put_load(e, H_RAX, RM_CPU(jit.tmp[2]));
+	put_load(e, H_T0, RM_CPU(jit.u));
+	put_jmp_to(e, c->rw + (c->leave_jump - c->rx));
+}
+
 static void common_code(struct jit_cache *c)
 {
 	const struct enc and = { .op = 0x80 };
@@ -192,6 +296,9 @@ static void common_code(struct jit_cache *c)
 	put_store(&e, H_T0, RM_CPU(jit.u));
 	put_const(&e, H_T0, (u64)&c->exit_jump);
 	put_leave(&e, avx);
+
+	for (unsigned int m = 0; m < TLB_MODES; m++)
+		put_far(&e, c, m);
 
 	c->call = HERE;
 	put_c_call(&e, c, (u64)jit_call, avx);

@@ -106,6 +106,12 @@ struct jit_cache {
 	u8 *leave;		/* H_T0: struct jit_exit */
 	u8 *leave_jump;		/* H_T1: rip, H_T0: uop */
 	u8 *call, *chain;	/* H_T0: uop, H_T1: where to go on */
+	/*
+	 * By TLB mode, for what is not in the jump cache; destroys EFLAGS. far_find: RAX, saved in jit.tmp[2], is where to go
+	 * on, with ZF set if the jump cache now has the RIP in H_T1, in the slot H_T0. far_jump: goes there, or leaves as
+	 * leave_jump does.
+	 */
+	u8 *far_find[TLB_MODES], *far_jump[TLB_MODES];
 	u8 *vec_load;		/* H_T1: where to go on; destroys EFLAGS */
 	struct jit_exit exit_uop, exit_jump;
 };

@@ -3,8 +3,8 @@
  * memory.c - effective addresses and the software TLB, inline
  *
  *	lea	r15, [operand]			; linear address
- *	mov	r14d, r15d
- *	shr	r14d, 10
+ *	mov	r14, r15
+ *	shr	r14, 12
  *	xor	r14d, r15d			; emul_tlb_index(), as an offset of entries
  *	shr	r14d, 12 - 5
  *	and	r14d, (entries - 1) << 5
@@ -97,13 +97,13 @@ static void table(struct tr *t, unsigned int size, bool write)
 	struct emit *e = &t->e;
 	s32 tag = write ? offsetof(struct emul_tlb_entry, wtag) : offsetof(struct emul_tlb_entry, rtag);
 
-	put_op(e, OP_MOV_RM, false, H_T0, RM_REG(H_T1));
-	put_op(e, 0xc1, false, 5, RM_REG(H_T0));		/* shr */
+	put_move(e, H_T0, H_T1);
+	put_op(e, 0xc1, true, 5, RM_REG(H_T0));			/* shr */
 	put8(e, EMUL_TLB_BITS);
 	put_op(e, OP_XOR_RM, false, H_T0, RM_REG(H_T1));
 	put_op(e, 0xc1, false, 5, RM_REG(H_T0));
 	put8(e, EMUL_PAGE_SHIFT - 5);
-	static_assert(EMUL_PAGE_SHIFT + 2 * EMUL_TLB_BITS <= 32, "a slot depends on the low 32 bits");
+	static_assert(EMUL_PAGE_SHIFT + EMUL_TLB_BITS <= 32, "a slot depends on these bits of either");
 	put_imm(e, 4, false, RM_REG(H_T0), (EMUL_TLB_SIZE - 1) << 5);
 	put_op(e, OP_XOR_RM, true, H_T1, RM_SIB(H_CPU, H_T0, 0, t->tlb + tag));
 	put_imm(e, 7, true, RM_REG(H_T1), EMUL_PAGE_SIZE - size);

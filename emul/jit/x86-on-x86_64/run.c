@@ -19,9 +19,11 @@ void jit_init(struct x86_cpu *cpu)
 {
 	struct emul_vm *vm = cpu->core.vm;
 
-	for (unsigned int m = 0; m < TLB_MODES; m++)
+	for (unsigned int m = 0; m < TLB_MODES; m++) {
+		cpu->jit.jump[m].turn = ++cpu->jit.turns;
 		for (unsigned int i = 0; i < X86_JUMP_SIZE; i++)
 			cpu->jit.jump[m].tag[i] = X86_JUMP_EMPTY(i);
+	}
 	pthread_mutex_lock(&vm->code_lock);
 	if (!vm->jit && vm->cfg.jit != EMUL_JIT_OFF)
 		vm->jit = jit_cache_new(&vm->cfg);
@@ -70,25 +72,34 @@ void jit_revoke(struct x86_cpu *cpu)
 
 /* --- the jump cache --- */
 
-static void jump_flush(struct x86_jump_cache *jc)
+static void new_turn(struct x86_jit *jit, struct x86_jump_cache *jc)
+{
+	jc->turn = ++jit->turns;
+	if (jc->turn)
+		return;
+	memset(jit->far, 0, sizeof(jit->far));
+	for (unsigned int m = 0; m < TLB_MODES; m++)
+		jit->jump[m].turn = ++jit->turns;
+}
+
+static void jump_flush(struct x86_cpu *cpu, struct x86_jump_cache *jc)
 {
 	if (!jc->nr_fills)
 		return;
+	new_turn(&cpu->jit, jc);
 	if (jc->nr_fills <= X86_JUMP_FILLS)
 		for (unsigned int i = 0; i < jc->nr_fills; i++)
 			jc->tag[jc->fill[i]] = X86_JUMP_EMPTY(jc->fill[i]);
 	else
 		for (unsigned int i = 0; i < X86_JUMP_SIZE; i++)
 			jc->tag[i] = X86_JUMP_EMPTY(i);
-	memset(jc->pages, 0, sizeof(jc->pages));
-	jc->half[0] = jc->half[1] = false;
 	jc->local = false;
 	jc->nr_fills = 0;
 }
 
 static unsigned int page_bit(u64 lin)
 {
-	return (unsigned int)(lin >> EMUL_PAGE_SHIFT ^ lin >> 21) & 511;
+	return (unsigned int)(lin >> EMUL_PAGE_SHIFT ^ lin >> 25) % X86_JUMP_PAGES;
 }
 
 void jit_flush(struct x86_cpu *cpu, bool global)
@@ -96,7 +107,7 @@ void jit_flush(struct x86_cpu *cpu, bool global)
 	jit_revoke(cpu);
 	for (unsigned int m = 0; m < TLB_MODES; m++)
 		if (global || cpu->jit.jump[m].local)
-			jump_flush(&cpu->jit.jump[m]);
+			jump_flush(cpu, &cpu->jit.jump[m]);
 }
 
 void jit_flush_page(struct x86_cpu *cpu, u64 lin)
@@ -106,7 +117,7 @@ void jit_flush_page(struct x86_cpu *cpu, u64 lin)
 	memo_flush(cpu, false, lin & EMUL_PAGE_MASK);
 	for (unsigned int m = 0; m < TLB_MODES; m++)
 		if (cpu->jit.jump[m].half[lin >> 63] && cpu->jit.jump[m].pages[bit / 64] >> (bit % 64) & 1)
-			jump_flush(&cpu->jit.jump[m]);
+			jump_flush(cpu, &cpu->jit.jump[m]);
 }
 
 /* Code of 64 bits, or of 32 with flat segments. */
@@ -123,7 +134,7 @@ static void jump_mode(struct x86_cpu *cpu)
 
 	if (likely(jc->mode == mode))
 		return;
-	jump_flush(jc);
+	jump_flush(cpu, jc);
 	jc->mode = mode;
 }
 
@@ -138,21 +149,33 @@ static void jump_depends(struct x86_jump_cache *jc, const struct emul_itlb_entry
 		jc->local = true;
 }
 
+static void jump_set(struct x86_jump_cache *jc, u64 rip, const void *code)
+{
+	unsigned int i = X86_JUMP_SLOT(rip);
+
+	jc->tag[i] = rip;
+	jc->code[i] = code;
+	if (jc->nr_fills <= X86_JUMP_FILLS)
+		jc->fill[jc->nr_fills++] = (u16)i;
+}
+
+static const struct emul_itlb_entry *itlb_entry(const struct x86_cpu *cpu, u64 lin)
+{
+	return &cpu->itlb[cpu->cpl == 3][(lin >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE];
+}
+
 /* state.rip leads to @code: its translation was just looked up in the instruction TLB. */
 static void jump_fill(struct x86_cpu *cpu, const struct jit_code *code)
 {
 	struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
 	u64 rip = cpu->s.rip;
-	unsigned int i = X86_JUMP_SLOT(rip);
 
 	jump_mode(cpu);
-	jc->tag[i] = rip;
-	jc->code[i] = code->far;
-	jump_depends(jc, &cpu->itlb[cpu->cpl == 3][(rip >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE]);
-	if (jc->nr_fills < X86_JUMP_FILLS)
-		jc->fill[jc->nr_fills] = (u16)i;
-	if (jc->nr_fills <= X86_JUMP_FILLS)
-		jc->nr_fills++;
+	jump_set(jc, rip, code->far);
+	jump_depends(jc, itlb_entry(cpu, rip));
+	cpu->jit.far[X86_FAR_SLOT(rip)] = (struct x86_far){
+		.rip = rip, .code = code->far, .page = code->page, .turn = jc->turn, .mode = jc->mode,
+	};
 }
 
 /* --- invalidation --- */
@@ -166,9 +189,18 @@ void jit_reset(struct emul_vm *vm)
 	c->used = c->start;
 	c->data_used = 0;
 	c->nr_memos = 0;
-	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
-		if (vm->vcpu[i])
-			jit_flush(x86_cpu(vm->vcpu[i]), true);
+	for (unsigned int i = 0; i < vm->nr_vcpus; i++) {
+		struct x86_cpu *cpu = vm->vcpu[i] ? x86_cpu(vm->vcpu[i]) : NULL;
+
+		if (!cpu)
+			continue;
+		jit_flush(cpu, true);
+		memset(cpu->jit.far, 0, sizeof(cpu->jit.far));
+		for (unsigned int m = 0; m < TLB_MODES; m++) {
+			memset(cpu->jit.jump[m].pages, 0, sizeof(cpu->jit.jump[m].pages));
+			cpu->jit.jump[m].half[0] = cpu->jit.jump[m].half[1] = false;
+		}
+	}
 }
 
 /*
@@ -243,15 +275,30 @@ static void vector_state(struct x86_cpu *cpu)
 }
 
 /* The far entry of the code at state.rip, if the jump cache has it and there is nothing else to look at first. */
-static const void *jump_find(const struct x86_cpu *cpu)
+static const void *jump_find(struct x86_cpu *cpu)
 {
-	const struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
+	struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
 	unsigned int i = X86_JUMP_SLOT(cpu->s.rip);
+	struct x86_far *far;
 
-	if (jc->tag[i] != cpu->s.rip || jc->mode != X86_BLOCK_MODE(cpu) || x86_interruptible(cpu) ||
+	if (jc->mode != X86_BLOCK_MODE(cpu) || x86_interruptible(cpu) ||
 	    atomic_load_explicit(&cpu->core.request, memory_order_relaxed))
 		return NULL;
-	return jc->code[i];
+	if (jc->tag[i] == cpu->s.rip)
+		return jc->code[i];
+	far = &cpu->jit.far[X86_FAR_SLOT(cpu->s.rip)];
+	if (far->rip != cpu->s.rip || !far->code)
+		return NULL;
+	if (far->turn != jc->turn) {
+		const struct emul_itlb_entry *e = itlb_entry(cpu, far->rip);
+
+		if (far->mode != jc->mode || e->tag != (far->rip & EMUL_PAGE_MASK) || e->page != far->page)
+			return NULL;
+		jc->local |= !e->global;
+		far->turn = jc->turn;
+	}
+	jump_set(jc, far->rip, far->code);
+	return far->code;
 }
 
 static inline bool usable(const struct x86_cpu *cpu)
@@ -411,6 +458,7 @@ void jit_crossing_found(struct x86_cpu *cpu, const struct x86_block *b, const st
 {
 	jump_fill(cpu, atomic_load_explicit(&b->b.code, memory_order_relaxed));
 	jump_depends(&cpu->jit.jump[cpu->tlb_mode], second);
+	cpu->jit.far[X86_FAR_SLOT(cpu->s.rip)].mode = EMUL_BLOCK_PART;
 }
 
 /* May @b be entered as translated code? Translates it if it has become hot. */

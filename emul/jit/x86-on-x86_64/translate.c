@@ -257,7 +257,7 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 	if (c->size - c->used < TRANSLATION_MAX || c->data_size - c->data_used < 8192)
 		return false;
 	*t = (struct tr){
-		.e.p = c->rw + c->used, .c = c, .cpu = cpu, .b = b, .page = page, .bytes = bytes,
+		.e.p = c->rw + c->used, .c = c, .cpu = cpu, .b = b, .page = page, .bytes = bytes, .tlb_mode = cpu->tlb_mode,
 		.tlb = (s32)(offsetof(struct x86_cpu, tlbs) + cpu->tlb_mode * sizeof(struct x86_tlb)),
 		.jump = (s32)(offsetof(struct x86_cpu, jit.jump) + cpu->tlb_mode * sizeof(struct x86_jump_cache)),
 	};
@@ -290,6 +290,7 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 	if (!ends_line(&b->uop[t->nr - 1]))
 		tr_end(t, &b->uop[t->nr]);
 	tr_misses(t);
+	tr_far(t);
 	slow_paths(t);
 	tr_outs(t);
 	*head = (struct jit_exit){ .kind = JIT_EXIT_HEAD, .b = b };

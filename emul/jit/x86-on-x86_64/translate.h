@@ -66,6 +66,7 @@ struct tr {
 	const u8 *bytes;	/* of the page */
 	u64 deps;
 	unsigned int nr;	/* instructions to translate */
+	unsigned int tlb_mode;
 	s32 tlb, jump;		/* offsets in struct x86_cpu of the TLB and the jump cache in use */
 
 	enum where where;
@@ -86,6 +87,7 @@ struct tr {
 	u8 *heat;		/* branch out of the head, to be translated anew */
 	struct miss miss[2 * X86_BLOCK_MAX];
 	unsigned int nr_miss;
+	struct { u8 *from, *join; struct slow *s; } far;	/* an indirect branch whose target is not in the jump cache */
 	struct tr_near near[X86_BLOCK_MAX][2];
 	struct tr_group group[X86_JIT_NEAR];
 	unsigned int nr_groups;
@@ -152,6 +154,7 @@ bool tr_branch(struct tr *t, const struct uop *u);	/* branch.c; true also says t
 /* Flags that are live where the instruction (or the block's end) leads when it does not go on in line. */
 u32 tr_target_live(struct tr *t, const struct uop *u);
 void tr_end(struct tr *t, const struct uop *u);
+void tr_far(struct tr *t);
 void tr_outs(struct tr *t);
 void tr_trace(const struct tr *t, const struct jit_code *code);		/* trace.c */
 

@@ -96,6 +96,21 @@ GUEST(
 	"	mov %ecx, 1(%r8); call *%r9; add %rax, %rbx; inc %ecx; cmp %esi, %ecx; jb 1b\n"
 	"	mov %rbx, %rax\n" EXIT
 
+	/*
+	 * Code whose page is mapped elsewhere in each round, by INVLPG or MOV CR3. What is called in between (an XOR and a RET
+	 * at 0x301001) has the same slot of the jump cache. RBX counts what was executed at the wrong place.
+	 */
+	"moves:	xor %ebx, %ebx; xor %ecx, %ecx; mov $0x300000, %r14d; mov $0x301001, %r13d; mov %cr3, %r12\n"
+	"	mov $0x210000, %r10d; mov $0x220000, %r11d; movl $0xc3c031, (%r13)\n"
+	"	movb $0xb8, (%r10); movb $0xb8, (%r11); mov %r10d, 1(%r10); mov %r11d, 1(%r11); movb $0xc3, 5(%r10); movb $0xc3, 5(%r11)\n"
+	"1:	lea 7(%r10), %eax; mov %eax, 0x4000+0x300*8; test $1, %cl; jnz 2f; mov %r12, %cr3; jmp 3f\n"
+	"2:	invlpg (%r14)\n"
+	"3:	mov $3, %ebp\n"
+	"4:	call *%r14; cmp %r10d, %eax; setne %al; movzbl %al, %eax; add %eax, %ebx; call *%r13; add %eax, %ebx\n"
+	"	dec %ebp; jnz 4b; test $2, %cl; jnz 5f; xchg %r10, %r11\n"
+	"5:	inc %ecx; cmp %esi, %ecx; jb 1b\n"
+	"	mov %rbx, %rax\n" EXIT
+
 	/* MOV AL, imm8 ends a page, MOV AH, imm8 begins the next: one store changes both. */
 	"two_pages: xor %ebx, %ebx; xor %ecx, %ecx; mov $0x200ffc, %r8d; movw $0xc031, (%r8); movb $0xc3, 6(%r8)\n"
 	"1:	movzbl %ch, %eax; shl $24, %eax; movzbl %cl, %edx; shl $8, %edx; lea 0xb400b0(%rax, %rdx), %eax\n"
@@ -156,9 +171,9 @@ GUEST(
 )
 
 extern const u8 next_insn[], f[], by_mov[], by_byte[], by_lock[], by_cmpxchg[], by_xchg[], by_sse[], by_push[], by_rep[],
-	rep_next[], alias[], alias2[], two_pages[], crossing[], crossing_hot[], recycle[], memos[],
+	rep_next[], alias[], alias2[], moves[], two_pages[], crossing[], crossing_hot[], recycle[], memos[],
 	invalid[], undefined[], dma[];
-asm(".globl next_insn, f, by_mov, by_byte, by_lock, by_cmpxchg, by_xchg, by_sse, by_push, by_rep, rep_next, alias, alias2, "
+asm(".globl next_insn, f, by_mov, by_byte, by_lock, by_cmpxchg, by_xchg, by_sse, by_push, by_rep, rep_next, alias, alias2, moves, "
     "two_pages, crossing, crossing_hot, recycle, memos, invalid, undefined, dma");
 
 static bool is_code(u64 gpa)
@@ -190,6 +205,8 @@ static void test_stores(void)
 	is_u64(run1(AT(rep_next), 0), 0, "REP STOSB over what follows it");
 	machine_reset();
 	is_u64(run1(AT(alias2), ROUNDS), (u64)3 * ROUNDS * (ROUNDS - 1) / 2, "executed and written through two mappings");
+	machine_reset();
+	is_u64(run1(AT(moves), ROUNDS), 0, "executed where it is mapped, after INVLPG and MOV CR3");
 }
 
 static void test_crossing(void)
