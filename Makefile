@@ -175,8 +175,8 @@ prepare-bats:
 prepare-module:
 	$(Q)scripts/setup build guest check module
 	$(Q)$(sub) all selftests
-	$(Q)$(sub) modules KERNEL=generic
-	$(Q)$(sub) modules KERNEL=6.12
+	$(Q)$(sub) modules selftests-modules KERNEL=generic
+	$(Q)$(sub) modules selftests-modules KERNEL=6.12
 	$(Q)scripts/guest-image demo
 check:
 	$(Q)rm -f $(O)/check/summary
@@ -226,7 +226,7 @@ install: all
 # What was fetched and the guest images ($(O)/guest, $(O)/bench) stay; distclean takes them too.
 .PHONY: clean distclean
 clean:
-	rm -rf $(addprefix $(O)/,emul launcher tools unit san fuzz check modules style selftests tenon libemul.a liblauncher.a)
+	rm -rf $(addprefix $(O)/,emul launcher tools unit san fuzz check modules style selftests selftests-modules tenon libemul.a liblauncher.a)
 distclean:
 	rm -rf $(O)
 

@@ -23,6 +23,11 @@
 
 #define B(n) (1u << (n))
 
+/* Predictive store forwarding: AMD64 Technology: "Security Analysis of AMD Predictive Store Forwarding" */
+#ifndef SPEC_CTRL_PSFD
+#define SPEC_CTRL_PSFD BIT(7)
+#endif
+
 /* Leaf 1 */
 #define F1_ECX                                                                                \
 	(B(0) | B(1) | B(9) | B(12) | B(13) | B(17) | B(19) | B(20) | B(22) | B(23) | B(25) | \
@@ -31,11 +36,11 @@
 #define F1_EDX                                                                                 \
 	(B(0) | B(1) | B(2) | B(3) | B(4) | B(5) | B(6) | B(7) | B(8) | B(9) | B(11) | B(12) | \
 	 B(13) | B(14) | B(15) | B(16) | B(17) | B(19) | B(23) | B(24) | B(25) | B(26) | B(28))
-/* Leaf 7: no RTM, PKU, MPX, PT, UMIP emulation, CET, AMX */
+/* Leaf 7: no RTM, MPX, PT, UMIP emulation, CET, AMX */
 #define F7_EBX                                                                                     \
 	(B(0) | B(3) | B(5) | B(7) | B(8) | B(9) | B(10) | B(16) | B(17) | B(18) | B(19) | B(20) | \
 	 B(21) | B(23) | B(24) | B(28) | B(29) | B(30) | B(31))
-#define F7_ECX	 (B(1) | B(2) | B(6) | B(8) | B(9) | B(10) | B(11) | B(12) | B(14) | B(22))
+#define F7_ECX	 (B(1) | B(2) | B(3) | B(6) | B(8) | B(9) | B(10) | B(11) | B(12) | B(14) | B(22))
 #define F7_EDX	 (B(4) | B(8) | B(14))
 #define F7_1_EAX (B(4) | B(5) | B(23))
 /* XSAVEOPT, XSAVEC, XGETBV with ECX = 1, and XSAVES with IA32_XSS = 0: no supervisor state */
@@ -47,6 +52,9 @@
 	 B(13) | B(14) | B(15) | B(16) | B(17) | B(20) | B(22) | B(23) | B(24) | B(25) | B(26) | \
 	 B(27) | B(29))
 #define FE8_EBX (B(0) | B(2) | B(9)) /* CLZERO, XSAVEERPTR, WBNOINVD */
+/* What the processor is not vulnerable to, and how it wants its speculation controls used; VERW is the guest's own */
+#define FE21_EAX (B(0) | B(2) | B(5) | B(6) | B(8) | B(27) | B(28) | B(29) | B(30))
+#define FE21_ECX (B(1) | B(2))
 
 #define PV_FEATURES                                                     \
 	(BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_NOP_IO_DELAY) | \
@@ -55,7 +63,8 @@
 	 BIT(KVM_FEATURE_PV_SEND_IPI) | BIT(KVM_FEATURE_POLL_CONTROL) |  \
 	 BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
 
-#define XCR0_KNOWN (XFEATURE_MASK_FP | XFEATURE_MASK_SSE | XFEATURE_MASK_YMM | XFEATURE_MASK_AVX512)
+#define XCR0_KNOWN (XFEATURE_MASK_FP | XFEATURE_MASK_SSE | XFEATURE_MASK_YMM | XFEATURE_MASK_AVX512 | \
+		    XFEATURE_MASK_PKRU)
 
 static u64 host_xcr0;
 static u64 xcr0_known;
@@ -103,6 +112,61 @@ static u32 xsave_size(u64 xcr0, bool compacted)
 			size = max(size, ebx + eax);
 	}
 	return size;
+}
+
+/* What KVM_GET_XSAVE2 gives, which is never less than KVM_GET_XSAVE. */
+unsigned int tenon_xsave_size(void)
+{
+	return max_t(unsigned int, sizeof(struct kvm_xsave), xsave_size(xcr0_known, false));
+}
+
+/*
+ * Speculation controls (AMD64 Technology: "Indirect Branch Control Extension", "Speculative Store Bypass Disable"): what the
+ * kernel has found usable, in AMD's place and, for guests that look there, in Intel's.
+ */
+static u32 spec_8000_0008_ebx(u32 host)
+{
+	/* of information only: how IBRS and STIBP like to be used, and what is not needed */
+	u32 ebx = host & (B(16) | B(17) | B(18) | B(19) | B(26) | B(29) | B(30));
+
+	if (boot_cpu_has(X86_FEATURE_IBPB))
+		ebx |= B(12);
+	if (boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL)) {
+		if (boot_cpu_has(X86_FEATURE_IBRS))
+			ebx |= B(14);
+		if (boot_cpu_has(X86_FEATURE_STIBP))
+			ebx |= B(15);
+		if (boot_cpu_has(X86_FEATURE_AMD_SSBD))
+			ebx |= B(24);
+		ebx |= host & B(28); /* PSFD */
+	}
+	if (tenon_offers_virt_ssbd())
+		ebx |= B(25);
+	return ebx;
+}
+
+/* Bits of SPEC_CTRL that the processor takes. */
+u64 tenon_spec_ctrl_bits(void)
+{
+	const u32 ebx = spec_8000_0008_ebx(cpuid_ebx(0x80000008));
+
+	return (ebx & B(14) ? SPEC_CTRL_IBRS : 0) | (ebx & B(15) ? SPEC_CTRL_STIBP : 0) |
+	       (ebx & B(24) ? SPEC_CTRL_SSBD : 0) | (ebx & B(28) ? SPEC_CTRL_PSFD : 0);
+}
+
+static u32 spec_7_edx(void)
+{
+	const u32 ebx = spec_8000_0008_ebx(0);
+
+	return ((ebx & (B(12) | B(14))) == (B(12) | B(14)) ? B(26) : 0) | (ebx & B(15) ? B(27) : 0) |
+	       (boot_cpu_has(X86_FEATURE_FLUSH_L1D) ? B(28) : 0) | (ebx & B(24) ? B(31) : 0);
+}
+
+/* A register for SSBD alone, on processors that do not have it in SPEC_CTRL. */
+bool tenon_offers_virt_ssbd(void)
+{
+	return !boot_cpu_has(X86_FEATURE_AMD_SSBD) &&
+	       (boot_cpu_has(X86_FEATURE_LS_CFG_SSBD) || boot_cpu_has(X86_FEATURE_VIRT_SSBD));
 }
 
 struct cpuid_list {
@@ -162,7 +226,9 @@ static void add_basic(struct cpuid_list *list)
 		e->eax = subleaves;
 		e->ebx &= F7_EBX;
 		e->ecx &= F7_ECX;
-		e->edx &= F7_EDX;
+		e->edx = (e->edx & F7_EDX) | spec_7_edx();
+		if (!(xcr0_known & XFEATURE_MASK_PKRU))
+			e->ecx &= ~B(3);
 		if (!(xcr0_known & XFEATURE_MASK_AVX512)) {
 			e->ebx &= ~(B(16) | B(17) | B(21) | B(28) | B(30) | B(31));
 			e->ecx &= ~(B(1) | B(6) | B(11) | B(12) | B(14));
@@ -206,9 +272,12 @@ static void add_extended(struct cpuid_list *list)
 	e = add(list, 0x80000000, 0, false);
 	if (!e || e->eax < 0x80000000)
 		return;
-	e->eax = min(e->eax, 0x80000008u);
+	e->eax = min(e->eax, 0x80000021u);
 	max_leaf = e->eax;
 	for (n = 0x80000001; n <= max_leaf; n++) {
+		/* What is not listed reads as zeroes. */
+		if (n > 0x80000008 && n < 0x80000021)
+			continue;
 		e = add(list, n, 0, false);
 		if (!e)
 			return;
@@ -225,10 +294,19 @@ static void add_extended(struct cpuid_list *list)
 			u32 phys = min(e->eax & 0xff, 48u);
 
 			e->eax = (e->eax & 0xff00) | phys;
-			e->ebx &= FE8_EBX;
+			e->ebx = (e->ebx & FE8_EBX) | spec_8000_0008_ebx(e->ebx);
 			e->ecx = e->edx = 0;
 			break;
 		}
+		case 0x80000021:
+			e->eax &= FE21_EAX;
+			if (!boot_cpu_has(X86_FEATURE_AUTOIBRS))
+				e->eax &= ~B(8);
+			if (!boot_cpu_has(X86_FEATURE_IBPB))
+				e->eax &= ~(B(27) | B(28));
+			e->ecx &= FE21_ECX;
+			e->ebx = e->edx = 0;
+			break;
 		}
 	}
 }
@@ -295,13 +373,41 @@ const struct kvm_cpuid_entry2 *tenon_cpuid_find(struct tenon_vcpu *vcpu, u32 fun
 	return NULL;
 }
 
+/* Bits of the speculation controls: those that the guest is told of and the processor has. */
+static void cpuid_speculation(struct tenon_vcpu *vcpu)
+{
+	const struct kvm_cpuid_entry2 *seven = tenon_cpuid_find(vcpu, 7, 0),
+				      *eight = tenon_cpuid_find(vcpu, 0x80000008, 0);
+	const struct kvm_cpuid_entry2 *more = tenon_cpuid_find(vcpu, 0x80000021, 0);
+	const u32 d7 = seven ? seven->edx & spec_7_edx() : 0, a21 = more ? more->eax : 0;
+	const u32 b8 = eight ? eight->ebx & spec_8000_0008_ebx(cpuid_ebx(0x80000008)) : 0;
+
+	vcpu->spec_ctrl_allowed = 0;
+	if ((b8 & B(14)) || (d7 & B(26)))
+		vcpu->spec_ctrl_allowed |= SPEC_CTRL_IBRS;
+	if ((b8 & B(15)) || (d7 & B(27)))
+		vcpu->spec_ctrl_allowed |= SPEC_CTRL_STIBP;
+	if ((b8 & B(24)) || (d7 & B(31)))
+		vcpu->spec_ctrl_allowed |= SPEC_CTRL_SSBD;
+	if (b8 & B(28))
+		vcpu->spec_ctrl_allowed |= SPEC_CTRL_PSFD;
+	vcpu->pred_cmd_allowed = 0;
+	if ((b8 & B(12)) || (d7 & B(26)))
+		vcpu->pred_cmd_allowed |= PRED_CMD_IBPB;
+	if ((a21 & B(27)) && boot_cpu_has(X86_FEATURE_SBPB))
+		vcpu->pred_cmd_allowed |= PRED_CMD_SBPB;
+	vcpu->flush_cmd_allowed = d7 & B(28) ? L1D_FLUSH : 0;
+	vcpu->virt_spec_ctrl_allowed = b8 & B(25) ? SPEC_CTRL_SSBD : 0;
+}
+
 /* What follows from CPUID for registers: bits that may be set. */
 static void cpuid_changed(struct tenon_vcpu *vcpu)
 {
 	const struct kvm_cpuid_entry2 *one = tenon_cpuid_find(vcpu, 1, 0),
 				      *seven = tenon_cpuid_find(vcpu, 7, 0);
 	const struct kvm_cpuid_entry2 *ext = tenon_cpuid_find(vcpu, 0x80000001, 0);
-	const struct kvm_cpuid_entry2 *size = tenon_cpuid_find(vcpu, 0x80000008, 0);
+	const struct kvm_cpuid_entry2 *size = tenon_cpuid_find(vcpu, 0x80000008, 0),
+				      *more = tenon_cpuid_find(vcpu, 0x80000021, 0);
 	const struct kvm_cpuid_entry2 *xsave = tenon_cpuid_find(vcpu, 0xd, 0), *pv = NULL;
 	const u32 c1 = one ? one->ecx : 0, b7 = seven ? seven->ebx : 0, c7 = seven ? seven->ecx : 0;
 	const u32 ed = ext ? ext->edx : 0;
@@ -323,6 +429,8 @@ static void cpuid_changed(struct tenon_vcpu *vcpu)
 		vcpu->cr4_allowed |= X86_CR4_UMIP;
 	if ((c1 & B(17)) && boot_cpu_has(X86_FEATURE_PCID))
 		vcpu->cr4_allowed |= X86_CR4_PCIDE;
+	if ((c7 & B(3)) && (xcr0_known & XFEATURE_MASK_PKRU))
+		vcpu->cr4_allowed |= X86_CR4_PKE;
 	vcpu->efer_allowed = 0;
 	if (ed & B(11))
 		vcpu->efer_allowed |= EFER_SCE;
@@ -332,10 +440,13 @@ static void cpuid_changed(struct tenon_vcpu *vcpu)
 		vcpu->efer_allowed |= EFER_NX;
 	if ((ed & B(25)) && boot_cpu_has(X86_FEATURE_FXSR_OPT))
 		vcpu->efer_allowed |= EFER_FFXSR;
+	if (more && (more->eax & B(8)) && boot_cpu_has(X86_FEATURE_AUTOIBRS))
+		vcpu->efer_allowed |= EFER_AUTOIBRS;
 	vcpu->xcr0_allowed = 1;
 	if (xsave)
 		vcpu->xcr0_allowed = ((xsave->eax | (u64)xsave->edx << 32) & xcr0_known) | 1;
 
+	cpuid_speculation(vcpu);
 	vcpu->pv_leaf = false;
 	vcpu->pv_features = 0;
 	for (n = 0; n < vcpu->ncpuid; n++) {
@@ -350,6 +461,7 @@ static void cpuid_changed(struct tenon_vcpu *vcpu)
 	if (pv)
 		vcpu->pv_features = pv->eax;
 	tenon_lapic_cpuid(vcpu);
+	tenon_vendor->cpuid_changed(vcpu);
 }
 
 int tenon_cpuid_set(struct tenon_vcpu *vcpu, struct kvm_cpuid2 __user *arg)
@@ -430,6 +542,11 @@ void tenon_cpuid(struct tenon_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx
 			*ecx |= B(27);
 		if (vcpu->lapic && !lapic_enabled(vcpu->lapic))
 			*edx &= ~B(9);
+		break;
+	case 7:
+		/* OSPKE, like OSXSAVE above */
+		if (index == 0 && vcpu->cr4_pke)
+			*ecx |= B(4);
 		break;
 	case 0xd:
 		if (index == 0)

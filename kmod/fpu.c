@@ -187,40 +187,31 @@ static long set_fpu(struct tenon_vcpu *vcpu, void __user *arg)
 	return 0;
 }
 
-static long get_xsave(struct tenon_vcpu *vcpu, void __user *arg)
+static long get_xsave(struct tenon_vcpu *vcpu, void __user *arg, unsigned int size)
 {
-	struct kvm_xsave *xsave = kzalloc(sizeof(*xsave), GFP_KERNEL_ACCOUNT);
+	void *xsave = kzalloc(size, GFP_KERNEL_ACCOUNT);
 	long ret;
 
 	if (!xsave)
 		return -ENOMEM;
-	fpu_copy_guest_fpstate_to_uabi(&vcpu->fpu, xsave->region, sizeof(xsave->region),
-				       vcpu->xcr0_allowed | XFEATURE_MASK_FPSSE, 0);
-	ret = copy_to_user(arg, xsave->region, sizeof(xsave->region)) ? -EFAULT : 0;
+	fpu_copy_guest_fpstate_to_uabi(&vcpu->fpu, xsave, size, vcpu->xcr0_allowed | XFEATURE_MASK_FPSSE,
+				       vcpu->pkru);
+	ret = copy_to_user(arg, xsave, size) ? -EFAULT : 0;
 	kfree(xsave);
 	return ret;
 }
 
 static long set_xsave(struct tenon_vcpu *vcpu, void __user *arg)
 {
-	const size_t size =
-		max_t(size_t, vcpu->fpu.uabi_size, sizeof(((struct kvm_xsave *)0)->region));
-	void *buf = memdup_user(arg, sizeof(((struct kvm_xsave *)0)->region));
-	void *full;
-	u32 pkru = 0;
+	/* The caller's is as large as KVM_CAP_XSAVE2 says; the kernel's copy reads as much as its own state may have. */
+	const size_t given = tenon_xsave_size(), size = max_t(size_t, vcpu->fpu.uabi_size, given);
+	void *buf = kzalloc(size, GFP_KERNEL_ACCOUNT);
 	long ret;
 
-	if (IS_ERR(buf))
-		return PTR_ERR(buf);
-	/* The kernel's copy reads as much as the state may have. */
-	full = kzalloc(size, GFP_KERNEL_ACCOUNT);
-	if (!full) {
-		kfree(buf);
+	if (!buf)
 		return -ENOMEM;
-	}
-	memcpy(full, buf, sizeof(((struct kvm_xsave *)0)->region));
-	ret = fpu_copy_uabi_to_guest_fpstate(&vcpu->fpu, full, tenon_host_xcr0(), &pkru);
-	kfree(full);
+	ret = copy_from_user(buf, arg, given) ? -EFAULT :
+		fpu_copy_uabi_to_guest_fpstate(&vcpu->fpu, buf, tenon_host_xcr0(), &vcpu->pkru);
 	kfree(buf);
 	return ret;
 }
@@ -258,7 +249,12 @@ long tenon_fpu_ioctl(struct tenon_vcpu *vcpu, unsigned int cmd, void __user *arg
 	case KVM_SET_FPU:
 		return set_fpu(vcpu, arg);
 	case KVM_GET_XSAVE:
-		return get_xsave(vcpu, arg);
+		/* With more state than fits there is only the other. */
+		if (tenon_xsave_size() > sizeof(struct kvm_xsave))
+			return -EINVAL;
+		return get_xsave(vcpu, arg, sizeof(struct kvm_xsave));
+	case KVM_GET_XSAVE2:
+		return get_xsave(vcpu, arg, tenon_xsave_size());
 	case KVM_SET_XSAVE:
 		return set_xsave(vcpu, arg);
 	case KVM_GET_XCRS:

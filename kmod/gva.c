@@ -12,6 +12,7 @@
 
  */
 #include <asm/pgtable_types.h>
+#include <asm/pkru.h>
 #include <asm/processor-flags.h>
 #include <asm/msr-index.h>
 
@@ -21,6 +22,7 @@
 
 #define ADDRESS	   GENMASK_ULL(51, 12)
 #define PF_PRESENT BIT(0)
+#define PF_KEY	   BIT(5)
 
 static int walk_32(struct tenon_vcpu *vcpu, const struct tenon_sys *sys, u32 gva, u64 *gpa,
 		   u64 *rights)
@@ -68,11 +70,27 @@ static int walk_64(struct tenon_vcpu *vcpu, const struct tenon_sys *sys, u64 gva
 		if (level == 1 || (level <= (longmode ? 3 : 2) && (pte & _PAGE_PSE))) {
 			const u64 mask = (1ull << shift) - 1;
 
+			if (longmode)
+				*rights |= pte & _PAGE_PKEY_MASK;
 			*gpa = (pte & ADDRESS & ~mask) | (gva & mask);
 			return 0;
 		}
 		table = pte & ADDRESS;
 	}
+}
+
+/* AMD APM vol. 2, "Memory Protection Keys": data of user pages, for whoever accesses them. */
+static bool key_allows(const struct tenon_vcpu *vcpu, const struct tenon_sys *sys, u64 rights, u32 access)
+{
+	const u16 key = (rights & _PAGE_PKEY_MASK) >> _PAGE_BIT_PKEY_BIT0;
+
+	if (!(sys->cr4 & X86_CR4_PKE) || !(sys->efer & EFER_LMA) || !(rights & _PAGE_USER) ||
+	    (access & TENON_ACCESS_FETCH))
+		return true;
+	if (!__pkru_allows_read(vcpu->pkru, key))
+		return false;
+	return !(access & TENON_ACCESS_WRITE) || __pkru_allows_write(vcpu->pkru, key) ||
+	       (!(access & TENON_ACCESS_USER) && !(sys->cr0 & X86_CR0_WP));
 }
 
 /* 0, or -EFAULT with the error code of the page fault. */
@@ -111,6 +129,10 @@ int tenon_gva_to_gpa(struct tenon_vcpu *vcpu, u64 gva, u32 access, u64 *gpa, u32
 		if (!(access & TENON_ACCESS_FETCH) && (sys.cr4 & X86_CR4_SMAP) &&
 		    !(vcpu->rflags & X86_EFLAGS_AC))
 			return -EFAULT;
+	}
+	if (!key_allows(vcpu, &sys, rights, access)) {
+		*error |= PF_KEY;
+		return -EFAULT;
 	}
 	return 0;
 }

@@ -246,6 +246,8 @@ int tenon_check_extension(struct tenon_vm *vm, unsigned long cap)
 		return cap == KVM_CAP_IRQ_ROUTING ? TENON_MAX_ROUTES : 1;
 	case KVM_CAP_TSC_CONTROL:
 		return tenon_vendor->tsc_scales();
+	case KVM_CAP_XSAVE2:
+		return tenon_xsave_size();
 	case KVM_CAP_COALESCED_MMIO:
 		return TENON_COALESCED_PAGE;
 	case KVM_CAP_NR_VCPUS:

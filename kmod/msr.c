@@ -14,6 +14,7 @@
 #include <uapi/linux/kvm_para.h>
 #include <asm/cpufeature.h>
 #include <asm/mce.h>
+#include <asm/msr.h>
 #include <asm/msr-index.h>
 #include <asm/mtrr.h>
 
@@ -39,6 +40,13 @@ static const u32 msrs_saved[] = {
 	MSR_IA32_TSC_DEADLINE,
 	MSR_IA32_MISC_ENABLE,
 	MSR_IA32_XSS,
+	MSR_IA32_SPEC_CTRL,
+	MSR_AMD64_VIRT_SPEC_CTRL,
+	MSR_IA32_DEBUGCTLMSR,
+	MSR_IA32_LASTBRANCHFROMIP,
+	MSR_IA32_LASTBRANCHTOIP,
+	MSR_IA32_LASTINTFROMIP,
+	MSR_IA32_LASTINTTOIP,
 	MSR_IA32_MCG_STATUS,
 	MSR_IA32_MCG_CTL,
 	MSR_KVM_SYSTEM_TIME,
@@ -61,6 +69,19 @@ static const u32 msrs_saved[] = {
 	MSR_MTRRfix4K_F0000,
 	MSR_MTRRfix4K_F8000,
 };
+
+/* Of these, what this processor has. */
+static bool msr_is_there(u32 msr)
+{
+	switch (msr) {
+	case MSR_TSC_AUX:
+		return boot_cpu_has(X86_FEATURE_RDTSCP);
+	case MSR_AMD64_VIRT_SPEC_CTRL:
+		return tenon_offers_virt_ssbd();
+	default:
+		return tenon_vendor->has_msr(msr);
+	}
+}
 
 static const u32 msrs_feature[] = { MSR_IA32_UCODE_REV };
 
@@ -88,11 +109,6 @@ static bool msr_is_quiet(u32 msr)
 	case MSR_AMD64_TW_CFG:
 	case MSR_AMD64_OSVW_ID_LENGTH:
 	case MSR_AMD64_OSVW_STATUS:
-	case MSR_IA32_LASTBRANCHFROMIP:
-	case MSR_IA32_LASTBRANCHTOIP:
-	case MSR_IA32_LASTINTFROMIP:
-	case MSR_IA32_LASTINTTOIP:
-	case MSR_IA32_DEBUGCTLMSR:
 	case MSR_IA32_PLATFORM_ID:
 	case MSR_IA32_EBL_CR_POWERON:
 	case MSR_AMD64_DE_CFG:
@@ -222,6 +238,42 @@ int tenon_wrmsr(struct tenon_vcpu *vcpu, u32 msr, u64 value, bool host)
 		return tenon_vendor->set_msr(vcpu, msr, value);
 	case MSR_IA32_CR_PAT:
 		return pat_valid(value) ? tenon_vendor->set_msr(vcpu, msr, value) : -EINVAL;
+	case MSR_IA32_SPEC_CTRL:
+		/* Its owner may set it before CPUID, to what the processor takes. */
+		if (value & ~(host ? tenon_spec_ctrl_bits() : vcpu->spec_ctrl_allowed) ||
+		    !(host || vcpu->spec_ctrl_allowed))
+			return -EINVAL;
+		return tenon_vendor->set_msr(vcpu, msr, value) ? -EINVAL : 0;
+	case MSR_AMD64_VIRT_SPEC_CTRL:
+		if (!tenon_offers_virt_ssbd() || !(host || vcpu->virt_spec_ctrl_allowed) ||
+		    (value & ~SPEC_CTRL_SSBD))
+			return -EINVAL;
+		vcpu->msr_virt_spec_ctrl = value;
+		return 0;
+	case MSR_IA32_PRED_CMD:
+		if (!vcpu->pred_cmd_allowed || (value & ~vcpu->pred_cmd_allowed))
+			return -EINVAL;
+		if (value)
+			wrmsrl(MSR_IA32_PRED_CMD, value);
+		return 0;
+	case MSR_IA32_FLUSH_CMD:
+		if (!vcpu->flush_cmd_allowed || (value & ~vcpu->flush_cmd_allowed))
+			return -EINVAL;
+		if (value)
+			wrmsrl(MSR_IA32_FLUSH_CMD, value);
+		return 0;
+	case MSR_IA32_DEBUGCTLMSR:
+		if (value & ~(u64)(DEBUGCTLMSR_LBR | DEBUGCTLMSR_BTF))
+			return -EINVAL;
+		/* Without virtualization of last branch records, a guest gets none. */
+		return tenon_vendor->set_msr(vcpu, msr, value) && (host && value) ? -EINVAL : 0;
+	case MSR_IA32_LASTBRANCHFROMIP:
+	case MSR_IA32_LASTBRANCHTOIP:
+	case MSR_IA32_LASTINTFROMIP:
+	case MSR_IA32_LASTINTTOIP:
+		if (host)
+			return tenon_vendor->set_msr(vcpu, msr, value) && value ? -EINVAL : 0;
+		return 0;
 	case MSR_IA32_TSC:
 		tenon_write_tsc(vcpu, value, host);
 		return 0;
@@ -346,6 +398,21 @@ int tenon_rdmsr(struct tenon_vcpu *vcpu, u32 msr, u64 *value, bool host)
 	case MSR_IA32_SYSENTER_CS:
 	case MSR_IA32_CR_PAT:
 		return tenon_vendor->get_msr(vcpu, msr, value);
+	case MSR_IA32_SPEC_CTRL:
+		if (!(host || vcpu->spec_ctrl_allowed))
+			return -EINVAL;
+		return tenon_vendor->get_msr(vcpu, msr, value) ? -EINVAL : 0;
+	case MSR_AMD64_VIRT_SPEC_CTRL:
+		*value = vcpu->msr_virt_spec_ctrl;
+		return tenon_offers_virt_ssbd() && (host || vcpu->virt_spec_ctrl_allowed) ? 0 : -EINVAL;
+	case MSR_IA32_DEBUGCTLMSR:
+	case MSR_IA32_LASTBRANCHFROMIP:
+	case MSR_IA32_LASTBRANCHTOIP:
+	case MSR_IA32_LASTINTFROMIP:
+	case MSR_IA32_LASTINTTOIP:
+		*value = 0;
+		tenon_vendor->get_msr(vcpu, msr, value);
+		return 0;
 	case MSR_IA32_TSC:
 		*value = tenon_guest_tsc(vcpu);
 		return 0;
@@ -431,9 +498,14 @@ int tenon_rdmsr(struct tenon_vcpu *vcpu, u32 msr, u64 *value, bool host)
 
 int tenon_msr_list(struct kvm_msr_list __user *arg, bool features)
 {
-	const u32 *list = features ? msrs_feature : msrs_saved;
-	const u32 count = features ? ARRAY_SIZE(msrs_feature) : ARRAY_SIZE(msrs_saved);
-	u32 room;
+	const u32 *from = features ? msrs_feature : msrs_saved;
+	const u32 all = features ? ARRAY_SIZE(msrs_feature) : ARRAY_SIZE(msrs_saved);
+	u32 list[ARRAY_SIZE(msrs_saved)], count = 0, room, n;
+
+	for (n = 0; n < all; n++) {
+		if (features || msr_is_there(from[n]))
+			list[count++] = from[n];
+	}
 
 	if (get_user(room, &arg->nmsrs) || put_user(count, &arg->nmsrs))
 		return -EFAULT;

@@ -25,6 +25,7 @@
 #include <asm/debugreg.h>
 #include <asm/fpu/xcr.h>
 #include <asm/msr.h>
+#include <asm/pkru.h>
 
 #include "../emul/guest/x86/decode.h"
 #include "compat/compat.h"
@@ -328,8 +329,9 @@ static int vcpu_requests(struct tenon_vcpu *vcpu)
 
 static int vcpu_enter(struct tenon_vcpu *vcpu)
 {
-	bool swap_xcr0;
+	bool swap_xcr0, swap_pkru;
 	u64 host_xcr0, host_xss;
+	u32 host_pkru;
 
 	preempt_disable();
 	local_irq_disable();
@@ -356,12 +358,24 @@ static int vcpu_enter(struct tenon_vcpu *vcpu)
 	if (host_xss)
 		wrmsrl(MSR_IA32_XSS, 0);
 
+	/* What a guest that has none cannot have changed either. */
+	swap_pkru = cpu_feature_enabled(X86_FEATURE_OSPKE) &&
+		    (vcpu->cr4_pke || (vcpu->xcr0 & XFEATURE_MASK_PKRU));
+	if (swap_pkru) {
+		host_pkru = read_pkru();
+		write_pkru(vcpu->pkru);
+	}
+
 	if (unlikely(vcpu->pv_eoi & 1))
 		tenon_pv_eoi_offer(vcpu);
 	trace_tenon_entry(vcpu->id, vcpu->rip);
 	guest_timing_enter_irqoff();
 	tenon_vendor->enter(vcpu);
 
+	if (swap_pkru) {
+		vcpu->pkru = read_pkru();
+		write_pkru(host_pkru);
+	}
 	if (host_xss)
 		wrmsrl(MSR_IA32_XSS, host_xss);
 

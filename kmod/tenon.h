@@ -178,11 +178,12 @@ struct tenon_vcpu {
 	u64 mtrr_var[16];
 	u64 msr_poll_control;
 	u64 msr_virt_spec_ctrl;
-	u64 feature_control;
 	u64 tsc_offset;
 	u64 tsc_ratio; /* guest ticks a host tick, in units of 2^-32 */
 	struct fpu_guest fpu;
 	bool fpu_loaded;
+	bool cr4_pke;
+	u32 pkru; /* not the kernel's to switch with the rest of the FPU state */
 	sigset_t sigset;
 	bool sigset_active;
 	u32 guest_debug;
@@ -198,8 +199,10 @@ struct tenon_vcpu {
 	u64 cr4_allowed;
 	u64 efer_allowed;
 	u64 xcr0_allowed;
-	bool has_rdtscp;
-	bool has_umip;
+	u64 spec_ctrl_allowed; /* bits that may be set, of each */
+	u64 pred_cmd_allowed;
+	u64 flush_cmd_allowed;
+	u64 virt_spec_ctrl_allowed;
 
 	/* events */
 	struct tenon_event exception;
@@ -551,6 +554,9 @@ void tenon_cpuid(struct tenon_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx
 const struct kvm_cpuid_entry2 *tenon_cpuid_find(struct tenon_vcpu *vcpu, u32 function, u32 index);
 u64 tenon_host_xcr0(void);
 u64 tenon_host_xss(void);
+bool tenon_offers_virt_ssbd(void);
+u64 tenon_spec_ctrl_bits(void);
+unsigned int tenon_xsave_size(void);
 void tenon_cpuid_setup(void);
 
 /* ---- msr.c ---- */

@@ -110,6 +110,7 @@ void tenon_vcpu_reset(struct tenon_vcpu *vcpu, bool init)
 	vcpu->pv_eoi_pending = false;
 	if (!init) {
 		vcpu->xcr0 = 1;
+		vcpu->pkru = 0;
 		vcpu->msr_misc_enable = 1; /* fast strings */
 		tenon_fpu_reset(vcpu);
 	}
@@ -258,6 +259,7 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long argume
 	case KVM_GET_FPU:
 	case KVM_SET_FPU:
 	case KVM_GET_XSAVE:
+	case KVM_GET_XSAVE2:
 	case KVM_SET_XSAVE:
 	case KVM_GET_XCRS:
 	case KVM_SET_XCRS:

@@ -55,7 +55,9 @@ struct tenon_sys {
  * @tsc_scales: a guest may have another rate than the host
  * @set_tsc_offset: vcpu->tsc_offset or tsc_ratio has changed
  * @next_rip: RIP after the instruction that exited, or 0 where the hardware does not say
- * @get_msr, @set_msr: MSRs that live in the vendor's state; -ENOENT for others
+ * @get_msr, @set_msr: MSRs that live in the vendor's state; -ENOENT for others, and where the processor has none
+ * @has_msr: does this processor have it, of those?
+ * @cpuid_changed: what the guest is told of its processor has changed
  * @end_shadow: the shadow of STI or MOV SS is over
  * @int_shadow, @set_int_shadow: the guest is in the shadow of STI or MOV SS
  * @debug_changed: vcpu->guest_debug has changed
@@ -89,6 +91,8 @@ struct tenon_vendor {
 	u64 (*next_rip)(struct tenon_vcpu *vcpu);
 	int (*get_msr)(struct tenon_vcpu *vcpu, u32 msr, u64 *value);
 	int (*set_msr)(struct tenon_vcpu *vcpu, u32 msr, u64 value);
+	bool (*has_msr)(u32 msr);
+	void (*cpuid_changed)(struct tenon_vcpu *vcpu);
 	void (*end_shadow)(struct tenon_vcpu *vcpu);
 	u32 (*int_shadow)(struct tenon_vcpu *vcpu);
 	void (*set_int_shadow)(struct tenon_vcpu *vcpu, u32 shadow);

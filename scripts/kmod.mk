@@ -35,6 +35,14 @@ selftests:
 	$(Q)mkdir -p $(O)/selftests
 	$(Q)$(MAKE) --no-print-directory -C $(selftests_dir) O=$(abspath $(O)/selftests)
 
+# What the module takes the processor of the test bed for, in some of them.
+.PHONY: selftests-modules
+selftests-modules: pretend_dir = $(O)/selftests-modules/$(KERNEL)
+selftests-modules:
+	$(Q)mkdir -p $(pretend_dir)
+	$(Q)cp $(selftests_dir)/pretend/Kbuild $(selftests_dir)/pretend/pretend.c $(pretend_dir)/
+	$(Q)$(MAKE) --no-print-directory -C $(modules_kdir) O= M=$(abspath $(pretend_dir)) CONFIG_DEBUG_INFO_BTF_MODULES= modules
+
 # A DKMS source tree in DESTDIR/usr/src: what the module consists of, and nothing else. And whom the node is for.
 .PHONY: dkms-install
 dkms_dir = $(DESTDIR)/usr/src/tenon-$(VERSION)

@@ -12,7 +12,9 @@
 #include <linux/linkage.h>
 #include <asm/asm.h>
 #include <asm/cpufeatures.h>
+#include <asm/msr-index.h>
 #include <asm/nospec-branch.h>
+#include <asm/percpu.h>
 #include <asm/unwind_hints.h>
 
 #ifndef RSB_CLEAR_LOOPS
@@ -27,7 +29,19 @@
 
 .section .noinstr.text, "ax"
 
-/* void tenon_svm_enter(u64 *gpr, u64 vmcb_pa, u64 host_pa) */
+/*
+ * SPEC_CTRL, for as long as the guest runs, is the host's and the guest's together, as a processor with V_SPEC_CTRL has it.
+ * Interrupts are off, so that x86_spec_ctrl_current stands still. Takes the guest's in %rdx; AX, CX and DX go.
+ */
+.macro SPEC_CTRL_DIFFERS same:req
+	mov	PER_CPU_VAR(x86_spec_ctrl_current), %rax
+	or	%rax, %rdx
+	cmp	%rax, %rdx
+	je	\same
+	mov	$MSR_IA32_SPEC_CTRL, %ecx
+.endm
+
+/* void tenon_svm_enter(u64 *gpr, u64 vmcb_pa, u64 host_pa, u64 spec_ctrl) */
 SYM_FUNC_START(tenon_svm_enter)
 	push	%rbp
 	mov	%rsp, %rbp
@@ -36,9 +50,12 @@ SYM_FUNC_START(tenon_svm_enter)
 	push	%r13
 	push	%r12
 	push	%rbx
+	push	%rcx
 	push	%rdx
 	push	%rdi
 
+	ALTERNATIVE_2 "", "jmp 20f", X86_FEATURE_MSR_SPEC_CTRL, "", X86_FEATURE_V_SPEC_CTRL
+21:
 	mov	%rsi, %rax
 	mov	GPR(1)(%rdi), %rcx
 	mov	GPR(2)(%rdi), %rdx
@@ -90,6 +107,9 @@ SYM_FUNC_START(tenon_svm_enter)
 	/* Returns that the guest has trained may not be predicted here: before any RET. */
 	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT
 
+	/* The host's SPEC_CTRL is in force before any RET, too. */
+	ALTERNATIVE_2 "", "jmp 22f", X86_FEATURE_MSR_SPEC_CTRL, "", X86_FEATURE_V_SPEC_CTRL
+23:
 	/* Nothing of the guest's stays in a register for the host to speculate with. */
 	xor	%ecx, %ecx
 	xor	%edx, %edx
@@ -114,7 +134,7 @@ SYM_FUNC_START(tenon_svm_enter)
 	CLEAR_BRANCH_HISTORY_VMEXIT
 #endif
 
-	pop	%rdx
+	add	$16, %rsp
 	pop	%rbx
 	pop	%r12
 	pop	%r13
@@ -123,14 +143,27 @@ SYM_FUNC_START(tenon_svm_enter)
 	pop	%rbp
 	RET
 
+20:	mov	%rcx, %rdx
+	SPEC_CTRL_DIFFERS 21b
+	mov	%edx, %eax
+	shr	$32, %rdx
+	wrmsr
+	jmp	21b
+
+22:	mov	8(%rsp), %rdx
+	SPEC_CTRL_DIFFERS 23b
+	mov	%rax, %rdx
+	shr	$32, %rdx
+	wrmsr
+	jmp	23b
+
 	/*
 	 * These instructions fault only when virtualization was turned off under a running guest: at reboot. Carry on as
 	 * if the guest had left.
 	 */
 11:	cli
 	jmp	12f
-12:	pop	%rax
-	pop	%rdx
+12:	add	$24, %rsp
 	pop	%rbx
 	pop	%r12
 	pop	%r13

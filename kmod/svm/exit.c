@@ -249,9 +249,10 @@ static int exit_cr_write(struct tenon_vcpu *vcpu)
 		return 1;
 	}
 	if ((value ^ s->cr4) &
-	    (X86_CR4_PGE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP))
+	    (X86_CR4_PGE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP |
+	     X86_CR4_PKE))
 		svm_flush(svm);
-	s->cr4 = value;
+	svm_set_cr4(svm, value);
 	svm_dirty(svm, VMCB_CLEAN_CR);
 	tenon_advance(vcpu, next);
 	return 1;
@@ -419,6 +420,23 @@ int svm_exit(struct tenon_vcpu *vcpu)
 
 /* ---- MSRs in the VMCB ---- */
 
+/* Of those that not every processor has. */
+bool svm_has_msr(u32 msr)
+{
+	switch (msr) {
+	case MSR_IA32_SPEC_CTRL:
+		return boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL);
+	case MSR_IA32_DEBUGCTLMSR:
+	case MSR_IA32_LASTBRANCHFROMIP:
+	case MSR_IA32_LASTBRANCHTOIP:
+	case MSR_IA32_LASTINTFROMIP:
+	case MSR_IA32_LASTINTTOIP:
+		return svm_features.lbr;
+	default:
+		return true;
+	}
+}
+
 static u64 *msr_field(struct svm_vcpu *svm, u32 msr)
 {
 	struct vmcb_save *s = &svm->vmcb->save;
@@ -446,6 +464,18 @@ static u64 *msr_field(struct svm_vcpu *svm, u32 msr)
 		return &s->sysenter_eip;
 	case MSR_IA32_CR_PAT:
 		return &s->pat;
+	case MSR_IA32_SPEC_CTRL:
+		return boot_cpu_has(X86_FEATURE_V_SPEC_CTRL) ? &s->spec_ctrl : &svm->spec_ctrl;
+	case MSR_IA32_DEBUGCTLMSR:
+		return &s->debugctl;
+	case MSR_IA32_LASTBRANCHFROMIP:
+		return &s->br_from;
+	case MSR_IA32_LASTBRANCHTOIP:
+		return &s->br_to;
+	case MSR_IA32_LASTINTFROMIP:
+		return &s->exc_from;
+	case MSR_IA32_LASTINTTOIP:
+		return &s->exc_to;
 	default:
 		return NULL;
 	}
@@ -455,7 +485,7 @@ int svm_get_msr(struct tenon_vcpu *vcpu, u32 msr, u64 *value)
 {
 	const u64 *field = msr_field(to_svm(vcpu), msr);
 
-	if (!field)
+	if (!field || !svm_has_msr(msr))
 		return -ENOENT;
 	*value = *field;
 	return 0;
@@ -463,11 +493,15 @@ int svm_get_msr(struct tenon_vcpu *vcpu, u32 msr, u64 *value)
 
 int svm_set_msr(struct tenon_vcpu *vcpu, u32 msr, u64 value)
 {
-	u64 *field = msr_field(to_svm(vcpu), msr);
+	struct svm_vcpu *svm = to_svm(vcpu);
+	u64 *field = msr_field(svm, msr);
 
-	if (!field)
+	if (!field || !svm_has_msr(msr))
 		return -ENOENT;
 	*field = value;
-	to_svm(vcpu)->vmcb->control.clean = 0;
+	/* Switched in full only for a guest that uses it: each entry and exit pays. */
+	if (msr == MSR_IA32_DEBUGCTLMSR)
+		svm->vmcb->control.virt_ext = value ? VMCB_EXT_LBR : 0;
+	svm->vmcb->control.clean = 0;
 	return 0;
 }

@@ -18,8 +18,7 @@
 
 #include "svm.h"
 
-#define IOPM_ORDER  2 /* 12 KiB, and the next power of two */
-#define MSRPM_ORDER 1 /* 8 KiB */
+#define IOPM_ORDER 2 /* 12 KiB, and the next power of two */
 
 #define CPUID_SVM   0x8000000a
 
@@ -33,6 +32,20 @@ struct svm_features svm_features;
 DEFINE_PER_CPU(struct svm_cpu, svm_cpus);
 u8 *svm_iopm;
 u8 *svm_msrpm;
+
+/* For tests and for a processor that gets one of them wrong. */
+#define SVM_PARAM(name, what)                             \
+	static bool use_##name = true;                    \
+	module_param_named(name, use_##name, bool, 0444); \
+	MODULE_PARM_DESC(name, "use " what " where the processor has it (default: yes)")
+
+SVM_PARAM(nrips, "next RIP");
+SVM_PARAM(decode_assists, "decode assists");
+SVM_PARAM(vmcb_clean, "VMCB clean bits");
+SVM_PARAM(flush_by_asid, "flush by ASID");
+SVM_PARAM(pause_filter, "the pause filter");
+SVM_PARAM(tsc_scaling, "TSC scaling");
+SVM_PARAM(lbrv, "LBR virtualization");
 
 /* MSRs that a guest reads and writes without an exit: VMLOAD and VMSAVE switch them. */
 static const u32 svm_free_msrs[] = {
@@ -82,13 +95,14 @@ static int svm_probe(void)
 		return -EOPNOTSUPP;
 	}
 	svm_features = (struct svm_features){
-		.nrips = edx & BIT(3),
-		.tsc_scale = edx & BIT(4),
-		.clean = edx & BIT(5),
-		.flush_asid = edx & BIT(6),
-		.decode = edx & BIT(7),
-		.pause_filter = edx & BIT(10),
-		.pause_threshold = edx & BIT(12),
+		.lbr = use_lbrv && (edx & BIT(1)),
+		.nrips = use_nrips && (edx & BIT(3)),
+		.tsc_scale = use_tsc_scaling && (edx & BIT(4)),
+		.clean = use_vmcb_clean && (edx & BIT(5)),
+		.flush_asid = use_flush_by_asid && (edx & BIT(6)),
+		.decode = use_decode_assists && (edx & BIT(7)),
+		.pause_filter = use_pause_filter && (edx & BIT(10)),
+		.pause_threshold = use_pause_filter && (edx & BIT(12)),
 		.nr_asids = ebx,
 	};
 	if (ebx < 2) {
@@ -98,8 +112,11 @@ static int svm_probe(void)
 	return 0;
 }
 
-/* Two bits an MSR, read and write, in three ranges of 8,192 MSRs and 2 KiB each. */
-static void svm_free_msr(u32 msr)
+/*
+ * What a guest does with an MSR without an exit. Two bits an MSR, read and write, in three ranges of 8,192 MSRs and 2 KiB
+ * each (AMD APM vol. 2, "MSR Intercepts").
+ */
+void svm_msr_access(u8 *msrpm, u32 msr, unsigned int free)
 {
 	static const u32 bases[] = { 0, 0xc0000000, 0xc0010000 };
 	unsigned int n;
@@ -109,8 +126,8 @@ static void svm_free_msr(u32 msr)
 
 		if (msr - bases[n] >= 0x2000)
 			continue;
-		__clear_bit(bit, (unsigned long *)(svm_msrpm + n * 0x800));
-		__clear_bit(bit + 1, (unsigned long *)(svm_msrpm + n * 0x800));
+		__assign_bit(bit, (unsigned long *)(msrpm + n * 0x800), !(free & SVM_MSR_READ));
+		__assign_bit(bit + 1, (unsigned long *)(msrpm + n * 0x800), !(free & SVM_MSR_WRITE));
 	}
 }
 
@@ -128,7 +145,7 @@ static void svm_teardown(void)
 		sc->hsave = NULL;
 		sc->host = NULL;
 	}
-	free_pages((unsigned long)svm_msrpm, MSRPM_ORDER);
+	free_pages((unsigned long)svm_msrpm, SVM_MSRPM_ORDER);
 	free_pages((unsigned long)svm_iopm, IOPM_ORDER);
 	svm_msrpm = NULL;
 	svm_iopm = NULL;
@@ -140,13 +157,13 @@ static int svm_setup(void)
 	int cpu;
 
 	svm_iopm = (u8 *)__get_free_pages(GFP_KERNEL, IOPM_ORDER);
-	svm_msrpm = (u8 *)__get_free_pages(GFP_KERNEL, MSRPM_ORDER);
+	svm_msrpm = (u8 *)__get_free_pages(GFP_KERNEL, SVM_MSRPM_ORDER);
 	if (!svm_iopm || !svm_msrpm)
 		goto err;
 	memset(svm_iopm, 0xff, PAGE_SIZE << IOPM_ORDER);
-	memset(svm_msrpm, 0xff, PAGE_SIZE << MSRPM_ORDER);
+	memset(svm_msrpm, 0xff, PAGE_SIZE << SVM_MSRPM_ORDER);
 	for (n = 0; n < ARRAY_SIZE(svm_free_msrs); n++)
-		svm_free_msr(svm_free_msrs[n]);
+		svm_msr_access(svm_msrpm, svm_free_msrs[n], SVM_MSR_READ | SVM_MSR_WRITE);
 
 	for_each_possible_cpu(cpu) {
 		struct svm_cpu *sc = per_cpu_ptr(&svm_cpus, cpu);
@@ -161,6 +178,21 @@ static int svm_setup(void)
 err:
 	svm_teardown();
 	return -ENOMEM;
+}
+
+/*
+ * SRSO, where the processor has a remedy for as long as there are guests: virtualization is on no longer than that.
+ */
+static void svm_reduce_speculation(bool on)
+{
+#ifdef X86_FEATURE_SRSO_BP_SPEC_REDUCE
+	u64 cfg;
+
+	if (!cpu_feature_enabled(X86_FEATURE_SRSO_BP_SPEC_REDUCE) || rdmsrl_safe(MSR_ZEN4_BP_CFG, &cfg))
+		return;
+	__assign_bit(MSR_ZEN4_BP_CFG_BP_SPEC_REDUCE_BIT, (unsigned long *)&cfg, on);
+	wrmsrl(MSR_ZEN4_BP_CFG, cfg);
+#endif
 }
 
 /* The register concerns guests alone. */
@@ -199,6 +231,7 @@ static int svm_cpu_enable(void)
 	sc->last = NULL;
 	svm_write_tsc_ratio(TENON_TSC_UNSCALED);
 	sc->tsc_ratio = TENON_TSC_UNSCALED;
+	svm_reduce_speculation(true);
 	sc->enabled = true;
 	return 0;
 }
@@ -218,6 +251,7 @@ static void svm_cpu_disable(void)
 	/* INIT is held off while GIF is clear; STGI faults if SVME has just gone. */
 	asm goto("1: stgi\n\t" _ASM_EXTABLE(1b, %l[fault]) : : : "memory" : fault);
 fault:
+	svm_reduce_speculation(false);
 	svm_write_tsc_ratio(TENON_TSC_UNSCALED);
 	wrmsrl(MSR_VM_HSAVE_PA, 0);
 	wrmsrl(MSR_EFER, efer & ~EFER_SVME);
@@ -250,6 +284,8 @@ const struct tenon_vendor tenon_svm = {
 	.next_rip = svm_next_rip,
 	.get_msr = svm_get_msr,
 	.set_msr = svm_set_msr,
+	.has_msr = svm_has_msr,
+	.cpuid_changed = svm_cpuid_changed,
 	.end_shadow = svm_end_shadow,
 	.int_shadow = svm_int_shadow,
 	.set_int_shadow = svm_set_int_shadow,

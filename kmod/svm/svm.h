@@ -12,7 +12,7 @@
 #include "../vendor.h"
 #include "vmcb.h"
 
-/* What the processor has; each works without it. */
+/* What the processor has, and parameters of the module have not turned off; each works without it. */
 struct svm_features {
 	bool nrips;
 	bool decode;
@@ -21,6 +21,7 @@ struct svm_features {
 	bool pause_filter;
 	bool pause_threshold;
 	bool tsc_scale;
+	bool lbr;
 	u32 nr_asids;
 };
 
@@ -48,6 +49,8 @@ struct svm_vcpu {
 	struct vmcb *vmcb;
 	u64 vmcb_pa;
 	u64 host_pa;
+	u8 *msrpm;
+	u64 spec_ctrl; /* only without X86_FEATURE_V_SPEC_CTRL: the VMCB holds it otherwise */
 	/* address space of the guest on one CPU */
 	u64 asid_generation;
 	int asid_cpu;
@@ -70,6 +73,8 @@ static inline struct svm_vcpu *to_svm(struct tenon_vcpu *vcpu)
 extern u8 *svm_iopm;
 extern u8 *svm_msrpm;
 
+#define SVM_MSRPM_ORDER 1 /* 8 KiB */
+
 static inline void svm_dirty(struct svm_vcpu *svm, u32 bits)
 {
 	svm->vmcb->control.clean &= ~bits;
@@ -85,12 +90,18 @@ static inline void svm_flush(struct svm_vcpu *svm)
 }
 
 /* enter.S */
-void tenon_svm_enter(u64 *gpr, u64 vmcb_pa, u64 host_pa);
+void tenon_svm_enter(u64 *gpr, u64 vmcb_pa, u64 host_pa, u64 spec_ctrl);
+
+/* setup.c */
+#define SVM_MSR_READ  1
+#define SVM_MSR_WRITE 2
+void svm_msr_access(u8 *msrpm, u32 msr, unsigned int free);
 
 /* exit.c */
 int svm_exit(struct tenon_vcpu *vcpu);
 int svm_get_msr(struct tenon_vcpu *vcpu, u32 msr, u64 *value);
 int svm_set_msr(struct tenon_vcpu *vcpu, u32 msr, u64 value);
+bool svm_has_msr(u32 msr);
 
 /* vcpu.c, event.c */
 int svm_vcpu_create(struct tenon_vcpu *vcpu);
@@ -98,6 +109,7 @@ void svm_vcpu_destroy(struct tenon_vcpu *vcpu);
 void svm_vcpu_reset(struct tenon_vcpu *vcpu, bool init);
 void svm_vcpu_load(struct tenon_vcpu *vcpu, int cpu);
 void svm_vcpu_put(struct tenon_vcpu *vcpu);
+void svm_cpuid_changed(struct tenon_vcpu *vcpu);
 void svm_prepare(struct tenon_vcpu *vcpu);
 void svm_enter(struct tenon_vcpu *vcpu);
 bool svm_can_take_irq(struct tenon_vcpu *vcpu);
@@ -113,7 +125,7 @@ u64 svm_cpl(struct tenon_vcpu *vcpu);
 void svm_debug_changed(struct tenon_vcpu *vcpu);
 u64 svm_get_dr67(struct tenon_vcpu *vcpu, unsigned int n);
 void svm_set_dr67(struct tenon_vcpu *vcpu, unsigned int n, u64 value);
-void svm_set_efer(struct svm_vcpu *svm, u64 efer);
+void svm_set_cr4(struct svm_vcpu *svm, u64 cr4);
 u64 svm_next_rip(struct tenon_vcpu *vcpu);
 void svm_end_shadow(struct tenon_vcpu *vcpu);
 

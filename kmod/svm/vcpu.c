@@ -10,6 +10,7 @@
 #include <asm/debugreg.h>
 #include <asm/msr.h>
 #include <asm/nospec-branch.h>
+#include <asm/spec-ctrl.h>
 #include <asm/tlbflush.h>
 
 #include "../../emul/guest/x86/decode.h"
@@ -42,10 +43,15 @@ int svm_vcpu_create(struct tenon_vcpu *vcpu)
 	if (!svm)
 		return -ENOMEM;
 	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-	if (!page) {
+	svm->msrpm = (u8 *)__get_free_pages(GFP_KERNEL_ACCOUNT, SVM_MSRPM_ORDER);
+	if (!page || !svm->msrpm) {
+		if (page)
+			__free_page(page);
+		free_pages((unsigned long)svm->msrpm, SVM_MSRPM_ORDER);
 		kfree(svm);
 		return -ENOMEM;
 	}
+	memcpy(svm->msrpm, svm_msrpm, PAGE_SIZE << SVM_MSRPM_ORDER);
 	svm->vcpu = vcpu;
 	svm->vmcb = page_address(page);
 	svm->vmcb_pa = page_to_phys(page);
@@ -65,6 +71,7 @@ void svm_vcpu_destroy(struct tenon_vcpu *vcpu)
 	 */
 	for_each_possible_cpu(cpu) cmpxchg(per_cpu_ptr(&svm_cpus.last, cpu), svm->vmcb, NULL);
 	free_page((unsigned long)svm->vmcb);
+	free_pages((unsigned long)svm->msrpm, SVM_MSRPM_ORDER);
 	kfree(svm);
 	vcpu->arch = NULL;
 }
@@ -98,7 +105,7 @@ void svm_vcpu_reset(struct tenon_vcpu *vcpu, bool init)
 	c->intercept2 = SVM_I2;
 	c->intercept3 = SVM_I3;
 	c->iopm = virt_to_phys(svm_iopm);
-	c->msrpm = virt_to_phys(svm_msrpm);
+	c->msrpm = virt_to_phys(svm->msrpm);
 	c->tsc_offset = vcpu->tsc_offset;
 	c->vintr = VMCB_V_MASKING;
 	c->nested = VMCB_NESTED_PAGING;
@@ -124,7 +131,7 @@ void svm_vcpu_reset(struct tenon_vcpu *vcpu, bool init)
 	s->cr0 = init ? X86_CR0_ET | cr0 : X86_CR0_ET | X86_CR0_CD | X86_CR0_NW;
 	s->cr2 = 0;
 	s->cr3 = 0;
-	s->cr4 = 0;
+	svm_set_cr4(svm, 0);
 	s->efer = EFER_SVME;
 	s->dr6 = DR6_RESERVED;
 	svm->guest_dr7 = 0x400;
@@ -139,7 +146,14 @@ void svm_vcpu_reset(struct tenon_vcpu *vcpu, bool init)
 		s->sysenter_cs = 0;
 		s->sysenter_esp = 0;
 		s->sysenter_eip = 0;
+		s->br_from = 0;
+		s->br_to = 0;
+		s->exc_from = 0;
+		s->exc_to = 0;
 	}
+	s->debugctl = 0;
+	s->spec_ctrl = 0;
+	svm->spec_ctrl = 0;
 	memset(vcpu->gpr, 0, sizeof(vcpu->gpr));
 	vcpu->gpr[X86_RDX] = 0x600;
 	vcpu->rip = 0xfff0;
@@ -299,7 +313,7 @@ void svm_set_sys(struct tenon_vcpu *vcpu, const struct tenon_sys *sys)
 	s->cr0 = sys->cr0;
 	s->cr2 = sys->cr2;
 	s->cr3 = sys->cr3;
-	s->cr4 = sys->cr4;
+	svm_set_cr4(svm, sys->cr4);
 	s->efer = sys->efer | EFER_SVME;
 	s->pat = sys->pat;
 	s->gdtr.base = sys->gdt_base;
@@ -307,6 +321,27 @@ void svm_set_sys(struct tenon_vcpu *vcpu, const struct tenon_sys *sys)
 	s->idtr.base = sys->idt_base;
 	s->idtr.limit = sys->idt_limit;
 	svm->vmcb->control.clean = 0;
+}
+
+void svm_set_cr4(struct svm_vcpu *svm, u64 cr4)
+{
+	svm->vmcb->save.cr4 = cr4;
+	svm->vcpu->cr4_pke = cr4 & X86_CR4_PKE;
+}
+
+/*
+ * What the guest may do by itself: barriers are no secret, and its SPEC_CTRL where the processor has one for it. Elsewhere
+ * that is switched in enter.S, and what the guest writes comes by here.
+ */
+void svm_cpuid_changed(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	const bool spec_ctrl = vcpu->spec_ctrl_allowed && cpu_feature_enabled(X86_FEATURE_V_SPEC_CTRL);
+
+	svm_msr_access(svm->msrpm, MSR_IA32_SPEC_CTRL, spec_ctrl ? SVM_MSR_READ | SVM_MSR_WRITE : 0);
+	svm_msr_access(svm->msrpm, MSR_IA32_PRED_CMD, vcpu->pred_cmd_allowed ? SVM_MSR_WRITE : 0);
+	svm_msr_access(svm->msrpm, MSR_IA32_FLUSH_CMD, vcpu->flush_cmd_allowed ? SVM_MSR_WRITE : 0);
+	svm_dirty(svm, VMCB_CLEAN_PERMISSION);
 }
 
 void svm_set_tsc_offset(struct tenon_vcpu *vcpu)
@@ -613,7 +648,7 @@ static void svm_new_asid(struct svm_vcpu *svm, struct svm_cpu *sc)
 static noinstr void svm_world_switch(struct tenon_vcpu *vcpu, struct svm_vcpu *svm)
 {
 	guest_state_enter_irqoff();
-	tenon_svm_enter(vcpu->gpr, svm->vmcb_pa, svm->host_pa);
+	tenon_svm_enter(vcpu->gpr, svm->vmcb_pa, svm->host_pa, svm->spec_ctrl);
 	guest_state_exit_irqoff();
 }
 
@@ -625,6 +660,11 @@ static void svm_load_dr(const u64 *dr)
 	set_debugreg(dr[1], 1);
 	set_debugreg(dr[2], 2);
 	set_debugreg(dr[3], 3);
+}
+
+static __always_inline bool svm_ssbd_elsewhere(void)
+{
+	return static_cpu_has(X86_FEATURE_LS_CFG_SSBD) || static_cpu_has(X86_FEATURE_VIRT_SSBD);
 }
 
 void svm_enter(struct tenon_vcpu *vcpu)
@@ -665,6 +705,9 @@ void svm_enter(struct tenon_vcpu *vcpu)
 	s->rip = vcpu->rip;
 	s->rflags = vcpu->rflags;
 	svm->entry_dr6 = s->dr6;
+	/* The last quotient of the host's stays in the divider. */
+	if (static_cpu_has_bug(X86_BUG_DIV0))
+		amd_clear_divider();
 	/* A trap that the guest has asked for itself is the guest's. */
 	step = (svm->nmi_step || (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)) &&
 	       !(vcpu->rflags & X86_EFLAGS_TF);
@@ -675,7 +718,12 @@ void svm_enter(struct tenon_vcpu *vcpu)
 									 vcpu->dr);
 
 	asm volatile("clgi" : : : "memory");
+	/* Speculative store bypass, on processors that do not have it in SPEC_CTRL. */
+	if (svm_ssbd_elsewhere())
+		x86_spec_ctrl_set_guest(vcpu->msr_virt_spec_ctrl);
 	svm_world_switch(vcpu, svm);
+	if (svm_ssbd_elsewhere())
+		x86_spec_ctrl_restore_host(vcpu->msr_virt_spec_ctrl);
 	asm volatile("stgi" : : : "memory");
 
 	if (unlikely(s->dr7 & 0xff) || unlikely(hw_breakpoint_active()))

@@ -160,7 +160,9 @@ struct vmcb_save {
 	u64 br_to;
 	u64 exc_from;
 	u64 exc_to;
-	u8 reserved_298[0xc00 - 0x298];
+	u8 reserved_298[0x2e0 - 0x298];
+	u64 spec_ctrl;
+	u8 reserved_2e8[0xc00 - 0x2e8];
 } __packed;
 
 struct vmcb {
@@ -188,6 +190,7 @@ static_assert(offsetof(struct vmcb_save, rsp) == 0x1d8);
 static_assert(offsetof(struct vmcb_save, rax) == 0x1f8);
 static_assert(offsetof(struct vmcb_save, cr2) == 0x240);
 static_assert(offsetof(struct vmcb_save, pat) == 0x268);
+static_assert(offsetof(struct vmcb_save, spec_ctrl) == 0x2e0);
 static_assert(sizeof(struct vmcb) == 0x1000);
 
 #endif /* TENON_SVM_VMCB_H */

@@ -13,6 +13,13 @@ load module
 	selftests 6.12 --mitigations
 }
 
+@test "module: all selftests as on a processor that needs every mitigation, with SSBD in either place, 6.1 and 6.12" {
+	for kernel in generic 6.12; do
+		pretends $kernel
+		pretended=virt_ssbd=1 pretends $kernel
+	done
+}
+
 @test "module: the same selftests pass on kvm_amd, 6.1" {
 	in_bed --smp 2 -- sh -c "modprobe -d \$TENON_BED_MODULES kvm_amd && $tests/run $out/selftests /dev/kvm"
 }

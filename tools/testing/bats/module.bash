@@ -39,6 +39,20 @@ selftests()
 	grep -q '^ok' <<<"$output"
 }
 
+# pretends KERNEL [TEST...]: these, or all, with the module patched for every mitigation; $pretended: see pretend.c
+pretends()
+{
+	local kernel=$1 dir=$out/selftests-modules/$1/tests
+
+	shift
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	for t in ${*:-$(ls "$out/selftests")}; do ln "$out/selftests/$t" "$dir/"; done
+	in_bed --kernel "$kernel" --smp 2 -- sh -c "insmod $out/selftests-modules/$kernel/pretend.ko $pretended && \
+insmod $(ko "$kernel") && $tests/run $dir && rmmod tenon"
+	grep -q '^ok' <<<"$output"
+}
+
 # life KERNEL [env NAME=VALUE...]: see life.sh. With its debugging on, SLUB's numbers are exact.
 life()
 {

@@ -14,6 +14,10 @@ load module
 	selftests 6.12
 }
 
+@test "module: selftests, 6.12, as on a processor that needs every mitigation" {
+	pretends 6.12 basic spec irq mmio
+}
+
 @test "module: Debian boots by tenon run, and by QEMU on /dev/tenon, 6.1" {
 	boots generic tenon:1:kernel tenon:2:split qemu:1:on
 }

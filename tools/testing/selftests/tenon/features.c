@@ -95,6 +95,7 @@ INSN(FEATURE(7, 0, EBX, 20), "clac");
 INSN(FEATURE(7, 0, EBX, 23), "clflushopt (%rbx)");
 INSN(FEATURE(7, 0, EBX, 24), "clwb (%rbx)");
 INSN(FEATURE(7, 0, EBX, 29), "sha1nexte %xmm0, %xmm1");
+INSN(FEATURE(7, 0, ECX, 3), "xor %ecx, %ecx; rdpkru");
 INSN(FEATURE(7, 0, ECX, 8), "gf2p8mulb %xmm0, %xmm1");
 INSN(FEATURE(7, 0, ECX, 9), "vaesenc %ymm0, %ymm1, %ymm2");
 INSN(FEATURE(7, 0, ECX, 10), "vpclmulqdq $0, %ymm0, %ymm1, %ymm2");
@@ -159,7 +160,8 @@ TEST(cpuid_works, "a guest can execute the instructions of each feature that KVM
 	c->nent = 256;
 	REQUIRE(!ioctl(dev_fd, KVM_GET_SUPPORTED_CPUID, c));
 	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_SREGS, &s));
-	s.cr4 |= offers(c, 1ull << 32 | 2 << 8 | 26) << 18 | offers(c, 7ull << 32 | 1 << 8) << 16;
+	s.cr4 |= offers(c, 1ull << 32 | 2 << 8 | 26) << 18 | offers(c, 7ull << 32 | 1 << 8) << 16 |
+		 offers(c, 7ull << 32 | 2 << 8 | 3) << 22;
 	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_SREGS, &s));
 	e = find(c, 0xd, 0);
 	if (e) {

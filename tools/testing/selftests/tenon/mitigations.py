@@ -66,9 +66,14 @@ def alternatives(elf):
 
 def main():
     rst, kernel, ko, features = sys.argv[1:]
-    bits = {m[1]: int(m[2]) * 32 + int(m[3]) for m in re.finditer(
-        r"#define\s+X86_FEATURE_(\w+)\s+\(\s*(\d+)\s*\*\s*32\s*\+\s*(\d+)\s*\)",
-        open(features).read())}
+    text = open(features).read()
+    number = r"\(\s*(?:(\d+)\s*\*\s*32\s*\+)?\s*(\d+)\s*\)"
+    bits = {m[1]: int(m[2]) * 32 + int(m[3]) for m in re.finditer(rf"#define\s+X86_FEATURE_(\w+)\s+{number}", text)
+            if m[2]}
+    # Bugs follow the features.
+    words = int(re.search(r"#define\s+NCAPINTS\s+(\d+)", text)[1])
+    bits |= {m[1]: (words + int(m[2] or 0)) * 32 + int(m[3])
+             for m in re.finditer(rf"#define\s+X86_(BUG_\w+)\s+X86_BUG{number}", text)}
     found = {}
     for function, bit in alternatives(Elf(ko)):
         found.setdefault(bit, set()).add(function)
