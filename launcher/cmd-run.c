@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <linux/vm_sockets.h>
 
 #include "../emul/include/tenon/emul.h"
 #include "cmd.h"
@@ -42,6 +43,7 @@ enum {
 	OPT_NAME,
 	OPT_SANDBOX,
 	OPT_CHANNEL,
+	OPT_VSOCK,
 	OPT_WATCHDOG,
 	OPT_BALLOON,
 	OPT_NO_REBOOT,
@@ -73,6 +75,7 @@ static const struct option options[] = {
 	{ "balloon", no_argument, NULL, OPT_BALLOON },
 	{ "watchdog", required_argument, NULL, OPT_WATCHDOG },
 	{ "channel", required_argument, NULL, OPT_CHANNEL },
+	{ "vsock", required_argument, NULL, OPT_VSOCK },
 	{ "sandbox", required_argument, NULL, OPT_SANDBOX },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "stats", no_argument, NULL, OPT_STATS },
@@ -111,6 +114,9 @@ static const char help[] =
 	"                         more of it by tenon memory NAME SIZE\n"
 	"      --channel name=NAME,path=SOCKET\n"
 	"                         a byte stream: /dev/virtio-ports/NAME in the guest, a Unix socket on the host\n"
+	"      --vsock [cid=CID,]path=SOCKET\n"
+	"                         sockets of AF_VSOCK in the guest (its CID: 3): a client of SOCKET says CONNECT PORT to\n"
+	"                         reach the guest's PORT; the guest reaches at port N of the host what listens at SOCKET_N\n"
 	"      --watchdog ACTION  a watchdog (i6300esb); reset, poweroff or none: what happens when the guest starts it and\n"
 	"                         then leaves it alone\n"
 	"      --disk FILE[,OPT]  disk image or block device: /dev/vda; up to 8 times, for vdb, vdc... *.qcow2 is\n"
@@ -415,6 +421,37 @@ static int read_channel(char *arg, struct vm_config *config)
 	return 0;
 }
 
+static int read_vsock(char *arg, struct vm_config *config)
+{
+	/* Room for _4294967295 behind it. */
+	const size_t max = CTL_PATH_MAX - 12;
+	uint64_t cid = VMADDR_CID_HOST + 1;
+	char *path = arg;
+
+	if (!strncmp(arg, "cid=", 4)) {
+		path = strchr(arg, ',');
+		if (path)
+			*path++ = '\0';
+		if (parse_uint(arg + 4, VMADDR_CID_HOST + 1, VMADDR_CID_ANY - 1, &cid)) {
+			msg_error("--vsock: '%s' is no CID of a guest. Give a number from %u to %u", arg + 4, VMADDR_CID_HOST + 1,
+				  VMADDR_CID_ANY - 1);
+			return -EINVAL;
+		}
+	}
+	if (!path || strncmp(path, "path=", 5) || !path[5] || strlen(path + 5) > max) {
+		msg_error("--vsock: '%s' is not understood. Give the path of a socket, %zu characters at most, as in "
+			  "path=/run/user/1000/guest.vsock or cid=3,path=/run/user/1000/guest.vsock", path ? path : arg, max);
+		return -EINVAL;
+	}
+	if (config->vsock_path) {
+		msg_error("--vsock: a machine has one. Give it once");
+		return -EINVAL;
+	}
+	config->vsock_path = path + 5;
+	config->vsock_cid = (uint32_t)cid;
+	return 0;
+}
+
 static int read_rootfs(char *arg, struct rootfs *rootfs)
 {
 	size_t len = strlen(arg);
@@ -621,6 +658,10 @@ static int read_options(int argc, char **argv, struct vm_config *config, struct 
 			break;
 		case OPT_CHANNEL:
 			if (read_channel(optarg, config))
+				return VM_END_USAGE;
+			break;
+		case OPT_VSOCK:
+			if (read_vsock(optarg, config))
 				return VM_END_USAGE;
 			break;
 		case OPT_SANDBOX:

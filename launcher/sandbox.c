@@ -134,6 +134,13 @@ static const struct call channel[] = {
 	{ 0 }
 };
 
+static const struct call vsock[] = {
+	CALL_IF(socket, 0, 0xffffffffu, AF_UNIX),	/* for a connection of the guest's; beside what a channel does */
+	CALL(connect),
+	CALL(shutdown),
+	{ 0 }
+};
+
 static const struct call disk[] = {
 	CALL(preadv),
 	CALL(pread64),
@@ -290,6 +297,7 @@ static const struct role {
 	[SANDBOX_RNG] = { .name = "rng", .calls = { common } },
 	[SANDBOX_BALLOON] = { .name = "balloon", .calls = { common } },
 	[SANDBOX_CHANNEL] = { .name = "channel", .calls = { common, channel } },
+	[SANDBOX_VSOCK] = { .name = "vsock", .calls = { common, channel, vsock } },
 	[SANDBOX_DISK] = { .name = "blk", .calls = { common, disk } },
 	[SANDBOX_NBD] = { .name = "blk", .calls = { common, disk, nbd } },
 	[SANDBOX_NET_USER] = { .name = "net", .calls = { common, net_user }, .files = LANDLOCK_ACCESS_FS_READ_FILE },

@@ -18,6 +18,7 @@ enum sandbox_role {
 	SANDBOX_RNG,
 	SANDBOX_BALLOON,
 	SANDBOX_CHANNEL,
+	SANDBOX_VSOCK,
 	SANDBOX_DISK,
 	SANDBOX_NBD,
 	SANDBOX_NET_USER,		/* libslirp: the sockets of the host */

@@ -515,19 +515,25 @@ static int vm_reset(struct vm *vm)
 	return vm_load(vm);
 }
 
+static char *dir_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+}
+
 /* What is left to the main thread of files is to remove sockets, at the end. */
 static void vm_confine(struct vm *vm)
 {
-	char *dirs[1 + VM_MAX_CHANNELS + 1] = { NULL }, ctl[CTL_PATH_MAX];
+	char *dirs[1 + VM_MAX_CHANNELS + 1 + 1] = { NULL }, ctl[CTL_PATH_MAX];
 	unsigned int n = 0;
 
 	if (vm->ctl && !ctl_dir(ctl, false))
 		dirs[n++] = strdup(ctl);
-	for (unsigned int i = 0; i < vm->config.nr_channels; i++) {
-		const char *path = vm->config.channel[i].path, *slash = strrchr(path, '/');
-
-		dirs[n++] = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-	}
+	for (unsigned int i = 0; i < vm->config.nr_channels; i++)
+		dirs[n++] = dir_of(vm->config.channel[i].path);
+	if (vm->config.vsock_path)
+		dirs[n++] = dir_of(vm->config.vsock_path);
 	sandbox_enter(SANDBOX_MAIN, (const char *const *)dirs);
 	while (n)
 		free(dirs[--n]);

@@ -93,6 +93,8 @@ struct vm_config {
 	unsigned int nr_shares;
 	struct vm_channel channel[VM_MAX_CHANNELS];
 	unsigned int nr_channels;
+	const char *vsock_path;		/* NULL: none */
+	uint32_t vsock_cid;
 	bool balloon;			/* memory can be taken from the guest, and free memory comes back by itself */
 	enum vm_watchdog watchdog;
 	bool run_port;			/* the guest is there to run a command: devices/run-port.c */

@@ -28,6 +28,7 @@ const struct device_ops *const machine_devices[] = {
 	&virtio_rng_device,
 	&virtio_balloon_device,
 	&virtio_console_device,
+	&virtio_vsock_device,
 	&virtio_9p_device,
 	&virtio_blk_device,
 	NULL,

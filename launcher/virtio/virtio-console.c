@@ -20,14 +20,13 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <linux/virtio_console.h>
 
 #include "../ctl.h"
 #include "../msg.h"
 #include "../sandbox.h"
+#include "../unix-socket.h"
 #include "virtio.h"
 
 #define CONFIG_SIZE	8u		/* cols, rows, max_nr_ports */
@@ -388,38 +387,13 @@ _Static_assert(offsetof(struct vconsole, vdev) == 0, "the casts above");
 
 /* Creation */
 
-/* A socket that a machine which is no more has left behind makes way; anything else does not. */
 static int listen_at(struct port *p)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	const char *path = p->config->path;
-	struct stat st;
-	mode_t mask;
-	int err = 0;
+	char what[sizeof("--channel ") + CTL_NAME_MAX];
 
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
-	p->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (p->listen_fd < 0) {
-		err = -errno;
-	} else if (!connect(p->listen_fd, (struct sockaddr *)&addr, sizeof(addr)) || errno == EAGAIN) {
-		err = -EADDRINUSE;
-	} else {
-		if (errno == ECONNREFUSED && !lstat(path, &st) && S_ISSOCK(st.st_mode))
-			unlink(path);
-		mask = umask(077);
-		if (bind(p->listen_fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(p->listen_fd, 1))
-			err = -errno;
-		umask(mask);
-	}
-	if (!err)
-		return 0;
-	msg_error("--channel %s: listen at '%s': %s. %s", p->config->name, path, strerror(-err),
-		  err == -EADDRINUSE ? "Another machine listens there, or it is a file: choose another path" :
-		  "Is its directory there, and yours?");
-	if (p->listen_fd >= 0)
-		close(p->listen_fd);
-	p->listen_fd = -1;
-	return err;
+	snprintf(what, sizeof(what), "--channel %s", p->config->name);
+	p->listen_fd = unix_listen(what, p->config->path, 1);
+	return p->listen_fd < 0 ? p->listen_fd : 0;
 }
 
 static void close_ports(struct vconsole *con)

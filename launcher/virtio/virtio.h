@@ -166,5 +166,6 @@ extern const struct device_ops virtio_blk_device;
 extern const struct device_ops virtio_9p_device;
 extern const struct device_ops virtio_net_device;
 extern const struct device_ops virtio_rng_device;
+extern const struct device_ops virtio_vsock_device;
 
 #endif /* TENON_VIRTIO_H */

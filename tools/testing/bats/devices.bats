@@ -150,3 +150,73 @@ exchange()
 	ended
 	[ ! -e "$BATS_TEST_TMPDIR/one" ] && [ ! -e "$BATS_TEST_TMPDIR/two" ] || fail "a socket was left behind"
 }
+
+# through SOCKET PORT MIB: numbers to a port of the guest, and back; prints what came of it
+through()
+{
+	timeout 60 python3 - "$@" <<-'PY'
+	import os, socket, sys, threading
+	s = socket.socket(socket.AF_UNIX)
+	s.connect(sys.argv[1])
+	s.sendall(b"CONNECT %s\n" % sys.argv[2].encode())
+	line = b""
+	while not line.endswith(b"\n"):
+	    c = s.recv(1)
+	    if not c:
+	        sys.exit("refused")
+	    line += c
+	if not line.startswith(b"OK "):
+	    sys.exit("answer: %r" % line)
+	data = os.urandom(int(sys.argv[3]) << 20)
+	def send():
+	    s.sendall(data)
+	    s.shutdown(socket.SHUT_WR)
+	threading.Thread(target=send).start()
+	back = b"".join(iter(lambda: s.recv(1 << 16), b""))
+	print("same" if back == data else "%d bytes, wrong" % len(back))
+	PY
+}
+
+# echo_at PATH: gives one connection back what it says
+echo_at()
+{
+	timeout 120 python3 - "$1" <<-'PY' 3>&- &
+	import socket, sys
+	s = socket.socket(socket.AF_UNIX)
+	s.bind(sys.argv[1])
+	s.listen(1)
+	c, _ = s.accept()
+	while data := c.recv(1 << 16):
+	    c.sendall(data)
+	PY
+	until_true test -S "$1"
+}
+
+@test "devices: sockets between guest and host, both ways, without privileges" {
+	local v=$BATS_TEST_TMPDIR/v
+
+	with_modules generic 'for m in vsock vmw_vsock_virtio_transport_common vmw_vsock_virtio_transport; do insmod /modules/$m.ko; done
+		/vsock send 77 1; echo "T>nobody=$?"; /vsock send 1234 4; echo "T>sent=$?"; /vsock echo 5000; echo "T>echoed=$?"' \
+		"$BATS_TEST_TMPDIR/modules" net/vmw_vsock/vsock net/vmw_vsock/vmw_vsock_virtio_transport_common \
+		net/vmw_vsock/vmw_vsock_virtio_transport
+	with_program "$BATS_TEST_TMPDIR/modules" vsock "$BATS_TEST_TMPDIR/initrd"
+	echo_at "${v}_1234"
+	start vsock -m 256M --vsock "cid=42,path=$v" -k "$guests/generic/vmlinuz" -i "$BATS_TEST_TMPDIR/initrd" \
+		-a 'console=ttyS0 quiet'
+	until_true grep -q 'to leave' "$console"
+	run through "$v" 5000 1
+	[[ "$output" == *refused* ]] || fail "without a driver: $output"
+	keys vsock '. /test.sh'
+	until_true said nobody=3
+	until_true said sent=
+	said sent=0 || fail "sent and read again: status $(answer sent)"
+	until_true said listening=5000
+	run through "$v" 5001 1
+	[[ "$output" == *refused* ]] || fail "to a port where nobody listens: $output"
+	run through "$v" 5000 4
+	[ "$output" = same ] || fail "through the guest and back: $output"
+	until_true said echoed=0
+	"$tenon" kill vsock
+	ended
+	[ ! -e "$v" ] || fail "a socket was left behind"
+}

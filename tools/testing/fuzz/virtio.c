@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * virtio.c - a driver that does what the input says: rings, registers and doorbells of disks, entropy, network
- * cards, shared directories, a balloon and a channel, with their threads
+ * cards, shared directories, a balloon, a channel and sockets, with their threads
  *
  * An input is the device, then steps. Some write anything anywhere; others do what an honest driver does, with
  * contents from the input, or hardly any input would get past the negotiation.
@@ -75,13 +75,13 @@ static const struct net_ops echo = {
 
 static const struct device_ops *const devices[] = {
 	&virtio_blk_device, &virtio_rng_device, &virtio_net_device, &virtio_9p_device, &virtio_balloon_device,
-	&virtio_console_device,
+	&virtio_console_device, &virtio_vsock_device,
 };
 
 #define NR_DEVICES (sizeof(devices) / sizeof(devices[0]))
 
 static char image[] = "/tmp/tenon-fuzz-disk-XXXXXX", share[] = "/tmp/tenon-fuzz-share-XXXXXX";
-static char channel[64];
+static char channel[64], vsock[64];
 static struct {
 	struct vm *vm;
 	void *pci, *state;
@@ -101,6 +101,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	snprintf(file, sizeof(file), "%s/file", share);
 	close(open(file, O_CREAT | O_WRONLY, 0600));
 	snprintf(channel, sizeof(channel), "%s/channel", share);
+	snprintf(vsock, sizeof(vsock), "%s/vsock", share);
 	for (i = 0; i < NR_DEVICES; i++) {
 		vm = machine[i].vm = fake_vm(4 << 20);
 		vm->config.cpus = 2;
@@ -112,6 +113,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		vm->config.balloon = true;
 		vm->config.channel[0] = (struct vm_channel){ "fuzz", channel };
 		vm->config.nr_channels = 1;
+		vm->config.vsock_path = vsock;
+		vm->config.vsock_cid = 3;
 		if (pci_host_device.init(vm, &machine[i].pci) ||
 		    devices[i]->init(vm, &machine[i].state))
 			abort();
