@@ -40,6 +40,12 @@ static void empty_page(struct emul_page *p)
 	atomic_store(&p->active, false);
 }
 
+static void empty_insns(struct emul_vm *vm)
+{
+	vm->insns_used = 0;
+	vm->insns_epoch++;
+}
+
 /* The arena is full: start over. The world is stopped, so nobody is inside a block. */
 static void empty_arena(struct emul_vm *vm)
 {
@@ -55,7 +61,23 @@ static void empty_arena(struct emul_vm *vm)
 	}
 	vm->arena_used = 0;
 	vm->arena_epoch++;
+	vm->insns_epoch = 0;
+	empty_insns(vm);
 	emul_arch_blocks_gone(vm);
+}
+
+void emul_code_trim(struct emul_vcpu *vcpu)
+{
+	struct emul_vm *vm = vcpu->vm;
+
+	emul_world_stop(vcpu);
+	pthread_mutex_lock(&vm->code_lock);
+	if (vm->insns_epoch == ~0U)
+		empty_arena(vm);	/* after this, a block of long ago would be taken for one of today */
+	else if (emul_insns_full(vm))
+		empty_insns(vm);
+	pthread_mutex_unlock(&vm->code_lock);
+	emul_world_resume(vcpu);
 }
 
 void emul_code_reset(struct emul_vcpu *vcpu)
@@ -75,10 +97,12 @@ void *emul_code_begin(struct emul_vcpu *vcpu, struct emul_page *page, size_t roo
 
 	for (;;) {
 		pthread_mutex_lock(&vm->code_lock);
-		if (vm->arena_size - vm->arena_used >= room && atomic_load(&page->active))
+		if (vm->arena_size - vm->arena_used >= room && !emul_insns_full(vm) && atomic_load(&page->active))
 			return vm->arena + vm->arena_used;
 		pthread_mutex_unlock(&vm->code_lock);
 
+		if (emul_insns_full(vm))
+			emul_code_trim(vcpu);
 		emul_world_stop(vcpu);
 		pthread_mutex_lock(&vm->code_lock);	/* devices may be invalidating */
 		if (vm->arena_size - vm->arena_used < room)
@@ -96,7 +120,7 @@ void emul_code_insert(struct emul_vm *vm, struct emul_page *page, struct emul_bl
 {
 	struct emul_block *_Atomic *head = &page->chain[b->off / 64];
 
-	vm->arena_used += (size + 63) & ~(size_t)63;
+	vm->arena_used += (size + 15) & ~(size_t)15;
 	page->nr_blocks++;
 	b->shared = true;
 	atomic_store_explicit(&b->next, atomic_load_explicit(head, memory_order_relaxed), memory_order_relaxed);

@@ -6,7 +6,8 @@
  *  - A RAM page with decoded code (struct emul_page.active) has no write entry in any vCPU's TLB: a store to it takes
  *    the slow path, which drops the code it hits. The page becomes one with the world stopped.
  *  - Decoded code is found through the guest-physical page, so remapping needs no invalidation but the TLB's own.
- *  - Blocks are unlinked when stale and freed only with the world stopped: whoever runs one may finish it.
+ *  - Blocks are unlinked when stale and freed only with the world stopped: whoever runs one may finish it. So are their
+ *    decoded instructions, which go more often: they are decoded again when somebody wants them.
  *  - A TLB belongs to its vCPU's thread; others ask by emul_request() or stop the world.
  */
 #ifndef TENON_EMUL_CORE_H
@@ -32,6 +33,7 @@ struct emul_block {
 	bool shared;			/* in the page's chain: not private to a vCPU */
 	atomic_bool stale;		/* the bytes have changed since */
 	u16 hits;			/* how often it was interpreted, about; the translator's */
+	_Atomic u32 decoded;		/* emul_vm.insns_epoch of its decoded instructions; 0: they stay */
 	u64 deps;			/* granules of the page beside off..end that its translation depends on */
 	void *_Atomic code;		/* its translation, if there is one */
 	struct emul_block *whole;	/* this is a part of that one, whose bytes lie in two pages */
@@ -92,9 +94,11 @@ struct emul_vm {
 
 	struct emul_world world;
 	pthread_mutex_t code_lock;	/* building, linking and unlinking blocks; taken with no other lock held inside */
-	u8 *arena;			/* memory of all blocks, emptied as a whole with the world stopped */
-	size_t arena_size, arena_used;
+	/* Memory of all blocks, and of decoded instructions: emptied as a whole with the world stopped, the latter alone, too. */
+	u8 *arena, *insns;
+	size_t arena_size, arena_used, insns_size, insns_used;
 	unsigned int arena_epoch;	/* how often it was emptied; changes only with the world stopped */
+	u32 insns_epoch;		/* likewise, never 0 */
 
 	struct emul_vcpu **vcpu;
 	unsigned int nr_vcpus;
@@ -132,9 +136,10 @@ void emul_mark_dirty(const struct emul_slot *slot, u64 gpa, u64 len);
 
 /*
  * Building a block: emul_code_begin() makes the page one with code (stopping the world if it was not), takes code_lock
- * and guarantees @room bytes of arena; the caller claims the bytes it is about to read with emul_code_claim(), decodes,
+ * and guarantees @room bytes of arena and EMUL_INSNS_ROOM of insns; the caller claims the bytes it is about to read with emul_code_claim(), decodes,
  * and ends with emul_code_insert() (or not), then emul_code_end(). Called between instructions.
  */
+#define EMUL_INSNS_ROOM	8192
 void *emul_code_begin(struct emul_vcpu *vcpu, struct emul_page *page, size_t room);
 void emul_code_claim(struct emul_page *page, unsigned int off, unsigned int len);
 void emul_code_insert(struct emul_vm *vm, struct emul_page *page, struct emul_block *b, size_t size);
@@ -147,6 +152,12 @@ static inline struct emul_block *emul_code_find(const struct emul_page *page, un
 		b = atomic_load_explicit(&b->next, memory_order_acquire);
 	return b;
 }
+static inline bool emul_insns_full(const struct emul_vm *vm)
+{
+	return vm->insns_size - vm->insns_used < EMUL_INSNS_ROOM;
+}
+/* Empty insns. Called between instructions: the caller's are gone, too. */
+void emul_code_trim(struct emul_vcpu *vcpu);
 /* Empty the arena, with all translations. Called between instructions: the caller's blocks are gone too. */
 void emul_code_reset(struct emul_vcpu *vcpu);
 /* Guest memory [gpa, gpa + len) was written: drop the blocks decoded from it. Any thread. */

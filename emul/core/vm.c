@@ -10,7 +10,9 @@
 #include "core.h"
 
 /* Decoded blocks: an instruction takes 64 bytes, so this holds half a million of them. */
-#define ARENA_SIZE	(48UL << 20)
+#define ARENA_SIZE	(16UL << 20)
+#define INSNS_SIZE	(16UL << 20)
+#define INSNS_STRESS	(128UL << 10)
 
 struct emul_vm *emul_vm_create(const struct emul_config *cfg, const struct emul_ops *ops, void *opaque, char *err,
 			       size_t errlen)
@@ -33,9 +35,12 @@ struct emul_vm *emul_vm_create(const struct emul_config *cfg, const struct emul_
 	if (!vm->vcpu)
 		goto free_vm;
 	vm->arena_size = ARENA_SIZE;
-	vm->arena = mmap(NULL, vm->arena_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	vm->insns_size = cfg->jit >= EMUL_JIT_EAGER ? INSNS_STRESS : INSNS_SIZE;
+	vm->insns_epoch = 1;
+	vm->arena = mmap(NULL, ARENA_SIZE + INSNS_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (vm->arena == MAP_FAILED)
 		goto free_vcpus;
+	vm->insns = vm->arena + ARENA_SIZE;
 	pthread_mutex_init(&vm->code_lock, NULL);
 	emul_world_init(&vm->world);
 	if (!emul_arch_vm_init(vm, err, errlen))
@@ -55,7 +60,7 @@ exit_lockstep:
 exit_arch:
 	emul_arch_vm_exit(vm);
 unmap:
-	munmap(vm->arena, vm->arena_size);
+	munmap(vm->arena, ARENA_SIZE + INSNS_SIZE);
 	free(vm->vcpu);
 	free(vm);
 	return NULL;
@@ -78,7 +83,7 @@ void emul_vm_destroy(struct emul_vm *vm)
 			emul_arch_vcpu_free(vm->vcpu[i]);
 	emul_arch_vm_exit(vm);
 	emul_mem_free(vm);
-	munmap(vm->arena, vm->arena_size);
+	munmap(vm->arena, ARENA_SIZE + INSNS_SIZE);
 	free(vm->vcpu);
 	free(vm);
 }

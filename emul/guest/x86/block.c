@@ -109,17 +109,14 @@ static bool ends_block(const struct uop *u)
 
 #define CROSSINGS 64
 
-struct crossing_block {
-	struct emul_block b;
-	u64 nr;
-	struct uop uop[2];
-};
-
-/* The same in the arena: shared and translated. */
+/* In the arena: shared and translated. */
 struct crossing_code {
 	struct emul_block part[2];
-	struct crossing_block block;
+	struct x86_block block;
+	struct uop uop[2];
 };
+static_assert(!(offsetof(struct crossing_code, block) & 15), "jit_site()");
+static_assert(X86_BLOCK_SIZE(1) <= sizeof(struct x86_block), "room for the length of one instruction");
 
 struct crossing {
 	u64 lin;
@@ -128,11 +125,13 @@ struct crossing {
 	struct crossing_code *code;
 	const struct emul_page *page[2];	/* of the code; while the arena is of this epoch */
 	unsigned int epoch;
-	struct crossing_block block;
+	struct x86_block block;
+	struct uop uop[2];
 };
 
 struct x86_crossing {
 	struct crossing c[CROSSINGS];
+	struct uop spare[X86_BLOCK_MAX + 1];	/* x86_block_decode() */
 };
 
 bool x86_crossing_init(struct x86_cpu *cpu)
@@ -188,8 +187,11 @@ static void crossing_translate(struct x86_cpu *cpu, struct crossing *c, const st
 		code->block.b = c->block.b;
 		code->block.b.shared = true;
 		code->block.nr = 1;
-		memcpy(code->block.uop, c->block.uop, sizeof(code->block.uop));
-		if (jit_crossing(cpu, (struct x86_block *)&code->block, first->page, first->host)) {
+		x86_block_lens(&code->block)[0] = c->len;
+		code->block.page = first->page;
+		code->block.uop = code->uop;
+		memcpy(code->uop, c->uop, sizeof(code->uop));
+		if (jit_crossing(cpu, &code->block)) {
 			code->part[0] = (struct emul_block){ .off = (u16)off, .end = EMUL_PAGE_SIZE, .deps = code->block.b.deps };
 			code->part[1] = (struct emul_block){ .off = 0, .end = (u16)tail };
 			for (unsigned int i = 0; i < 2; i++) {
@@ -211,17 +213,17 @@ static struct x86_block *crossing_found(struct x86_cpu *cpu, struct crossing *c,
 					const struct emul_itlb_entry *second, unsigned int off)
 {
 	if (!jit_wanted(cpu, &c->hits) || !second || !first->page || !second->page || cpu->slow)
-		return (struct x86_block *)&c->block;
+		return &c->block;
 	if (!c->code || c->epoch != cpu->core.vm->arena_epoch || c->page[0] != first->page || c->page[1] != second->page ||
 	    atomic_load(&c->code->block.b.stale)) {
 		c->code = NULL;
 		crossing_translate(cpu, c, first, second, off);
 	}
 	if (c->code)
-		jit_crossing_found(cpu, (struct x86_block *)&c->code->block, second);
+		jit_crossing_found(cpu, &c->code->block, second);
 	else
 		c->hits = 0;		/* not soon again */
-	return (struct x86_block *)&c->block;
+	return &c->block;
 }
 
 /* Decode byte by byte, so that the second page is touched only if the instruction reaches it. */
@@ -231,7 +233,7 @@ static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int
 	const struct emul_itlb_entry *e = x86_fetch_page(cpu, lin), *first = e, *second = NULL;
 	u8 bytes[X86_INSN_MAX], mode = X86_BLOCK_MODE(cpu);
 	enum x86_decode_result res = X86_DECODE_MORE;
-	struct uop *u = &c->block.uop[0];
+	struct uop *u = &c->uop[0];
 	unsigned int n = 0, known;
 
 	if (!e)
@@ -258,7 +260,8 @@ static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int
 	memset(c, 0, offsetof(struct crossing, block));
 	u->ea_mask = 0;
 	make_uop(cpu, u, res, off);
-	end_uop(&c->block.uop[1], off + u->insn.len, 1);
+	end_uop(&c->uop[1], off + u->insn.len, 1);
+	c->block.uop = c->uop;
 	c->block.nr = 1;
 	c->block.b = (struct emul_block){ .off = (u16)off, .end = (u16)(off + u->insn.len), .mode = mode };
 	if (res == X86_DECODE_OK) {
@@ -267,27 +270,21 @@ static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int
 		c->len = (u8)n;
 		memcpy(c->bytes, bytes, n);
 	}
-	return (struct x86_block *)&c->block;
+	return &c->block;
 }
 
 /* --- blocks within a page --- */
 
-static struct x86_block *build(struct x86_cpu *cpu, const struct emul_itlb_entry *e, unsigned int off, u8 mode)
+/*
+ * Decode up to @most instructions from @off of @page on; returns how many, and in *@end where they end. @u has room for one
+ * more, which goes on behind them. code_lock is held.
+ */
+static unsigned int decode(struct x86_cpu *cpu, struct emul_page *page, const u8 *bytes, unsigned int off, unsigned int most,
+			   struct uop *u, unsigned int *end)
 {
-	const size_t room = sizeof(struct x86_block) + (X86_BLOCK_MAX + 1) * sizeof(struct uop);
-	struct emul_page *page = e->page;
-	const u8 *bytes = e->host;
-	struct x86_block *b = emul_code_begin(&cpu->core, page, room);
-	struct emul_block *there = emul_code_find(page, off, mode);
-	const unsigned int most = cpu->core.vm->cfg.jit == EMUL_JIT_STRESS ? 1 : X86_BLOCK_MAX;
 	unsigned int n = 0, at = off;
 
-	if (there) {	/* another vCPU was first */
-		emul_code_end(cpu->core.vm);
-		return (struct x86_block *)there;
-	}
 	while (n < most && at < EMUL_PAGE_SIZE) {
-		struct uop *u = &b->uop[n];
 		unsigned int left = (unsigned int)EMUL_PAGE_SIZE - at;
 		enum x86_decode_result res;
 		u8 raw[X86_INSN_MAX];
@@ -300,23 +297,86 @@ static struct x86_block *build(struct x86_cpu *cpu, const struct emul_itlb_entry
 		if (res == X86_DECODE_MORE)
 			break;
 		make_uop(cpu, u, res, at);
-		u->idx = (u16)n;
+		u->idx = (u16)n++;
 		at += u->insn.len;
-		n++;
-		if (ends_block(u))
+		if (ends_block(u++))
 			break;
 	}
+	end_uop(u, at, n);
+	*end = at;
+	return n;
+}
+static_assert((X86_BLOCK_MAX + 1) * sizeof(struct uop) <= EMUL_INSNS_ROOM, "a block's");
+
+static void set_decoded(struct emul_vm *vm, struct x86_block *b)
+{
+	b->uop = (struct uop *)(vm->insns + vm->insns_used);
+	vm->insns_used += (b->nr + 1u) * sizeof(struct uop);
+	atomic_store_explicit(&b->b.decoded, vm->insns_epoch, memory_order_release);
+}
+
+static struct x86_block *build(struct x86_cpu *cpu, const struct emul_itlb_entry *e, unsigned int off, u8 mode)
+{
+	const unsigned int most = cpu->core.vm->cfg.jit == EMUL_JIT_STRESS ? 1 : X86_BLOCK_MAX;
+	struct emul_page *page = e->page;
+	struct x86_block *b = emul_code_begin(&cpu->core, page, X86_BLOCK_SIZE(X86_BLOCK_MAX));
+	struct emul_block *there = emul_code_find(page, off, mode);
+	struct emul_vm *vm = cpu->core.vm;
+	struct uop *u = (struct uop *)(vm->insns + vm->insns_used);
+	unsigned int n, end;
+
+	if (there) {	/* another vCPU was first */
+		emul_code_end(vm);
+		return (struct x86_block *)there;
+	}
+	n = decode(cpu, page, e->host, off, most, u, &end);
 	if (!n) {
-		emul_code_end(cpu->core.vm);
+		emul_code_end(vm);
 		return NULL;
 	}
-	end_uop(&b->uop[n], at, n);
-	b->nr = n;
-	b->b = (struct emul_block){ .off = (u16)off, .end = (u16)at, .mode = mode };
-	emul_code_insert(cpu->core.vm, page, &b->b, sizeof(*b) + (n + 1) * sizeof(struct uop));
-	emul_code_end(cpu->core.vm);
+	b->b = (struct emul_block){ .off = (u16)off, .end = (u16)end, .mode = mode };
+	b->page = page;
+	b->nr = (u8)n;
+	for (unsigned int i = 0; i < n; i++)
+		x86_block_lens(b)[i] = u[i].insn.len;
+	set_decoded(vm, b);
+	emul_code_insert(vm, page, &b->b, X86_BLOCK_SIZE(n));
+	emul_code_end(vm);
 	cpu->core.stats.blocks++;
 	return b;
+}
+
+const struct uop *x86_block_decode(struct x86_cpu *cpu, struct x86_block *b, bool locked)
+{
+	struct emul_vm *vm = cpu->core.vm;
+	const struct emul_slot *slot = emul_slot_find(vm, b->page->gpa);
+	const u8 *bytes = slot->host + (b->page->gpa - slot->gpa);
+	bool good, room;
+	struct uop *u;
+
+	if (!locked)
+		pthread_mutex_lock(&vm->code_lock);
+	good = x86_block_decoded(vm, b);	/* by another vCPU meanwhile */
+	u = b->uop;
+	if (!good && !atomic_load(&b->b.stale) && b->b.mode == X86_BLOCK_MODE(cpu)) {
+		unsigned int end, n;
+
+		/* Without room for good, for now: x86_block_get() makes room. */
+		room = !emul_insns_full(vm);
+		u = room ? (struct uop *)(vm->insns + vm->insns_used) : cpu->crossing->spare;
+		n = decode(cpu, b->page, bytes, b->b.off, b->nr, u, &end);
+		good = n == b->nr && end == b->b.end;
+		for (unsigned int i = 0; i < n && good; i++)
+			good = x86_block_lens(b)[i] == u[i].insn.len;
+		if (good && room)
+			set_decoded(vm, b);
+	}
+	if (!locked)
+		pthread_mutex_unlock(&vm->code_lock);
+	/* Who wrote there has not told yet, or never will. */
+	if (!good && !locked)
+		emul_code_invalidate(vm, slot, b->page->gpa + b->b.off, b->b.end - b->b.off);
+	return good ? u : NULL;
 }
 
 struct x86_block *x86_block_get(struct x86_cpu *cpu, bool one)
@@ -327,6 +387,8 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, bool one)
 	struct x86_block *b = NULL;
 	u8 mode = X86_BLOCK_MODE(cpu);
 
+	if (unlikely(emul_insns_full(cpu->core.vm)))
+		emul_code_trim(&cpu->core);
 	if (!cpu->code64 && cpu->s.rip > cpu->s.seg[X86_CS].limit) {
 		x86_gp0(cpu);
 		return NULL;

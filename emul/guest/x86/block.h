@@ -17,13 +17,40 @@ int x86_uop_end(struct x86_cpu *cpu, const struct uop *u);
 
 struct x86_block {
 	struct emul_block b;
-	u64 nr;			/* instructions; the uop behind the last one goes on behind the block */
-	struct uop uop[];
+	struct uop *uop;		/* while emul_block.decoded says so: the last goes on behind the block */
+	struct emul_page *page;
+	u8 nr;				/* instructions; behind this, nr bytes: the length of each */
 };
-
-static inline struct x86_block *x86_uop_block(const struct uop *u)
+#define X86_BLOCK_SIZE(n_)	(offsetof(struct x86_block, nr) + 1 + (n_))
+static inline u8 *x86_block_lens(struct x86_block *b)
 {
-	return container_of(u - u->idx, struct x86_block, uop[0]);
+	return &b->nr + 1;
+}
+
+/* Offset of an instruction in the page, or, with @idx the number of instructions, of what follows. */
+static inline unsigned int x86_block_off(struct x86_block *b, unsigned int idx)
+{
+	unsigned int off = b->b.off;
+
+	for (unsigned int n = 0; n < idx; n++)
+		off += x86_block_lens(b)[n];
+	return off;
+}
+
+static inline bool x86_block_decoded(const struct emul_vm *vm, const struct x86_block *b)
+{
+	u32 epoch = atomic_load_explicit(&b->b.decoded, memory_order_acquire);
+
+	return likely(epoch == vm->insns_epoch) || !epoch;
+}
+/*
+ * Its decoded instructions, in the mode that the vCPU is in, which is the block's: good until the next call, or as long as
+ * the world goes on. NULL: the bytes are others by now, the block is stale. With @locked, code_lock is held.
+ */
+const struct uop *x86_block_decode(struct x86_cpu *cpu, struct x86_block *b, bool locked);
+static inline const struct uop *x86_block_uops(struct x86_cpu *cpu, struct x86_block *b)
+{
+	return likely(x86_block_decoded(cpu->core.vm, b)) ? b->uop : x86_block_decode(cpu, b, false);
 }
 
 /*

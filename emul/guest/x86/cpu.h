@@ -166,7 +166,7 @@ struct x86_jit {
 	u64 flags;				/* arithmetic flags between instructions: as LAHF has them in 8..15, OF in 0 */
 	u64 insns;				/* guest instructions retired in translated code */
 	u64 calls;				/* of these by the interpreter's handlers */
-	const struct uop *u;			/* why translated code was left: this instruction... */
+	u32 site;				/* why translated code was left: this instruction (jit_site())... */
 	int next;				/* ...had this outcome, enum x86_next */
 	bool flushed;				/* TLB entries were dropped: host addresses at hand may be old */
 	u32 chain;				/* instructions that jit_chain() shall execute */
@@ -182,7 +182,7 @@ struct x86_jit {
 
 /* Why an instruction was interpreted, though there is a translator. */
 enum x86_why { X86_WHY_COLD, X86_WHY_MODE, X86_WHY_CROSSING, X86_WHY_SINGLE, X86_WHY_COUNT };
-#define X86_JIT_EXITS	5			/* enum jit_exit_kind: those that count */
+#define X86_JIT_EXITS	5			/* enum jit_exit_kind */
 
 struct x86_cpu {
 	struct emul_vcpu core;			/* first: struct emul_vcpu * and struct x86_cpu * convert */

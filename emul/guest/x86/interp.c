@@ -225,12 +225,13 @@ struct x86_block *x86_next_block(struct x86_cpu *cpu)
 /* X86_ALONE: the instruction again, in its unlocked form and with the world stopped. */
 static int run_alone(struct x86_cpu *cpu, const struct x86_block *b, const struct uop *u)
 {
-	unsigned int epoch = cpu->core.vm->arena_epoch;
+	const struct emul_vm *vm = cpu->core.vm;
+	unsigned int epoch = vm->arena_epoch, insns = vm->insns_epoch;
 	int next = X86_AGAIN;
 
 	emul_world_stop(&cpu->core);
 	/* While this vCPU waited for the world, another may have had it and dropped this very block: then look again. */
-	if (epoch == cpu->core.vm->arena_epoch && !atomic_load(&b->b.stale))
+	if (epoch == vm->arena_epoch && insns == vm->insns_epoch && !atomic_load(&b->b.stale))
 		next = interp_unlocked(u)(cpu, u);
 	emul_world_resume(&cpu->core);
 	return next == X86_NEXT ? X86_LEAVE : next;
@@ -242,7 +243,7 @@ static int run_alone(struct x86_cpu *cpu, const struct x86_block *b, const struc
  */
 static bool finish(struct x86_cpu *cpu, struct x86_block *b, const struct uop *u, int *next)
 {
-	cpu->core.stats.insns += (u64)(u - b->uop);
+	cpu->core.stats.insns += u->idx;
 	if (*next == X86_ALONE) {
 		cpu->s.rip = x86_this_rip(cpu, u);	/* while waiting, @u may go away */
 		*next = run_alone(cpu, b, u);
@@ -311,7 +312,11 @@ static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b)
 			if (next != JIT_INTERPRET)
 				break;
 		}
-		u = b->uop;
+		u = x86_block_uops(cpu, b);
+		if (unlikely(!u)) {
+			cpu->s.rip = cpu->s.gpr[X86_REG_RIP] + b->b.off;
+			return true;
+		}
 		cpu->block = &b->b;
 		do {
 			cpu->u = u;
@@ -321,14 +326,14 @@ static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b)
 			u++;
 		} while (likely(!atomic_load_explicit(&cpu->core.request, memory_order_relaxed)));
 		cpu->interpreted[!b->b.shared ? X86_WHY_CROSSING : cpu->code64 || cpu->flat32 ? X86_WHY_COLD :
-				 X86_WHY_MODE] += (u64)(u - b->uop) + (next != X86_NEXT && u->fn != x86_uop_end);
+				 X86_WHY_MODE] += u->idx + (u64)(next != X86_NEXT && u->fn != x86_uop_end);
 
 		if (next != X86_JUMP || x86_lockstep_blocks(cpu))
 			break;
 		to = next_block(cpu);
 		if (unlikely(!to))
 			break;
-		cpu->core.stats.insns += (u64)(u - b->uop) + (u->fn != x86_uop_end);
+		cpu->core.stats.insns += u->idx + (u64)(u->fn != x86_uop_end);
 		b = to;
 	}
 	return finish(cpu, b, u, &next);
@@ -337,9 +342,11 @@ static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b)
 /* @max instructions from @b on, at most, by the interpreter. */
 static bool run_some(struct x86_cpu *cpu, struct x86_block *b, u64 max)
 {
-	const struct uop *u = b->uop;
+	const struct uop *u = x86_block_uops(cpu, b);
 	int next;
 
+	if (!u)
+		return true;
 	cpu->block = &b->b;
 	do {
 		cpu->u = u;

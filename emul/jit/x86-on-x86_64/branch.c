@@ -283,7 +283,7 @@ void tr_end(struct tr *t, const struct uop *u)
 
 static void put_exit(struct tr *t, struct jit_exit *x)
 {
-	put_const(&t->e, H_T0, (u64)x);
+	put_const(&t->e, H_T0, (u64)((u8 *)x - t->c->data));
 	put_jmp_to(&t->e, t->c->rw + (t->c->leave - t->c->rx));
 }
 
@@ -315,7 +315,7 @@ static void out_far(struct tr *t, const struct way_out *o)
 	miss = put_jcc(e, CC_NE);
 	put_jmp_rm(e, jump_code(t));
 	put_target(miss, e->p);
-	put_const(e, H_T0, (u64)o->u);
+	put_const(e, H_T0, jit_site(t->cpu->core.vm, t->b, o->u->idx));
 	put_jmp_to(e, t->c->rw + (t->c->far_jump[t->tlb_mode] - t->c->rx));
 }
 
@@ -325,9 +325,8 @@ static void out_near(struct tr *t, const struct way_out *o, struct jit_exit *x)
 	bool save = o->where == IN_EFLAGS && o->live;
 	u8 *from = o->from;
 
-	*x = (struct jit_exit){ .kind = JIT_EXIT_LINK, .b = t->b, .off = o->off, .live = o->live };
-	if (o->where == IN_MEMORY || o->where == IN_BOTH)
-		x->live = ALL;
+	*x = (struct jit_exit){ .kind = JIT_EXIT_LINK, .b = t->b, .off = (u16)o->off };
+	x->live = (u16)(o->where == IN_MEMORY || o->where == IN_BOTH ? ALL : o->live);
 	put_target(from, e->p);
 	if (o->done != t->nr && t->c->count) {
 		put_correction(t, o);
@@ -335,13 +334,14 @@ static void out_near(struct tr *t, const struct way_out *o, struct jit_exit *x)
 		from = put_jmp(e);
 		put_target(from, e->p);
 	}
-	x->site[0] = from;
+	x->patch[0] = (u32)(from - t->c->rw);
 	if (save) {
 		t->where = IN_EFLAGS;
 		tr_save(t, o->live);
 		put_branch_align(e, 1);
-		x->site[1] = put_jmp(e);
-		put_target(x->site[1], e->p);
+		from = put_jmp(e);
+		put_target(from, e->p);
+		x->patch[1] = (u32)(from - t->c->rw);
 	}
 	put_exit(t, x);
 }

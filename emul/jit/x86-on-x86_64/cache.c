@@ -17,7 +17,8 @@
 #include "emit.h"
 #include "jit.h"
 
-#define CACHE_SIZE	(64UL << 20)
+#define CACHE_SIZE	(48UL << 20)
+#define DATA_SIZE	(16UL << 20)
 #define CACHE_STRESS	(256UL << 10)
 
 /* Host register of a guest register, H_NONE if it is in memory. */
@@ -136,6 +137,13 @@ static void put_leave(struct emit *e, bool avx)
 	put8(e, 0xc3);
 }
 
+static void put_leave_site(struct emit *e, const struct jit_cache *c, enum jit_exit_kind kind, bool avx)
+{
+	put_op(e, OP_MOV_MR, false, H_T0, RM_CPU(jit.site));
+	put_const(e, H_T0, (u64)&c->exit[kind]);
+	put_leave(e, avx);
+}
+
 /* The stack of C code is aligned: six registers and the return address were pushed. */
 static void put_c_call(struct emit *e, const struct jit_cache *c, u64 fn, bool avx)
 {
@@ -160,7 +168,7 @@ static void put_c_call(struct emit *e, const struct jit_cache *c, u64 fn, bool a
 	put_jmp_rm(e, RM_REG(H_T0));
 	put_target(out, e->p);
 	/* registers are stored already */
-	put_const(e, H_RAX, (u64)&c->exit_uop);
+	put_const(e, H_RAX, (u64)&c->exit[JIT_EXIT_UOP]);
 	put_load(e, H_CPU, RM_CPU(jit.host_rsp));
 	for (unsigned int i = ARRAY_SIZE(saved); i-- > 0; )
 		put_pop(e, saved[i]);
@@ -258,7 +266,7 @@ static void put_far(struct emit *e, struct jit_cache *c, unsigned int m)
 	put_jmp_rm(e, RM_CPU(jit.ret));
 
 	c->far_jump[m] = c->rx + (e->p - c->rw);
-	put_store(e, H_T0, RM_CPU(jit.u));
+	put_op(e, OP_MOV_MR, false, H_T0, RM_CPU(jit.site));
 	put_store(e, H_RAX, RM_CPU(jit.tmp[2]));
 	put_far_find(e, m, miss);
 	put_move(e, H_T0, H_RAX);
@@ -267,7 +275,7 @@ static void put_far(struct emit *e, struct jit_cache *c, unsigned int m)
 	for (unsigned int i = 0; i < ARRAY_SIZE(miss); i++)
 		put_target(miss[i], e->p);
 	put_load(e, H_RAX, RM_CPU(jit.tmp[2]));
-	put_load(e, H_T0, RM_CPU(jit.u));
+	put_op(e, OP_MOV_RM, false, H_T0, RM_CPU(jit.site));
 	put_jmp_to(e, c->rw + (c->leave_jump - c->rx));
 }
 
@@ -289,13 +297,17 @@ static void common_code(struct jit_cache *c)
 	put_jmp_rm(&e, RM_REG(H_T0));
 
 	c->leave = HERE;
+	put_const(&e, H_T1, (u64)c->data);
+	put_op(&e, OP_ADD_RM, true, H_T0, RM_REG(H_T1));
 	put_leave(&e, avx);
 
 	c->leave_jump = HERE;
 	put_store(&e, H_T1, RM_CPU(s.rip));
-	put_store(&e, H_T0, RM_CPU(jit.u));
-	put_const(&e, H_T0, (u64)&c->exit_jump);
-	put_leave(&e, avx);
+	put_leave_site(&e, c, JIT_EXIT_JUMP, avx);
+	c->leave_head = HERE;
+	put_leave_site(&e, c, JIT_EXIT_HEAD, avx);
+	c->leave_hot = HERE;
+	put_leave_site(&e, c, JIT_EXIT_HOT, avx);
 
 	for (unsigned int m = 0; m < TLB_MODES; m++)
 		put_far(&e, c, m);
@@ -344,9 +356,9 @@ struct jit_cache *jit_cache_new(const struct emul_config *cfg)
 	c->stress = stress;
 	c->count = cfg->count;
 	c->size = stress ? CACHE_STRESS : CACHE_SIZE;
-	c->data_size = c->size;
-	c->exit_uop.kind = JIT_EXIT_UOP;
-	c->exit_jump.kind = JIT_EXIT_JUMP;
+	c->data_size = DATA_SIZE;
+	for (unsigned int kind = 0; kind < JIT_EXITS; kind++)
+		c->exit[kind].kind = (u8)kind;
 	c->host_features = host_features() | integer_features();
 	/* Two views of the same memory, as perf can name code in it: it knows nothing of code in a memfd. */
 	c->rx = mmap(NULL, c->size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -289,7 +289,7 @@ void tr_find_groups(struct tr *t)
 	for (unsigned int reg = 0; reg < X86_REG_COUNT; reg++)
 		forget(&v, reg);
 	for (unsigned int n = 0; n < t->nr; n++) {
-		const struct uop *u = &t->b->uop[n];
+		const struct uop *u = &t->uop[n];
 
 		note_operand(t, a, &nr, &v, u);
 		note_stack(t, a, &nr, &v, u);

@@ -33,10 +33,10 @@ void jit_revoke(struct x86_cpu *cpu);
 
 /* Is something executed so often, by @hits, that it shall be translated? Counts. */
 bool jit_wanted(const struct x86_cpu *cpu, u16 *hits);
-/* An instruction that crosses the end of @page; code_lock is held. False: not translated. */
-bool jit_crossing(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes);
+/* An instruction that crosses the end of its page; code_lock is held. False: not translated. */
+bool jit_crossing(struct x86_cpu *cpu, struct x86_block *b);
 /* It is at state.rip, and @second maps its second page. */
-void jit_crossing_found(struct x86_cpu *cpu, const struct x86_block *b, const struct emul_itlb_entry *second);
+void jit_crossing_found(struct x86_cpu *cpu, struct x86_block *b, const struct emul_itlb_entry *second);
 
 /*
  * Run translated code from *@b, translating it if it is hot. JIT_INTERPRET: *@b is to be interpreted. Otherwise the
@@ -62,32 +62,53 @@ u32 jit_cc_reads(unsigned int cc);
 #define JIT_X87		BIT(2)
 #define JIT_UNLOADED	BIT(3)
 
+/*
+ * An instruction of a block in the arena, in 31 bits: what translated code names one by. The number of instructions is what
+ * comes behind the last.
+ */
+static inline u32 jit_site(const struct emul_vm *vm, const struct x86_block *b, unsigned int idx)
+{
+	return (u32)((const u8 *)b - vm->arena) / 16 << 7 | idx;
+}
+static inline struct x86_block *jit_site_block(const struct emul_vm *vm, u32 site)
+{
+	return (struct x86_block *)(vm->arena + (size_t)(site >> 7) * 16);
+}
+static inline unsigned int jit_site_idx(u32 site)
+{
+	return site & 127;
+}
+static_assert(X86_BLOCK_MAX < 128, "jit_site()");
+
 enum jit_exit_kind {
-	JIT_EXIT_UOP,		/* jit.u had the outcome jit.next */
+	JIT_EXIT_UOP,		/* jit.site had the outcome jit.next */
 	JIT_EXIT_LINK,		/* a direct branch within the page */
-	JIT_EXIT_JUMP,		/* state.rip is set, the jump cache did not have it */
-	JIT_EXIT_HEAD,		/* a request came before the block, or it is stale */
-	JIT_EXIT_HOT,		/* the block was entered so often that it is worth a better translation */
+	JIT_EXIT_JUMP,		/* jit.site goes to state.rip, which the jump cache did not have */
+	JIT_EXIT_HEAD,		/* a request came before the block of jit.site, or it is stale */
+	JIT_EXIT_HOT,		/* that block was entered so often that it is worth a better translation */
+	JIT_EXITS
 };
 
-/* A way out of a block. @site: displacements to be replaced when the target is known, see exit_link(). */
+/*
+ * A way out. Of links, @patch: displacements to be replaced when the target is known, from the start of the cache, see
+ * exit_link().
+ */
 struct jit_exit {
-	enum jit_exit_kind kind;
 	struct x86_block *b;
-	s32 off;		/* of the target from the page's start */
-	u32 live;		/* flags that are in memory if the target has any that are live */
-	u8 *site[2];		/* writable view; between [0] and [1] flags are saved, for targets that read any */
+	u32 patch[2];		/* between [0] and [1] flags are saved, for targets that read any */
+	u16 off;		/* of the target from the page's start */
+	u16 live;		/* flags that are in memory if the target has any that are live */
+	u8 kind;		/* enum jit_exit_kind */
 };
 
 /* A translation. */
 struct jit_code {
 	struct jit_cache *cache;
-	struct emul_page *page;
 	u8 *rx;			/* entry with state.gpr[X86_REG_RIP] set; aligned to 8, 8 bytes long */
 	u8 *far;		/* entry with RIP in H_T1 */
-	u32 live;		/* flags that it reads before it writes them */
-	u32 nr;			/* instructions: those of the block, or fewer */
-	u32 how;		/* it was translated: JIT_GROUPS, JIT_HOT */
+	u16 live;		/* flags that it reads before it writes them */
+	u8 nr;			/* instructions: those of the block, or fewer */
+	u8 how;			/* it was translated: JIT_GROUPS, JIT_HOT */
 	u32 failed;		/* how often the lookups of groups failed */
 };
 
@@ -103,9 +124,10 @@ struct jit_cache {
 	/* common code, executable view */
 	/* Returns the struct jit_exit; @rip is for a far entry. */
 	void *(*enter)(struct x86_cpu *cpu, const void *code, u64 rip);
-	u8 *leave;		/* H_T0: struct jit_exit */
-	u8 *leave_jump;		/* H_T1: rip, H_T0: uop */
-	u8 *call, *chain;	/* H_T0: uop, H_T1: where to go on */
+	u8 *leave;		/* H_T0: struct jit_exit, as an offset of data */
+	u8 *leave_jump;		/* H_T1: rip, H_T0: site */
+	u8 *leave_head, *leave_hot;	/* H_T0: site */
+	u8 *call, *chain;	/* H_T0: site, H_T1: where to go on */
 	/*
 	 * By TLB mode, for what is not in the jump cache; destroys EFLAGS. far_find: RAX, saved in jit.tmp[2], is where to go
 	 * on, with ZF set if the jump cache now has the RIP in H_T1, in the slot H_T0. far_jump: goes there, or leaves as
@@ -113,8 +135,15 @@ struct jit_cache {
 	 */
 	u8 *far_find[TLB_MODES], *far_jump[TLB_MODES];
 	u8 *vec_load;		/* H_T1: where to go on; destroys EFLAGS */
-	struct jit_exit exit_uop, exit_jump;
+	struct jit_exit exit[JIT_EXITS];	/* those that are nobody's own */
 };
+
+/* A block may take this much at most: each instruction may store and load all vector registers. */
+#define TRANSLATION_MAX	(X86_BLOCK_MAX * 1536)
+static inline bool jit_full(const struct jit_cache *c)
+{
+	return c->size - c->used < TRANSLATION_MAX || c->data_size - c->data_used < 4096;
+}
 
 static inline struct jit_cache *jit_cache(const struct x86_cpu *cpu)
 {
@@ -123,20 +152,17 @@ static inline struct jit_cache *jit_cache(const struct x86_cpu *cpu)
 
 struct jit_cache *jit_cache_new(const struct emul_config *cfg);
 void jit_cache_free(struct jit_cache *c);
-/* Translate; code_lock is held. False: the cache is full. */
-bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes, unsigned int how);
+/* Translate; code_lock is held. False: the cache is full, or the block stale. */
+bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, unsigned int how);
 #define JIT_GROUPS	BIT(0)	/* accesses near one another share a lookup */
 #define JIT_HOT		BIT(1)	/* take time and room for better code */
 /*
  * Called by translated code: execute an instruction by its handler. Returns where to go on (a far entry, or what jit.ret
  * says), NULL to leave translated code.
  */
-const void *jit_call(struct x86_cpu *cpu, const struct uop *u);
-/* The same for jit.chain instructions from @u on, of which the first is that of a group whose lookup failed. */
-const void *jit_chain(struct x86_cpu *cpu, const struct uop *u);
-
-/* Bytes of code of a block at most: each instruction may store and load all vector registers. */
-#define TRANSLATION_MAX	(X86_BLOCK_MAX * 1536)
+const void *jit_call(struct x86_cpu *cpu, u32 site);
+/* The same for jit.chain instructions from @site on, of which the first is that of a group whose lookup failed. */
+const void *jit_chain(struct x86_cpu *cpu, u32 site);
 
 #else
 
@@ -148,12 +174,12 @@ static inline void jit_flush(struct x86_cpu *cpu, bool global) { (void)cpu, (voi
 static inline void jit_flush_page(struct x86_cpu *cpu, u64 lin) { (void)cpu, (void)lin; }
 static inline void jit_revoke(struct x86_cpu *cpu) { (void)cpu; }
 static inline bool jit_wanted(const struct x86_cpu *cpu, u16 *hits) { (void)cpu, (void)hits; return false; }
-static inline bool jit_crossing(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes)
+static inline bool jit_crossing(struct x86_cpu *cpu, struct x86_block *b)
 {
-	(void)cpu, (void)b, (void)page, (void)bytes;
+	(void)cpu, (void)b;
 	return false;
 }
-static inline void jit_crossing_found(struct x86_cpu *cpu, const struct x86_block *b, const struct emul_itlb_entry *second)
+static inline void jit_crossing_found(struct x86_cpu *cpu, struct x86_block *b, const struct emul_itlb_entry *second)
 {
 	(void)cpu, (void)b, (void)second;
 }

@@ -164,17 +164,23 @@ static const struct emul_itlb_entry *itlb_entry(const struct x86_cpu *cpu, u64 l
 	return &cpu->itlb[cpu->cpl == 3][(lin >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE];
 }
 
-/* state.rip leads to @code: its translation was just looked up in the instruction TLB. */
-static void jump_fill(struct x86_cpu *cpu, const struct jit_code *code)
+static struct jit_code *code_of(const struct x86_block *b)
+{
+	return atomic_load_explicit(&b->b.code, memory_order_acquire);
+}
+
+/* state.rip leads to @b, which has a translation: its page was just looked up in the instruction TLB. */
+static void jump_fill(struct x86_cpu *cpu, const struct x86_block *b)
 {
 	struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
+	const void *code = code_of(b)->far;
 	u64 rip = cpu->s.rip;
 
 	jump_mode(cpu);
-	jump_set(jc, rip, code->far);
+	jump_set(jc, rip, code);
 	jump_depends(jc, itlb_entry(cpu, rip));
 	cpu->jit.far[X86_FAR_SLOT(rip)] = (struct x86_far){
-		.rip = rip, .code = code->far, .page = code->page, .turn = jc->turn, .mode = jc->mode,
+		.rip = rip, .code = code, .page = b->page, .turn = jc->turn, .mode = jc->mode,
 	};
 }
 
@@ -231,9 +237,9 @@ static void forward(struct x86_cpu *cpu, const struct x86_block *from, const str
 	const struct jit_code *old, *new;
 
 	pthread_mutex_lock(&cpu->core.vm->code_lock);
-	old = atomic_load_explicit(&from->b.code, memory_order_relaxed);
-	new = atomic_load_explicit(&to->b.code, memory_order_relaxed);
-	if (new && old->page == new->page && from->b.off == to->b.off && from->b.mode == to->b.mode &&
+	old = code_of(from);
+	new = code_of(to);
+	if (new && from->page == to->page && from->b.off == to->b.off && from->b.mode == to->b.mode &&
 	    !(new->live & ~old->live) && !atomic_load(&to->b.stale))
 		replace_entry(old, (s32)(new->rx - old->rx));
 	pthread_mutex_unlock(&cpu->core.vm->code_lock);
@@ -322,16 +328,36 @@ static bool vectors_kept(struct x86_cpu *cpu, const struct uop *u, u8 class, u32
 	return !(cpu->jit.missing & ~missing & ~JIT_UNLOADED);
 }
 
-const void *jit_call(struct x86_cpu *cpu, const struct uop *u)
+static u64 rip_at(const struct x86_cpu *cpu, struct x86_block *b, unsigned int idx)
 {
-	struct x86_block *b = x86_uop_block(u);
-	const struct jit_code *code;
+	return (cpu->s.gpr[X86_REG_RIP] + x86_block_off(b, idx)) & cpu->rip_mask;
+}
+
+/* Translated code is left, since @site had the outcome @next; or it is what comes next (X86_NEXT). */
+static const void *leave(struct x86_cpu *cpu, u32 site, int next)
+{
+	cpu->jit.site = site;
+	cpu->jit.next = next;
+	return NULL;
+}
+
+const void *jit_call(struct x86_cpu *cpu, u32 site)
+{
+	struct x86_block *b = jit_site_block(cpu->core.vm, site);
+	const struct uop *u = x86_block_uops(cpu, b);
 	u32 live = cpu->fpu_live->live;
-	u8 missing = cpu->jit.missing, class = x86_op_class[u->insn.op];
-	bool flags = jit_sees_flags(&u->insn);
+	u8 missing = cpu->jit.missing, class;
 	const void *to;
+	bool flags;
 	int next;
 
+	if (unlikely(!u)) {
+		flags_out(cpu);
+		return leave(cpu, site, X86_NEXT);
+	}
+	u += jit_site_idx(site);
+	class = x86_op_class[u->insn.op];
+	flags = jit_sees_flags(&u->insn);
 	cpu->block = &b->b;
 	cpu->u = u;
 	cpu->jit.calls++;
@@ -364,56 +390,40 @@ const void *jit_call(struct x86_cpu *cpu, const struct uop *u)
 		if (flags)
 			flags_in(cpu);
 		vector_state(cpu);
-		code = atomic_load_explicit(&b->b.code, memory_order_relaxed);
-		cpu->jit.insns -= code->nr - (u->idx + 1u);
+		cpu->jit.insns -= code_of(b)->nr - (u->idx + 1u);
 		return to;
 	}
 	if (!flags)
 		flags_out(cpu);
-	cpu->jit.u = next == X86_NEXT ? u + 1 : u;
-	cpu->jit.next = next;
-	return NULL;
-}
-
-static struct emul_page *code_page(const struct x86_cpu *cpu, const u8 **bytes)
-{
-	u64 lin = cpu->s.gpr[X86_REG_RIP];
-	const struct emul_itlb_entry *e = &cpu->itlb[cpu->cpl == 3][(lin >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE];
-
-	*bytes = e->host;
-	return e->tag == lin ? e->page : NULL;
+	return leave(cpu, next == X86_NEXT ? site + 1 : site, next);
 }
 
 /* Translate @b anew as @how says. Whoever comes to its old translation, which was made as @from says, is sent to the new one. */
 static void retranslate(struct x86_cpu *cpu, struct x86_block *b, unsigned int from, unsigned int how)
 {
 	struct emul_vm *vm = cpu->core.vm;
-	struct jit_code *old;
-	const u8 *bytes;
+	const struct jit_code *old;
 
 	pthread_mutex_lock(&vm->code_lock);
-	old = atomic_load_explicit(&b->b.code, memory_order_relaxed);
-	if (old->how == from && !atomic_load(&b->b.stale) && code_page(cpu, &bytes) == old->page &&
-	    jit_translate(cpu, b, old->page, bytes, how)) {
-		const struct jit_code *new = atomic_load_explicit(&b->b.code, memory_order_relaxed);
-
+	old = code_of(b);
+	if (old->how == from && !atomic_load(&b->b.stale) && jit_translate(cpu, b, how)) {
 		cpu->core.stats.jit_blocks++;
-		replace_entry(old, (s32)(new->rx - old->rx));
+		replace_entry(old, (s32)(code_of(b)->rx - old->rx));
 	}
 	pthread_mutex_unlock(&vm->code_lock);
 }
 
-const void *jit_chain(struct x86_cpu *cpu, const struct uop *u)
+const void *jit_chain(struct x86_cpu *cpu, u32 site)
 {
-	struct x86_block *b = x86_uop_block(u);
-	struct jit_code *code = atomic_load_explicit(&b->b.code, memory_order_relaxed);
+	struct x86_block *b = jit_site_block(cpu->core.vm, site);
+	struct jit_code *code = code_of(b);
 	u32 nr = cpu->jit.chain;
 	const void *to;
 
 	if (code->how & JIT_GROUPS && __atomic_add_fetch(&code->failed, 1, __ATOMIC_RELAXED) == GROUP_FAILURES)
 		retranslate(cpu, b, code->how, code->how & ~JIT_GROUPS);
 	do {
-		to = jit_call(cpu, u++);
+		to = jit_call(cpu, site++);
 	} while (to == cpu->jit.ret && --nr);
 	return to;
 }
@@ -422,16 +432,15 @@ const void *jit_chain(struct x86_cpu *cpu, const struct uop *u)
 static void exit_link(struct x86_cpu *cpu, const struct jit_exit *x, const struct x86_block *to)
 {
 	struct emul_vm *vm = cpu->core.vm;
-	const struct jit_code *from, *code;
 	const struct jit_cache *c = vm->jit;
+	const struct jit_code *code;
 
 	pthread_mutex_lock(&vm->code_lock);
-	from = atomic_load_explicit(&x->b->b.code, memory_order_relaxed);
-	code = atomic_load_explicit(&to->b.code, memory_order_relaxed);
+	code = code_of(to);
 	/* the page may have been mapped elsewhere meanwhile */
-	if (code && code->page == from->page && to->b.mode == x->b->b.mode && !(code->live & ~x->live) &&
+	if (code && to->page == x->b->page && to->b.mode == x->b->b.mode && !(code->live & ~x->live) &&
 	    !atomic_load(&to->b.stale) && !atomic_load(&x->b->b.stale)) {
-		u8 *at = x->site[x->site[1] && code->live ? 1 : 0];
+		u8 *at = c->rw + x->patch[x->patch[1] && code->live ? 1 : 0];
 		s32 rel = (s32)(c->rw + (code->rx - c->rx) - (at + 4));
 
 		__atomic_store_n((s32 *)at, rel, __ATOMIC_RELEASE);
@@ -446,17 +455,17 @@ bool jit_wanted(const struct x86_cpu *cpu, u16 *hits)
 	return c && translatable(X86_BLOCK_MODE(cpu)) && ((*hits)++ >= HOT || c->stress);
 }
 
-bool jit_crossing(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes)
+bool jit_crossing(struct x86_cpu *cpu, struct x86_block *b)
 {
-	if (!jit_translate(cpu, b, page, bytes, 0))
+	if (!jit_translate(cpu, b, 0))
 		return false;
 	cpu->core.stats.jit_blocks++;
 	return true;
 }
 
-void jit_crossing_found(struct x86_cpu *cpu, const struct x86_block *b, const struct emul_itlb_entry *second)
+void jit_crossing_found(struct x86_cpu *cpu, struct x86_block *b, const struct emul_itlb_entry *second)
 {
-	jump_fill(cpu, atomic_load_explicit(&b->b.code, memory_order_relaxed));
+	jump_fill(cpu, b);
 	jump_depends(&cpu->jit.jump[cpu->tlb_mode], second);
 	cpu->jit.far[X86_FAR_SLOT(cpu->s.rip)].mode = EMUL_BLOCK_PART;
 }
@@ -466,9 +475,7 @@ static const struct jit_code *ready(struct x86_cpu *cpu, struct x86_block *b, bo
 {
 	struct emul_vm *vm = cpu->core.vm;
 	struct jit_cache *c = vm->jit;
-	const struct jit_code *code = atomic_load_explicit(&b->b.code, memory_order_acquire);
-	struct emul_page *page;
-	const u8 *bytes;
+	const struct jit_code *code = code_of(b);
 
 	*full = false;
 	if (likely(code))
@@ -477,27 +484,26 @@ static const struct jit_code *ready(struct x86_cpu *cpu, struct x86_block *b, bo
 		return NULL;
 	if (++b->b.hits < HOT && !c->stress)
 		return NULL;
-	page = code_page(cpu, &bytes);
-	if (!page)
-		return NULL;
 	pthread_mutex_lock(&vm->code_lock);
-	if (!atomic_load(&b->b.stale) && !atomic_load_explicit(&b->b.code, memory_order_relaxed)) {
-		*full = !jit_translate(cpu, b, page, bytes, JIT_GROUPS | (c->stress && c->nr_heat++ % 2 ? JIT_HOT : 0));
-		if (!*full)
-			cpu->core.stats.jit_blocks++;
-	}
-	code = atomic_load_explicit(&b->b.code, memory_order_acquire);
+	*full = jit_full(c);
+	if (!atomic_load(&b->b.stale) && !code_of(b) &&
+	    jit_translate(cpu, b, JIT_GROUPS | (c->stress && c->nr_heat++ % 2 ? JIT_HOT : 0)))
+		cpu->core.stats.jit_blocks++;
+	code = code_of(b);
 	pthread_mutex_unlock(&vm->code_lock);
 	return code;
 }
 
+/* Where a straight line ended that is accounted for: state.rip says where to go on. */
+static const struct uop nothing = { .fn = x86_uop_end };
+
 int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 {
-	const struct jit_cache *c = jit_cache(cpu);
-	struct x86_block *b = *bp;
+	const struct emul_vm *vm = cpu->core.vm;
+	const struct jit_cache *c = vm->jit;
+	struct x86_block *b = *bp, *from, *to;
 	const struct jit_exit *x;
 	const struct jit_code *code;
-	struct x86_block *to;
 	const void *entry;
 	bool full;
 
@@ -508,7 +514,7 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 	if (likely(entry))
 		flags_in(cpu);
 	while (entry) {
-		const struct uop *u;
+		unsigned int idx;
 
 		vector_state(cpu);
 		jump_mode(cpu);
@@ -517,22 +523,21 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 		/* A handler has set it if it was STI or MOV SS; after a whole block it is over. */
 		if (x->kind == JIT_EXIT_LINK || x->kind == JIT_EXIT_JUMP)
 			cpu->s.intr_shadow = 0;
+		b = x->kind == JIT_EXIT_LINK ? x->b : jit_site_block(vm, cpu->jit.site);
+		idx = jit_site_idx(cpu->jit.site);
 		switch (x->kind) {
 		case JIT_EXIT_UOP:
-			/* the block was counted as a whole; the caller counts up to @u */
-			u = cpu->jit.u;
-			b = x86_uop_block(u);
-			code = atomic_load_explicit(&b->b.code, memory_order_relaxed);
-			cpu->jit.insns -= code->nr - u->idx;
+			/* the block was counted as a whole */
+			cpu->jit.insns -= code_of(b)->nr - idx;
 			if (cpu->jit.next == X86_NEXT) {
-				cpu->s.rip = x86_this_rip(cpu, u);	/* @u is the one to come */
+				cpu->s.rip = rip_at(cpu, b, idx);	/* the one to come */
 				cpu->jit.insns--;
 			} else if (cpu->jit.next == X86_LEAVE && !cpu->s.halted) {
-				cpu->s.rip = x86_next_rip(cpu, u);
+				cpu->s.rip = rip_at(cpu, b, idx + 1);
 			} else if (cpu->jit.next != X86_JUMP) {
-				cpu->core.stats.insns -= u->idx;
+				cpu->core.stats.insns -= idx;	/* the caller counts up to @up */
 				*bp = b;
-				*up = u;
+				*up = cpu->u;
 				return cpu->jit.next;	/* the handler left the flags in place */
 			}
 			cpu->jit.insns++;
@@ -554,57 +559,55 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 			break;
 		case JIT_EXIT_JUMP:
 			flags_out(cpu);
-			u = cpu->jit.u;
-			if (unlikely(!x86_canonical(cpu->s.rip)) && u->fn != x86_uop_end) {
+			if (unlikely(!x86_canonical(cpu->s.rip)) && idx < b->nr) {
+				const struct uop *u = x86_block_uops(cpu, b);
+
 				/* the branch should have faulted */
-				if (u->insn.op == X86_OP_CALL)
+				cpu->s.rip = rip_at(cpu, b, idx);
+				if (u && u[idx].insn.op == X86_OP_CALL)
 					cpu->s.gpr[X86_RSP] += 8;
-				cpu->jit.insns -= u->idx + 1;
-				*bp = x86_uop_block(u);
-				*up = u;
-				return x86_gp0(cpu);
+				cpu->jit.insns -= idx + 1;
+				cpu->core.stats.insns -= idx;
+				*bp = b;
+				*up = u ? &u[idx] : &nothing;
+				return u ? x86_gp0(cpu) : X86_JUMP;
 			}
 			to = x86_next_block(cpu);
 			break;
 		default:
 			flags_out(cpu);
-			if (atomic_load_explicit(&cpu->core.request, memory_order_relaxed) || cpu->s.intr_shadow) {
-				*bp = x->b;
-				*up = x->b->uop;
-				return X86_NEXT;
-			}
-			cpu->s.rip = cpu->s.gpr[X86_REG_RIP] + x->b->b.off;
+			cpu->s.rip = rip_at(cpu, b, 0);
 			if (x->kind == JIT_EXIT_HOT) {
-				unsigned int how = ((struct jit_code *)atomic_load(&x->b->b.code))->how;
+				unsigned int how = code_of(b)->how;
 
 				if (!(how & JIT_HOT))	/* no other vCPU was first */
-					retranslate(cpu, x->b, how, how | JIT_HOT);
+					retranslate(cpu, b, how, how | JIT_HOT);
 			}
-			to = x86_next_block(cpu);
+			/* NULL if there was a request */
+			to = cpu->s.intr_shadow ? NULL : x86_next_block(cpu);
 			break;
 		}
 		if (!to || x86_lockstep_blocks(cpu)) {
-			/* all counted: finish() is told of an end without an instruction */
 			*bp = b;
-			*up = &b->uop[b->nr];
-			cpu->core.stats.insns -= b->nr;
+			*up = &nothing;
 			return X86_JUMP;
 		}
+		from = b;
 		b = to;
 		code = ready(cpu, b, &full);
 		if (code && x->kind == JIT_EXIT_LINK)
 			exit_link(cpu, x, b);
-		else if (code && x->kind == JIT_EXIT_HEAD)
-			forward(cpu, x->b, b);
+		else if (code && x->kind == JIT_EXIT_HEAD && b != from)
+			forward(cpu, from, b);
 		else if (code)
-			jump_fill(cpu, code);
+			jump_fill(cpu, b);
 		if (code && x->kind == JIT_EXIT_UOP)
 			flags_in(cpu);
 		entry = code ? code->rx : NULL;
 	}
 	*bp = b;
 	if (full) {
-		cpu->s.rip = cpu->s.gpr[X86_REG_RIP] + b->b.off;
+		cpu->s.rip = rip_at(cpu, b, 0);
 		cpu->block = NULL;
 		emul_code_reset(&cpu->core);
 		return JIT_GONE;

@@ -62,7 +62,7 @@ void tr_trace(const struct tr *t, const struct jit_code *code)
 		t->nr, (unsigned long long)t->page->gpa, t->w ? 64 : 32, t->cpu->cpl == 3 ? "user" : "kernel",
 		t->hot ? ", hot" : "", code->live ? ", reads flags" : "");
 	for (unsigned int n = 0; n < t->nr; n++) {
-		const struct uop *u = &t->b->uop[n];
+		const struct uop *u = &t->uop[n];
 		struct x86_insn i = u->insn;
 		char text[X86_DISASM_MAX];
 

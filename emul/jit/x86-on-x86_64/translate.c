@@ -86,14 +86,14 @@ static u32 liveness(struct tr *t)
 	unsigned int n = t->nr;
 	u32 live = 0;
 
-	if (!ends_line(&t->b->uop[n - 1]))
-		live = t->target_live[n] = tr_target_live(t, &t->b->uop[n]);
+	if (!ends_line(&t->uop[n - 1]))
+		live = t->target_live[n] = tr_target_live(t, &t->uop[n]);
 	while (n-- > 0) {
-		const struct x86_insn *i = &t->b->uop[n].insn;
+		const struct x86_insn *i = &t->uop[n].insn;
 		struct jit_flags f = jit_flags(i);
 
 		if (x86_rows[i->row].flags & X86_RF_BRANCH) {
-			t->target_live[n] = tr_target_live(t, &t->b->uop[n]);
+			t->target_live[n] = tr_target_live(t, &t->uop[n]);
 			live |= t->target_live[n];
 		}
 		t->live[n] = live;
@@ -104,43 +104,41 @@ static u32 liveness(struct tr *t)
 
 /* --- calling a handler --- */
 
-/* To common code that goes on behind this jump. */
-static void put_round_trip(struct tr *t, const u8 *to)
+/* To common code that goes on at @back, or behind this jump if that is NULL. */
+static void put_round_trip(struct tr *t, const u8 *to, const u8 *back)
 {
 	struct emit *e = &t->e;
-	u8 *back;
-	s32 rel;
+	u8 *at;
 
-	PUT(e, "\x4c\x8d\x3d\0\0\0\0");			/* lea r15, [rip + behind the jump] */
-	back = e->p;
+	PUT(e, "\x4c\x8d\x3d\0\0\0\0");			/* lea r15, [rip + ...] */
+	at = e->p - 4;
 	put_jmp_to(e, t->c->rw + (to - t->c->rx));
-	rel = (s32)(e->p - back);
-	memcpy(back - 4, &rel, 4);
+	put_target(at, back ? back : e->p);
 }
 
-static void put_call(struct tr *t, const struct uop *u, unsigned int nr)
+static void put_call(struct tr *t, const struct uop *u, unsigned int nr, const u8 *back)
 {
 	const struct enc mov = { .op = 0xc7 };
 
-	put_const(&t->e, H_T0, (u64)u);
+	put_const(&t->e, H_T0, jit_site(t->cpu->core.vm, t->b, u->idx));
 	if (nr) {
 		put_insn(&t->e, &mov, 0, RM_CPU(jit.chain));
 		put32(&t->e, nr);
 	}
-	put_round_trip(t, nr ? t->c->chain : t->c->call);
+	put_round_trip(t, nr ? t->c->chain : t->c->call, back);
 }
 
 /* Have the vector registers in the host's. */
 static void put_vec_load(struct tr *t)
 {
-	put_round_trip(t, t->c->vec_load);
+	put_round_trip(t, t->c->vec_load, NULL);
 }
 
 static void handler(struct tr *t, const struct uop *u)
 {
 	if (t->where == IN_EFLAGS && t->before)
 		tr_save(t, t->before);
-	put_call(t, u, 0);
+	put_call(t, u, 0, NULL);
 	t->vec_checked = 0;
 	t->where = t->after ? IN_MEMORY : NOWHERE;
 }
@@ -154,13 +152,16 @@ static void slow_paths(struct tr *t)
 	}
 	for (unsigned int n = 0; n < t->nr_slow; n++) {
 		const struct slow *s = &t->slow[n];
+		bool flags = s->after == IN_EFLAGS || s->after == IN_BOTH;
 
 		for (unsigned int k = 0; k < s->nr; k++)
 			put_target(s->from[k], t->e.p);
-		put_call(t, s->u, s->chain);
+		put_call(t, s->u, s->chain, s->vectors || flags ? NULL : s->join);
+		if (!s->vectors && !flags)
+			continue;
 		if (s->vectors)
 			put_vec_load(t);
-		if (s->after == IN_EFLAGS || s->after == IN_BOTH)
+		if (flags)
 			tr_reload(t, true, s->after == IN_BOTH ? ALL : s->live);
 		put_jmp_to(&t->e, s->join);
 	}
@@ -211,12 +212,12 @@ static void *data(struct jit_cache *c, size_t size)
  * A conditional branch backwards closes a loop: the translation ends there, so that going round needs no correction of the
  * count of instructions.
  */
-static unsigned int length(const struct x86_block *b)
+static unsigned int length(const struct x86_block *b, const struct uop *uop)
 {
 	unsigned int n = 0;
 
 	while (n < b->nr) {
-		const struct uop *u = &b->uop[n++];
+		const struct uop *u = &uop[n++];
 
 		if (u->insn.op == X86_OP_JCC && (s64)u->insn.imm < 0)
 			break;
@@ -244,29 +245,37 @@ static void join(struct tr *t, const struct uop *u)
 		t->e.t0 = 0;
 }
 
-bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *page, const u8 *bytes, unsigned int how)
+static void put_leave(struct tr *t, u8 *from, const u8 *leave)
 {
-	struct jit_cache *c = cpu->core.vm->jit;
-	struct jit_exit *head;
+	put_target(from, t->e.p);
+	put_const(&t->e, H_T0, jit_site(t->cpu->core.vm, t->b, 0));
+	put_jmp_to(&t->e, t->c->rw + (leave - t->c->rx));
+}
+
+bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, unsigned int how)
+{
+	struct emul_vm *vm = cpu->core.vm;
+	const struct uop *uop = x86_block_decoded(vm, b) ? b->uop : x86_block_decode(cpu, b, true);
+	struct jit_cache *c = vm->jit;
 	struct jit_code *code;
 	static __thread struct tr tr;
 	struct tr *t = &tr;
 	u8 *near, *far;
 	u32 live;
 
-	if (c->size - c->used < TRANSLATION_MAX || c->data_size - c->data_used < 8192)
+	if (!uop || jit_full(c))
 		return false;
 	*t = (struct tr){
-		.e.p = c->rw + c->used, .c = c, .cpu = cpu, .b = b, .page = page, .bytes = bytes, .tlb_mode = cpu->tlb_mode,
+		.e.p = c->rw + c->used, .c = c, .cpu = cpu, .b = b, .uop = uop, .page = b->page, .bytes = emul_ram(vm, b->page->gpa),
+		.tlb_mode = cpu->tlb_mode,
 		.tlb = (s32)(offsetof(struct x86_cpu, tlbs) + cpu->tlb_mode * sizeof(struct x86_tlb)),
 		.jump = (s32)(offsetof(struct x86_cpu, jit.jump) + cpu->tlb_mode * sizeof(struct x86_jump_cache)),
 	};
-	t->nr = length(b);
+	t->nr = length(b, uop);
 	t->hot = how & JIT_HOT;
 	t->w = (b->b.mode & 7) == X86_MODE_64;
 	t->width = t->w ? 8 : 4;
 	code = data(c, sizeof(*code));
-	head = data(c, sizeof(*head));
 	live = liveness(t);
 	if (how & JIT_GROUPS)
 		tr_find_groups(t);
@@ -275,7 +284,7 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 	t->before = live;
 
 	for (unsigned int n = 0; n < t->nr; n++) {
-		const struct uop *u = &b->uop[n];
+		const struct uop *u = &uop[n];
 
 		t->after = t->live[n];
 		t->s = &t->slow[t->nr_slow];
@@ -287,27 +296,18 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, struct emul_page *p
 		join(t, u);
 		t->before = t->after;
 	}
-	if (!ends_line(&b->uop[t->nr - 1]))
-		tr_end(t, &b->uop[t->nr]);
+	if (!ends_line(&uop[t->nr - 1]))
+		tr_end(t, &uop[t->nr]);
 	tr_misses(t);
 	tr_far(t);
 	slow_paths(t);
 	tr_outs(t);
-	*head = (struct jit_exit){ .kind = JIT_EXIT_HEAD, .b = b };
-	put_target(t->out[X86_BLOCK_MAX + 1].from, t->e.p);
-	put_const(&t->e, H_T0, (u64)head);
-	put_jmp_to(&t->e, c->rw + (c->leave - c->rx));
-	if (t->heat) {
-		struct jit_exit *hot = data(c, sizeof(*hot));
-
-		*hot = (struct jit_exit){ .kind = JIT_EXIT_HOT, .b = b };
-		put_target(t->heat, t->e.p);
-		put_const(&t->e, H_T0, (u64)hot);
-		put_jmp_to(&t->e, c->rw + (c->leave - c->rx));
-	}
+	put_leave(t, t->out[X86_BLOCK_MAX + 1].from, c->leave_head);
+	if (t->heat)
+		put_leave(t, t->heat, c->leave_hot);
 
 	*code = (struct jit_code){
-		.cache = c, .page = page, .live = live, .nr = t->nr, .how = how,
+		.cache = c, .live = (u16)live, .nr = (u8)t->nr, .how = (u8)how,
 		.rx = c->rx + (near - c->rw), .far = c->rx + (far - c->rw),
 	};
 	tr_trace(t, code);

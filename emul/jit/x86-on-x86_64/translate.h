@@ -62,6 +62,7 @@ struct tr {
 	struct jit_cache *c;
 	struct x86_cpu *cpu;
 	struct x86_block *b;
+	const struct uop *uop;
 	struct emul_page *page;
 	const u8 *bytes;	/* of the page */
 	u64 deps;
