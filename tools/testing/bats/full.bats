@@ -4,6 +4,7 @@
 # Every kernel with every setting (make check-full). try: KERNEL ARCH CPUS MIB CPUS-SEEN APPEND
 
 load guest
+load cpu
 
 # cloud
 @test "full: cloud, amd64, 1 CPU(s), 256 MiB" { try cloud amd64 1 256 1 ""; }
@@ -79,6 +80,17 @@ load guest
 @test "full: 6.12, amd64, 1 CPU(s), 512 MiB, acpi=off" {
 	GUEST_END="reboot -f" GUEST_STATUS=3 try 6.12 amd64 1 512 1 "acpi=off pci=nomsi" --no-reboot
 }
+
+# Debian's 32-bit kernels, with PAE and without
+@test "full: 686-pae, i386, 1 CPU(s), 512 MiB" { try 686-pae i386 1 512 1 ""; }
+@test "full: 686-pae, i386, 4 CPU(s), 3072 MiB" { try 686-pae i386 4 3072 4 ""; }
+@test "full: 686-pae, i386, 1 CPU(s), 512 MiB, nopti" { try 686-pae i386 1 512 1 "nopti"; }
+@test "full: 686-pae, i386, 1 CPU(s), 512 MiB, nolapic" { try 686-pae i386 1 512 1 "nolapic pci=nomsi"; }
+@test "full: 686, i386, 1 CPU(s), 512 MiB" { try 686 i386 1 512 1 ""; }
+@test "full: 686, i386, interpreted" { try 686 i386 1 512 1 "" --jit off; }
+
+@test "full: --cpu max, generic" { check_features generic max; }
+@test "full: --cpu max, 6.12" { check_features 6.12 max; }
 
 @test "full: --jit stress boots with 4 CPUs" {
 	ask stress 3600 cloud amd64 "" --cpus 4 --memory 1G --jit stress

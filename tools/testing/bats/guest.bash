@@ -24,16 +24,17 @@ limit()
 	timeout -k 10 "$seconds" "$@"
 }
 
-# with_script INITRD SCRIPT OUT: INITRD with SCRIPT's text as /test.sh
+# with_script INITRD SCRIPT OUT [FILE...]: INITRD with SCRIPT's text as /test.sh, and with FILEs
 with_script()
 {
 	local d
 
 	d=$(mktemp -d "$BATS_FILE_TMPDIR/script.XXXXXX")
 	printf '%s\n' "$2" >"$d/test.sh"
+	[ $# -eq 3 ] || cp "${@:4}" "$d"
 	{
 		cat "$1"
-		(cd "$d" && echo test.sh | cpio -o -H newc -R 0:0 --quiet)
+		(cd "$d" && find . -type f | cpio -o -H newc -R 0:0 --quiet)
 	} >"$3"
 	rm -r "$d"
 }
@@ -88,13 +89,14 @@ boot()
 }
 
 # ask NAME SECONDS KERNEL ARCH APPEND ARGUMENT...: boots a guest with the questions and types them in.
-# GUEST_END is what ends it (poweroff -f).
+# GUEST_END is what ends it (poweroff -f), GUEST_ALSO what is asked as well, GUEST_FILES are files it finds in /.
 ask()
 {
 	local name=$1 seconds=$2 kernel=$3 arch=$4 append=$5
 
 	shift 5
-	with_script "$guests/initrd-$kernel-$arch" "$guest_questions" "$BATS_FILE_TMPDIR/$name.initrd"
+	# shellcheck disable=SC2086
+	with_script "$guests/initrd-$kernel-$arch" "$guest_questions${GUEST_ALSO-}" "$BATS_FILE_TMPDIR/$name.initrd" ${GUEST_FILES-}
 	boot "$name" "$seconds" ". /test.sh; ${GUEST_END:-poweroff -f}" --kernel "$guests/$kernel/vmlinuz" \
 		--initrd "$BATS_FILE_TMPDIR/$name.initrd" --append "console=ttyS0 $append" "$@"
 	rm -f "$BATS_FILE_TMPDIR/$name.initrd"
