@@ -167,6 +167,23 @@ static void push_next(struct tr *t, const struct uop *u)
 	put_addr(t, OP_LEA, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, -t->width));
 }
 
+/*
+ * A CALL to @off from near an end of the canonical addresses is the handler's, which pushes nothing if it faults. Bit 47
+ * changes at the other ends, too.
+ */
+static void check_canonical(struct tr *t, s64 off)
+{
+	const struct enc bt = { .w = true, .map = X86_MAP_0F, .op = 0xba };
+	struct emit *e = &t->e;
+
+	put_load(e, H_T0, RM_CPU(s.gpr[X86_REG_RIP]));
+	put_lea(e, H_T1, RM_MEM(H_T0, (s32)off));
+	put_op(e, OP_XOR_RM, true, H_T1, RM_REG(H_T0));
+	put_insn(e, &bt, 4, RM_REG(H_T1));
+	put8(e, 47);
+	tr_slow(t, CC_B);
+}
+
 static bool plain_indirect(const struct tr *t, const struct uop *u)
 {
 	return (t->w || u->insn.opsize == 4) && (!(u->insn.flags & X86_IF_MEM) || tr_ea_ok(t, u));
@@ -235,6 +252,8 @@ bool tr_branch(struct tr *t, const struct uop *u)
 		if (!target(t, u, &off))
 			return false;
 		tr_clobber(t);
+		if (t->w && !in_page(off))
+			check_canonical(t, off);
 		push_next(t, u);
 		branch_to(t, u, off, -1);
 		return true;

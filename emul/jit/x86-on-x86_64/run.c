@@ -564,8 +564,6 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 
 				/* the branch should have faulted */
 				cpu->s.rip = rip_at(cpu, b, idx);
-				if (u && u[idx].insn.op == X86_OP_CALL)
-					cpu->s.gpr[X86_RSP] += 8;
 				cpu->jit.insns -= idx + 1;
 				cpu->core.stats.insns -= idx;
 				*bp = b;

@@ -1042,6 +1042,73 @@
 	bts	$47, %rbx
 	push	%rbx
 	ret
+	/*
+	 * The last page of the lower half, with code. #GP's handler, on a stack of its own, looks at what is
+	 * below the stack pointer of the instruction that faulted: EAX is 1 if that is as it was, and so is RSP.
+	 */
+	.macro	LAST_PAGE
+	movl	$(PDPT + 7), PML4 + 255 * 8
+	movl	$(PD + 7), PDPT + 511 * 8
+	movl	$(PT + 7), PD + 511 * 8
+	movl	$0x50007, PT + 511 * 8
+	movl	$0xb000, TSS + 0x24
+	movb	$1, IDT64 + 13 * 16 + 4
+	movw	$((8f - F) & 0xffff), IDT64 + 13 * 16
+	movw	$((8f - F) >> 16), IDT64 + 13 * 16 + 6
+	mov	$(PLAY + 0x2800), %esp
+	movl	$0x11223344, -8(%rsp)
+	mov	$0x7ffffffff, %rbx
+	shl	$12, %rbx
+	jmp	9f
+8:	xor	%eax, %eax
+	cmpl	$0x11223344, PLAY + 0x27f8
+	setz	%al
+	cmpq	$(PLAY + 0x2800), 32(%rsp)
+	setz	%ah
+	and	%ah, %al
+	mov	$0, %ah
+	OK
+9:
+	.endm
+	CASE	L64, "30=00000001", "Canonical Addressing: CALL from the last page, nothing is pushed", 3	/* both push; QEMU faults at the target */
+	LAST_PAGE
+	movl	$0x001000e8, PLAY + 0x7f0	/* call .+1005H; jmp *%rdx */
+	movl	$0x00e2ff00, PLAY + 0x7f4
+	movb	$0xc3, PLAY + 0x17f5
+	mov	$4, %ecx		/* the same bytes where the target is canonical, first */
+	mov	$(1f - F), %edx
+	mov	$(PLAY + 0x7f0), %eax
+1:	dec	%ecx
+	js	2f
+	jmp	*%rax
+2:	movl	$0x11223344, -8(%rsp)
+	lea	0x7f0(%rbx), %rax
+	jmp	*%rax
+	CASE	L64, "30=00000001", "Canonical Addressing: indirect CALL, nothing is pushed", 3	/* the same */
+	LAST_PAGE
+	add	$0x1000, %rbx
+	call	*%rbx
+	CASE	L64, "30=00000001", "Canonical Addressing: far CALL, nothing is pushed", 3	/* the same */
+	LAST_PAGE
+	add	$0x1000, %rbx
+	mov	%rbx, PLAY
+	movw	$CODE64, PLAY + 8
+	rex.w lcall *PLAY
+	CASE	L64, "30=00000001", "Canonical Addressing: Jcc from the last page", Q	/* QEMU faults at the target */
+	LAST_PAGE
+	movl	$0x1000840f, PLAY + 0x7f0	/* jz, ZF set by XOR */
+	movw	$0, PLAY + 0x7f4
+	lea	0x7f0(%rbx), %rcx
+	xor	%eax, %eax
+	jmp	*%rcx
+	CASE	L64, "30=00000001", "Canonical Addressing: CALL within the last page"
+	LAST_PAGE
+	movl	$0x000002e8, PLAY + 0x7f0	/* call .+7; .. */
+	movl	$0x9090ff00, PLAY + 0x7f4
+	movl	$0x0001b890, PLAY + 0x7f7	/* nop; mov $1, %eax */
+	movl	$0x30cd0000, PLAY + 0x7fb	/* int $0x30 */
+	lea	0x7f0(%rbx), %rax
+	jmp	*%rax
 	.macro	MSR want, msr, hi, lo, title, not=0
 	CASE	L64, "\want", "WRMSR: \title", \not
 	mov	$\msr, %ecx
