@@ -33,8 +33,8 @@ struct emu {
 	struct tenon_vcpu *vcpu;
 	const struct x86_row *row;
 	struct x86_insn insn;
-	enum x86_mode mode;
-	bool user;
+	struct tenon_code code;
+	bool one_operand; /* in memory: it is where the processor says that the fault was */
 };
 
 #define EMU_MAX 32 /* bytes of an operand */
@@ -113,15 +113,34 @@ static enum emu_result mmio_write(struct tenon_vcpu *vcpu, u64 gpa, const void *
 	return EMU_OK;
 }
 
+/*
+ * Is this access the one that the processor has reported? What it could not write may be read-only memory; what it could
+ * not read is none.
+ */
+static bool knows_gpa(const struct emu *e, u64 linear, unsigned int len, bool write)
+{
+	const struct tenon_vcpu *vcpu = e->vcpu;
+	const unsigned int offset = linear & ~PAGE_MASK;
+
+	return e->one_operand && vcpu->mmio.gpa != TENON_NO_GPA && write == vcpu->mmio.gpa_write &&
+	       offset == (vcpu->mmio.gpa & ~PAGE_MASK) && len <= PAGE_SIZE - offset;
+}
+
 static enum emu_result mem_access(struct emu *e, u64 linear, void *data, unsigned int len,
 				  bool write)
 {
-	const u32 access = (write ? TENON_ACCESS_WRITE : 0) | (e->user ? TENON_ACCESS_USER : 0);
+	const u32 access = (write ? TENON_ACCESS_WRITE : 0) | (e->code.cpl == 3 ? TENON_ACCESS_USER : 0);
 	struct tenon_vcpu *vcpu = e->vcpu;
 	u64 gpa[2];
 	unsigned int part[2], n, pages;
 	u32 error;
 
+	/*
+	 * Not again by hand what the processor has looked up, and found the guest allowed to do, before it met with a
+	 * hole in the memory behind.
+	 */
+	if (knows_gpa(e, linear, len, write))
+		return write ? mmio_write(vcpu, vcpu->mmio.gpa, data, len) : mmio_read(vcpu, vcpu->mmio.gpa, data, len);
 	part[0] = min_t(unsigned int, len, PAGE_SIZE - (linear & ~PAGE_MASK));
 	part[1] = len - part[0];
 	pages = part[1] ? 2 : 1;
@@ -129,9 +148,9 @@ static enum emu_result mem_access(struct emu *e, u64 linear, void *data, unsigne
 	for (n = 0; n < pages; n++) {
 		u64 at = linear + (n ? part[0] : 0);
 
-		if (e->mode != X86_MODE_64)
+		if (e->code.mode != X86_MODE_64)
 			at = (u32)at;
-		if (tenon_gva_to_gpa(vcpu, at, access, &gpa[n], &error)) {
+		if (tenon_gva_to_gpa(vcpu, &e->code, at, access, &gpa[n], &error)) {
 			tenon_queue_exception(vcpu, 14, true, error, at);
 			return EMU_FAULT;
 		}
@@ -172,8 +191,7 @@ static enum emu_result mem_operand(struct emu *e, unsigned int len, bool write, 
 	else
 		ea += reg_of(e, insn->base);
 	ea += reg_of(e, insn->index) << insn->scale;
-	return tenon_linear(e->vcpu, insn->seg, ea & addr_mask(e), len, write, linear) ? EMU_FAULT :
-											 EMU_OK;
+	return tenon_linear(e->vcpu, &e->code, insn->seg, ea & addr_mask(e), len, write, linear) ? EMU_FAULT : EMU_OK;
 }
 
 /* ---- operands ---- */
@@ -479,9 +497,9 @@ static enum emu_result emu_string(struct emu *e, bool *again)
 		break;
 	}
 	if (si &&
-	    tenon_linear(vcpu, insn->seg, vcpu->gpr[X86_RSI] & addr_mask(e), size, false, &from))
+	    tenon_linear(vcpu, &e->code, insn->seg, vcpu->gpr[X86_RSI] & addr_mask(e), size, false, &from))
 		return EMU_FAULT;
-	if (di && tenon_linear(vcpu, X86_ES, vcpu->gpr[X86_RDI] & addr_mask(e), size,
+	if (di && tenon_linear(vcpu, &e->code, X86_ES, vcpu->gpr[X86_RDI] & addr_mask(e), size,
 			       insn->op == X86_OP_MOVS || insn->op == X86_OP_STOS, &to))
 		return EMU_FAULT;
 	if (si)
@@ -547,7 +565,7 @@ static enum emu_result emu_bit(struct emu *e)
 		s64 n = sign(index.q[0], size);
 
 		linear += (n >> __builtin_ctz(bits)) * (s64)size;
-		if (e->mode != X86_MODE_64)
+		if (e->code.mode != X86_MODE_64)
 			linear = (u32)linear;
 	}
 	memset(&v, 0, sizeof(v));
@@ -737,6 +755,7 @@ static enum emu_result emu_one(struct emu *e, bool *again)
 /* ---- the way to user space and back ---- */
 
 static int emulate(struct tenon_vcpu *vcpu, const u8 *bytes, unsigned int nbytes);
+static int carry_out(struct emu *e);
 
 static void mmio_exit(struct tenon_vcpu *vcpu, const struct tenon_mmio_frag *f, bool write)
 {
@@ -757,6 +776,14 @@ static int mmio_read_done(struct tenon_vcpu *vcpu)
 
 	memcpy(f->data, vcpu->run->mmio.data, sizeof(f->data));
 	vcpu->mmio.reads++;
+	/* The same instruction, unless the caller has moved RIP. */
+	if (likely(vcpu->mmio.decoded && vcpu->mmio.rip == vcpu->rip)) {
+		struct emu e = { .vcpu = vcpu, .insn = vcpu->mmio.insn };
+
+		tenon_vendor->get_code(vcpu, &e.code);
+		return carry_out(&e);
+	}
+	vcpu->mmio.gpa = TENON_NO_GPA;
 	return emulate(vcpu, NULL, 0);
 }
 
@@ -773,64 +800,58 @@ static int mmio_write_next(struct tenon_vcpu *vcpu)
 	return 0;
 }
 
-static int emulation_failure(struct tenon_vcpu *vcpu, const u8 *bytes, unsigned int n)
+/* What is not served here goes to user space, with the bytes. */
+static int emulation_failure(struct tenon_vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
+	u8 bytes[TENON_FETCH_MAX];
+	struct tenon_code code;
+	unsigned int n = 0;
 
+	tenon_vendor->get_code(vcpu, &code);
+	if (tenon_fetch(vcpu, &code, bytes, &n) == -EFAULT)
+		return 1;
 	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
 	run->emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;
 	run->emulation_failure.ndata = 3;
 	run->emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
-	run->emulation_failure.insn_size = min(n, 15u);
+	run->emulation_failure.insn_size = n;
 	memset(run->emulation_failure.insn_bytes, 0x90, sizeof(run->emulation_failure.insn_bytes));
-	memcpy(run->emulation_failure.insn_bytes, bytes, min(n, 15u));
+	memcpy(run->emulation_failure.insn_bytes, bytes, n);
 	vcpu->mmio.reads = 0;
 	return 0;
 }
 
-static enum x86_mode code_mode(struct tenon_vcpu *vcpu)
+/* Of a decoded instruction, all or nothing. */
+static int carry_out(struct emu *e)
 {
-	struct kvm_segment cs;
-	struct tenon_sys sys;
-
-	tenon_vendor->get_sys(vcpu, &sys);
-	tenon_vendor->get_segment(vcpu, X86_CS, &cs);
-	return (sys.efer & EFER_LMA) && cs.l ? X86_MODE_64 : cs.db ? X86_MODE_32 : X86_MODE_16;
-}
-
-static int emulate(struct tenon_vcpu *vcpu, const u8 *bytes, unsigned int nbytes)
-{
-	u8 fetched[X86_INSN_MAX] = {};
-	struct emu e = { .vcpu = vcpu };
-	enum x86_decode_result decoded;
+	struct tenon_vcpu *vcpu = e->vcpu;
 	bool again = false;
-	enum emu_result r;
 	u64 next;
 
-	if (!nbytes) {
-		int ret = tenon_fetch(vcpu, fetched, sizeof(fetched), &nbytes);
-
-		if (ret == -EFAULT)
-			return 1;
-		if (ret)
-			return emulation_failure(vcpu, fetched, 0);
-		bytes = fetched;
+	e->row = &x86_rows[array_index_nospec(e->insn.row, x86_row_count)];
+	switch (e->insn.op) {
+	case X86_OP_MOVS:
+	case X86_OP_CMPS:
+	case X86_OP_BT:
+	case X86_OP_BTS:
+	case X86_OP_BTR:
+	case X86_OP_BTC:
+		/* Two of them, or one whose address depends on more than the encoding shows. */
+		break;
+	default:
+		e->one_operand = true;
 	}
-	e.mode = code_mode(vcpu);
-	e.user = tenon_vendor->cpl(vcpu) == 3;
-	decoded = x86_decode(&e.insn, bytes, nbytes, e.mode);
-	if (decoded == X86_DECODE_MORE && bytes != fetched)
-		return emulate(vcpu, NULL, 0);
-	if (decoded != X86_DECODE_OK)
-		return emulation_failure(vcpu, bytes, nbytes);
-	e.row = &x86_rows[array_index_nospec(e.insn.row, x86_row_count)];
 	vcpu->mmio.cursor = 0;
 	vcpu->mmio.writes = 0;
 	vcpu->mmio.written = 0;
+	vcpu->mmio.decoded = false;
 
-	r = emu_one(&e, &again);
-	switch (r) {
+	switch (emu_one(e, &again)) {
 	case EMU_USER:
+		vcpu->mmio.insn = e->insn;
+		vcpu->mmio.rip = vcpu->rip;
+		vcpu->mmio.decoded = true;
 		mmio_exit(vcpu, &vcpu->mmio.rd[vcpu->mmio.reads], false);
 		vcpu->complete = mmio_read_done;
 		return 0;
@@ -838,41 +859,97 @@ static int emulate(struct tenon_vcpu *vcpu, const u8 *bytes, unsigned int nbytes
 		vcpu->mmio.reads = 0;
 		return 1;
 	case EMU_UNKNOWN:
-		return emulation_failure(vcpu, bytes, nbytes);
+		return emulation_failure(vcpu);
 	case EMU_OK:
 		break;
 	}
 	vcpu->mmio.reads = 0;
-	next = vcpu->rip + (again ? 0 : e.insn.len);
-	tenon_advance(vcpu, e.mode == X86_MODE_64 ? next : (u32)next);
+	next = vcpu->rip + (again ? 0 : e->insn.len);
+	tenon_advance(vcpu, e->code.mode == X86_MODE_64 ? next : (u32)next);
 	return mmio_write_next(vcpu);
 }
 
-int tenon_mmio_fault(struct tenon_vcpu *vcpu, u64 gpa, bool write, const u8 *bytes,
-		     unsigned int nbytes)
+/* @bytes: the instruction as the processor has read it, if it says so. */
+static int emulate(struct tenon_vcpu *vcpu, const u8 *bytes, unsigned int nbytes)
+{
+	u8 fetched[TENON_FETCH_MAX];
+	struct emu e = { .vcpu = vcpu };
+	enum x86_decode_result decoded = X86_DECODE_MORE;
+	int ret;
+
+	tenon_vendor->get_code(vcpu, &e.code);
+	if (nbytes)
+		decoded = x86_decode(&e.insn, bytes, nbytes, e.code.mode);
+	if (decoded == X86_DECODE_MORE) {
+		ret = tenon_fetch(vcpu, &e.code, fetched, &nbytes);
+		if (ret == -EFAULT)
+			return 1;
+		if (!ret)
+			decoded = x86_decode(&e.insn, fetched, nbytes, e.code.mode);
+	}
+	return decoded == X86_DECODE_OK ? carry_out(&e) : emulation_failure(vcpu);
+}
+
+/*
+ * An access that met with no memory. @gpa: where, if it was that of an operand; @access: TENON_ACCESS_WRITE, or 0.
+ */
+int tenon_mmio_fault(struct tenon_vcpu *vcpu, u64 gpa, u32 access, const u8 *bytes, unsigned int nbytes)
 {
 	vcpu->mmio.reads = 0;
+	vcpu->mmio.gpa = gpa;
+	vcpu->mmio.gpa_write = access & TENON_ACCESS_WRITE;
 	return emulate(vcpu, bytes, nbytes);
+}
+
+/*
+ * Length of an instruction that exits, where its bytes alone tell: no prefixes, no operand in memory. 0 where they do
+ * not.
+ */
+static unsigned int plain_length(const u8 *bytes)
+{
+	if (bytes[0] == 0xf4)
+		return 1; /* HLT */
+	if (bytes[0] != 0x0f)
+		return 0;
+	switch (bytes[1]) {
+	case 0x01: /* VMMCALL, XSETBV and their like */
+		return bytes[2] >= 0xc0 ? 3 : 0;
+	case 0x08: /* INVD */
+	case 0x09: /* WBINVD */
+	case 0x30: /* WRMSR */
+	case 0x32: /* RDMSR */
+	case 0xa2: /* CPUID */
+		return 2;
+	default:
+		return 0;
+	}
 }
 
 /* Step over the instruction that has just been carried out. */
 int tenon_skip_insn(struct tenon_vcpu *vcpu)
 {
 	u64 next = tenon_vendor->next_rip(vcpu);
-	const enum x86_mode mode = next ? X86_MODE_64 : code_mode(vcpu);
+	struct tenon_code code;
 	struct x86_insn insn;
-	u8 bytes[X86_INSN_MAX];
-	unsigned int n;
+	u8 bytes[TENON_FETCH_MAX];
+	unsigned int n, len;
 	int ret;
 
 	if (!next) {
-		ret = tenon_fetch(vcpu, bytes, sizeof(bytes), &n);
+		tenon_vendor->get_code(vcpu, &code);
+		ret = tenon_fetch(vcpu, &code, bytes, &n);
 		if (ret == -EFAULT)
 			return 1;
-		if (ret || x86_decode(&insn, bytes, n, mode) != X86_DECODE_OK)
-			return emulation_failure(vcpu, bytes, ret ? 0 : n);
-		next = vcpu->rip + insn.len;
-		if (mode != X86_MODE_64)
+		if (ret)
+			return emulation_failure(vcpu);
+		len = n >= 3 ? plain_length(bytes) : 0;
+		if (!len) {
+			if (x86_decode(&insn, bytes, n, code.mode) != X86_DECODE_OK)
+				return emulation_failure(vcpu);
+			len = insn.len;
+		}
+		next = vcpu->rip + len;
+		if (code.mode != X86_MODE_64)
 			next = (u32)next;
 	}
 	tenon_advance(vcpu, next);

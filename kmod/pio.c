@@ -102,11 +102,10 @@ static void add_reg(struct tenon_vcpu *vcpu, unsigned int reg, u64 delta, unsign
 }
 
 /* Guest memory by linear address, in one page. */
-static int string_copy(struct tenon_vcpu *vcpu, u64 linear, void *data, unsigned int len,
-		       bool write)
+static int string_copy(struct tenon_vcpu *vcpu, const struct tenon_code *code, u64 linear, void *data,
+		       unsigned int len, bool write)
 {
-	const u32 access = (write ? TENON_ACCESS_WRITE : 0) |
-			   (tenon_vendor->cpl(vcpu) == 3 ? TENON_ACCESS_USER : 0);
+	const u32 access = (write ? TENON_ACCESS_WRITE : 0) | (code->cpl == 3 ? TENON_ACCESS_USER : 0);
 	unsigned int done = 0;
 	u64 gpa;
 	u32 error;
@@ -117,7 +116,7 @@ static int string_copy(struct tenon_vcpu *vcpu, u64 linear, void *data, unsigned
 			min_t(unsigned int, len - done, PAGE_SIZE - (at & ~PAGE_MASK));
 		int ret;
 
-		if (tenon_gva_to_gpa(vcpu, at, access, &gpa, &error)) {
+		if (tenon_gva_to_gpa(vcpu, code, at, access, &gpa, &error)) {
 			tenon_queue_exception(vcpu, 14, true, error, at);
 			return -EFAULT;
 		}
@@ -151,8 +150,10 @@ static int string_in_done(struct tenon_vcpu *vcpu)
 {
 	const u32 count = vcpu->pio.count & 0xffff;
 	const unsigned int addrsize = STRING_ADDRSIZE(vcpu->pio.count);
+	struct tenon_code code;
 
-	if (string_copy(vcpu, vcpu->pio.linear, vcpu->pio_data, count * vcpu->pio.size, true))
+	tenon_vendor->get_code(vcpu, &code);
+	if (string_copy(vcpu, &code, vcpu->pio.linear, vcpu->pio_data, count * vcpu->pio.size, true))
 		return 1;
 	string_step(vcpu, X86_RDI, count, vcpu->pio.size, addrsize, vcpu->pio.count & STRING_REP,
 		    vcpu->pio.next_rip);
@@ -164,20 +165,15 @@ int tenon_pio_string(struct tenon_vcpu *vcpu, u16 port, unsigned int size, bool 
 {
 	const unsigned int reg = in ? X86_RDI : X86_RSI;
 	unsigned int seg = X86_ES, addrsize, n;
-	struct kvm_segment cs;
+	struct tenon_code code;
 	struct x86_insn insn;
-	struct tenon_sys sys;
-	u8 bytes[X86_INSN_MAX], data[4] = {};
+	u8 bytes[TENON_FETCH_MAX], data[4] = {};
 	u64 count = 1, linear, room;
-	enum x86_mode mode;
 	u32 i;
 
 	/* The instruction tells segment and address size; not every processor does. */
-	tenon_vendor->get_sys(vcpu, &sys);
-	tenon_vendor->get_segment(vcpu, X86_CS, &cs);
-	mode = (sys.efer & EFER_LMA) && cs.l ? X86_MODE_64 : cs.db ? X86_MODE_32 : X86_MODE_16;
-	if (tenon_fetch(vcpu, bytes, sizeof(bytes), &n) ||
-	    x86_decode(&insn, bytes, n, mode) != X86_DECODE_OK)
+	tenon_vendor->get_code(vcpu, &code);
+	if (tenon_fetch(vcpu, &code, bytes, &n) || x86_decode(&insn, bytes, n, code.mode) != X86_DECODE_OK)
 		return 1;
 	addrsize = insn.addrsize;
 	if (!in)
@@ -189,7 +185,7 @@ int tenon_pio_string(struct tenon_vcpu *vcpu, u16 port, unsigned int size, bool 
 			return 1;
 		}
 	}
-	if (tenon_linear(vcpu, seg, vcpu->gpr[reg] & addr_mask(addrsize), size, in, &linear))
+	if (tenon_linear(vcpu, &code, seg, vcpu->gpr[reg] & addr_mask(addrsize), size, in, &linear))
 		return 1;
 
 	/* As much as lies in one page; downwards, and across its edge, one by one. */
@@ -200,7 +196,7 @@ int tenon_pio_string(struct tenon_vcpu *vcpu, u16 port, unsigned int size, bool 
 	trace_tenon_pio(vcpu->id, in, port, size, count, 0);
 
 	if (!in) {
-		if (string_copy(vcpu, linear, vcpu->pio_data, count * size, false))
+		if (string_copy(vcpu, &code, linear, vcpu->pio_data, count * size, false))
 			return 1;
 		/* The page is user space's as well: a chip gets a copy. */
 		memcpy(data, vcpu->pio_data, size);
@@ -218,7 +214,7 @@ int tenon_pio_string(struct tenon_vcpu *vcpu, u16 port, unsigned int size, bool 
 	}
 
 	if (pio_served(vcpu, port, size, true, data)) {
-		if (string_copy(vcpu, linear, data, size, true))
+		if (string_copy(vcpu, &code, linear, data, size, true))
 			return 1;
 		string_step(vcpu, reg, 1, size, addrsize, rep, next_rip);
 		return 1;

@@ -513,13 +513,18 @@ int tenon_vcpu_run(struct tenon_vcpu *vcpu)
 
 	if (READ_ONCE(run->kvm_valid_regs) || READ_ONCE(run->kvm_dirty_regs))
 		return -EINVAL;
+	if (!vcpu->lapic)
+		vcpu->cr8 = READ_ONCE(run->cr8) & 0xf;
+	if (immediate && !vcpu->complete) {
+		run->exit_reason = KVM_EXIT_INTR;
+		vcpu_report(vcpu);
+		return -EINTR;
+	}
 	if (vcpu->sigset_active)
 		sigprocmask(SIG_SETMASK, &vcpu->sigset, &current->real_blocked);
 	tenon_vcpu_load(vcpu);
 	tenon_fpu_enter(vcpu);
 	run->exit_reason = KVM_EXIT_UNKNOWN;
-	if (!vcpu->lapic)
-		vcpu->cr8 = READ_ONCE(run->cr8) & 0xf;
 	tenon_make_request(vcpu, TENON_REQ_KICK);
 	if (vcpu->pv_steal_time & 1)
 		set_bit(TENON_REQ_STEAL, &vcpu->requests);

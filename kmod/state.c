@@ -294,10 +294,12 @@ static int set_mp_state(struct tenon_vcpu *vcpu, const struct kvm_mp_state *mp)
 
 static int translate(struct tenon_vcpu *vcpu, struct kvm_translation *t)
 {
+	struct tenon_code code;
 	u32 error;
 	u64 gpa;
 
-	t->valid = !tenon_gva_to_gpa(vcpu, t->linear_address, 0, &gpa, &error);
+	tenon_vendor->get_code(vcpu, &code);
+	t->valid = !tenon_gva_to_gpa(vcpu, &code, t->linear_address, 0, &gpa, &error);
 	t->physical_address = t->valid ? gpa : ~0ull;
 	t->writeable = 1;
 	t->usermode = 0;

@@ -23,6 +23,7 @@
 #include <asm/fpu/api.h>
 #include <asm/fpu/types.h>
 
+#include "../emul/guest/x86/decode.h"
 #include "../emul/irqchip/ioapic.h"
 #include "../emul/irqchip/lapic.h"
 #include "../emul/irqchip/pic.h"
@@ -99,6 +100,7 @@ struct tenon_mmio_frag {
 };
 
 #define TENON_MMIO_FRAGS 8
+#define TENON_NO_GPA	 (~0ull)
 
 /* Counters of a vCPU: debugfs.c */
 struct tenon_stats {
@@ -249,6 +251,11 @@ struct tenon_vcpu {
 		unsigned int cursor;
 		unsigned int writes;
 		unsigned int written;
+		u64 gpa; /* of the operand, by the processor, or TENON_NO_GPA */
+		bool gpa_write; /* the guest's paging lets it be written, too */
+		bool decoded; /* insn is the instruction at rip */
+		u64 rip;
+		struct x86_insn insn; /* while user space serves a read */
 		struct tenon_mmio_frag rd[TENON_MMIO_FRAGS];
 		struct tenon_mmio_frag wr[TENON_MMIO_FRAGS];
 	} mmio;
@@ -475,14 +482,33 @@ void tenon_tdp_write_protect(struct tenon_vm *vm, u64 gfn, unsigned long mask);
 #define TENON_ACCESS_WRITE BIT(1) /* the bits of a page fault's error code */
 #define TENON_ACCESS_USER  BIT(2)
 #define TENON_ACCESS_FETCH BIT(4)
-int tenon_gva_to_gpa(struct tenon_vcpu *vcpu, u64 gva, u32 access, u64 *gpa, u32 *error);
-int tenon_fetch(struct tenon_vcpu *vcpu, u8 *bytes, unsigned int max, unsigned int *got);
-int tenon_linear(struct tenon_vcpu *vcpu, unsigned int seg, u64 offset, unsigned int len,
-		 bool write, u64 *linear);
+#define TENON_FETCH_MAX	   16 /* room for the 15 bytes of the longest instruction */
+
+/**
+ * struct tenon_code - how the instruction at RIP reaches memory: read once for each that is looked at here
+ * @cr0, @cr3, @cr4, @efer: its paging
+ * @cs_base: added to RIP outside of 64-bit mode
+ * @mode: enum x86_mode
+ * @cpl: privilege level
+ */
+struct tenon_code {
+	u64 cr0;
+	u64 cr3;
+	u64 cr4;
+	u64 efer;
+	u64 cs_base;
+	u8 mode;
+	u8 cpl;
+};
+
+int tenon_gva_to_gpa(struct tenon_vcpu *vcpu, const struct tenon_code *code, u64 gva, u32 access, u64 *gpa,
+		     u32 *error);
+int tenon_fetch(struct tenon_vcpu *vcpu, const struct tenon_code *code, u8 bytes[TENON_FETCH_MAX], unsigned int *got);
+int tenon_linear(struct tenon_vcpu *vcpu, const struct tenon_code *code, unsigned int seg, u64 offset,
+		 unsigned int len, bool write, u64 *linear);
 
 /* ---- mmio.c, mmio-vec.c, pio.c ---- */
-int tenon_mmio_fault(struct tenon_vcpu *vcpu, u64 gpa, bool write, const u8 *bytes,
-		     unsigned int nbytes);
+int tenon_mmio_fault(struct tenon_vcpu *vcpu, u64 gpa, u32 access, const u8 *bytes, unsigned int nbytes);
 int tenon_skip_insn(struct tenon_vcpu *vcpu);
 int tenon_vec_read(struct tenon_vcpu *vcpu, unsigned int reg, void *data, bool ymm);
 int tenon_vec_write(struct tenon_vcpu *vcpu, unsigned int reg, const void *data, unsigned int len,

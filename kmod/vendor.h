@@ -51,6 +51,7 @@ struct tenon_sys {
  * @exit: act on the exit; interrupts on. 1 go on, 0 back to user space, or -errno
  * @can_take_irq, @can_take_nmi: the guest would take one now
  * @get_segment, @set_segment: X86_ES to X86_GS, then TENON_SEG_TR and TENON_SEG_LDT
+ * @get_code: what reading an instruction and its operands takes
  * @get_sys, @set_sys: control registers and descriptor tables
  * @tsc_scales: a guest may have another rate than the host
  * @set_tsc_offset: vcpu->tsc_offset or tsc_ratio has changed
@@ -84,6 +85,7 @@ struct tenon_vendor {
 	void (*get_segment)(struct tenon_vcpu *vcpu, unsigned int seg, struct kvm_segment *out);
 	void (*set_segment)(struct tenon_vcpu *vcpu, unsigned int seg,
 			    const struct kvm_segment *in);
+	void (*get_code)(struct tenon_vcpu *vcpu, struct tenon_code *code);
 	void (*get_sys)(struct tenon_vcpu *vcpu, struct tenon_sys *sys);
 	void (*set_sys)(struct tenon_vcpu *vcpu, const struct tenon_sys *sys);
 	bool (*tsc_scales)(void);

@@ -20,6 +20,9 @@
 
 #define DB_BD BIT(13)
 
+/* AMD APM vol. 2, "Nested Page Faults, Fault Ordering": at the guest's final physical address, not in its tables */
+#define NPF_FINAL BIT_ULL(32)
+
 static struct vmcb_control *control(struct tenon_vcpu *vcpu)
 {
 	return &to_svm(vcpu)->vmcb->control;
@@ -95,6 +98,8 @@ static int exit_npf(struct tenon_vcpu *vcpu)
 {
 	const struct vmcb_control *c = control(vcpu);
 	const u64 error = c->exit_info1, gpa = c->exit_info2;
+	/* The guest's own tables and its code are not what the operand of the instruction is about. */
+	const bool operand = (error & NPF_FINAL) && !(error & BIT(4));
 	int ret;
 
 	vcpu->stats.faults++;
@@ -107,9 +112,8 @@ static int exit_npf(struct tenon_vcpu *vcpu)
 		return ret;
 	if (ret != TENON_FAULT_MMIO)
 		return 1;
-	return tenon_mmio_fault(
-		vcpu, gpa, error & BIT(1), svm_features.decode ? c->insn_bytes : NULL,
-		svm_features.decode ? min_t(unsigned int, c->insn_len & 0xf, 15) : 0);
+	return tenon_mmio_fault(vcpu, operand ? gpa : TENON_NO_GPA, error & TENON_ACCESS_WRITE, c->insn_bytes,
+				svm_features.decode ? min_t(unsigned int, c->insn_len & 0xf, 15) : 0);
 }
 
 static int exit_iret(struct tenon_vcpu *vcpu)
@@ -174,11 +178,10 @@ static int exit_xsetbv(struct tenon_vcpu *vcpu)
 /* The general register of a MOV to or from CR or DR, from the hardware or by decoding. */
 static int mov_reg(struct tenon_vcpu *vcpu, unsigned int *reg, u64 *next)
 {
-	struct kvm_segment cs;
-	struct tenon_sys sys;
+	struct tenon_code code;
 	struct x86_insn insn;
 	unsigned int n;
-	u8 bytes[X86_INSN_MAX];
+	u8 bytes[TENON_FETCH_MAX];
 
 	if (svm_features.decode && svm_features.nrips &&
 	    (control(vcpu)->exit_info1 & BIT_ULL(63))) {
@@ -186,17 +189,12 @@ static int mov_reg(struct tenon_vcpu *vcpu, unsigned int *reg, u64 *next)
 		*next = control(vcpu)->next_rip;
 		return 0;
 	}
-	svm_get_sys(vcpu, &sys);
-	svm_get_segment(vcpu, X86_CS, &cs);
-	if (tenon_fetch(vcpu, bytes, sizeof(bytes), &n) ||
-	    x86_decode(&insn, bytes, n,
-		       (sys.efer & EFER_LMA) && cs.l ? X86_MODE_64 :
-		       cs.db			     ? X86_MODE_32 :
-						       X86_MODE_16) != X86_DECODE_OK)
+	svm_get_code(vcpu, &code);
+	if (tenon_fetch(vcpu, &code, bytes, &n) || x86_decode(&insn, bytes, n, code.mode) != X86_DECODE_OK)
 		return -EFAULT;
 	*reg = array_index_nospec(insn.rm & 0xf, 16);
 	*next = vcpu->rip + insn.len;
-	if (!((sys.efer & EFER_LMA) && cs.l))
+	if (code.mode != X86_MODE_64)
 		*next = (u32)*next;
 	return 0;
 }

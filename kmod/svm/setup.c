@@ -277,6 +277,7 @@ const struct tenon_vendor tenon_svm = {
 	.can_take_nmi = svm_can_take_nmi,
 	.get_segment = svm_get_segment,
 	.set_segment = svm_set_segment,
+	.get_code = svm_get_code,
 	.get_sys = svm_get_sys,
 	.set_sys = svm_set_sys,
 	.tsc_scales = svm_tsc_scales,

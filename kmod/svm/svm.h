@@ -116,6 +116,7 @@ bool svm_can_take_irq(struct tenon_vcpu *vcpu);
 bool svm_can_take_nmi(struct tenon_vcpu *vcpu);
 void svm_get_segment(struct tenon_vcpu *vcpu, unsigned int seg, struct kvm_segment *out);
 void svm_set_segment(struct tenon_vcpu *vcpu, unsigned int seg, const struct kvm_segment *in);
+void svm_get_code(struct tenon_vcpu *vcpu, struct tenon_code *code);
 void svm_get_sys(struct tenon_vcpu *vcpu, struct tenon_sys *sys);
 void svm_set_sys(struct tenon_vcpu *vcpu, const struct tenon_sys *sys);
 void svm_set_tsc_offset(struct tenon_vcpu *vcpu);

@@ -283,6 +283,22 @@ u64 svm_cpl(struct tenon_vcpu *vcpu)
 	return to_svm(vcpu)->vmcb->save.cpl;
 }
 
+void svm_get_code(struct tenon_vcpu *vcpu, struct tenon_code *code)
+{
+	const struct vmcb_save *s = &to_svm(vcpu)->vmcb->save;
+
+	*code = (struct tenon_code){
+		.cr0 = s->cr0,
+		.cr3 = s->cr3,
+		.cr4 = s->cr4,
+		.efer = s->efer,
+		.cs_base = s->cs.base,
+		.cpl = s->cpl,
+		.mode = (s->efer & EFER_LMA) && (s->cs.attrib & BIT(9)) ? X86_MODE_64 :
+			s->cs.attrib & BIT(10) ? X86_MODE_32 : X86_MODE_16,
+	};
+}
+
 void svm_get_sys(struct tenon_vcpu *vcpu, struct tenon_sys *sys)
 {
 	const struct vmcb_save *s = &to_svm(vcpu)->vmcb->save;
