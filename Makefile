@@ -226,7 +226,7 @@ install: all
 # What was fetched and the guest images ($(O)/guest, $(O)/bench) stay; distclean takes them too.
 .PHONY: clean distclean
 clean:
-	rm -rf $(addprefix $(O)/,emul launcher tools unit san fuzz check modules style selftests selftests-modules tenon libemul.a liblauncher.a)
+	rm -rf $(addprefix $(O)/,emul launcher tools unit san fuzz check modules style selftests selftests-modules kernel-tree tenon libemul.a liblauncher.a)
 distclean:
 	rm -rf $(O)
 

@@ -20,6 +20,17 @@ load module
 	done
 }
 
+@test "module: the selftests run in a kernel tree, by its lib.mk" {
+	local tree=$out/kernel-tree
+
+	rm -rf "$tree"
+	cp -r "$(scripts/kmod-source)" "$tree"
+	cp -r "$tests" "$tree/tools/testing/selftests/"
+	make -C "$tree/tools/testing/selftests" TARGETS=tenon
+	in_bed --smp 2 -- sh -c "insmod $(ko generic) && make -C $tree/tools/testing/selftests TARGETS=tenon run_tests"
+	[ "$(grep -c '^ok' <<<"$output")" = "$(ls "$out"/selftests | grep -vc '^vms$')" ]
+}
+
 @test "module: the same selftests pass on kvm_amd, 6.1" {
 	in_bed --smp 2 -- sh -c "modprobe -d \$TENON_BED_MODULES kvm_amd && $tests/run $out/selftests /dev/kvm"
 }
@@ -29,7 +40,7 @@ load module
 }
 
 all_boots="tenon:1:kernel tenon:2:kernel tenon:1:split tenon:2:split tenon:1:kernel:noapic tenon:1:split:noapic
-	qemu:1:on qemu:2:on qemu:1:split"
+	qemu:1:on qemu:2:on qemu:1:split tenon-reboot:2:kernel qemu-reboot:1:split"
 
 @test "module: Debian boots with every place of the interrupt controllers, 6.1" {
 	boots generic $all_boots

@@ -22,8 +22,8 @@ load module
 	boots generic tenon:1:kernel tenon:2:split qemu:1:on
 }
 
-@test "module: Debian boots by tenon run, 6.12" {
-	boots 6.12 tenon:2:kernel
+@test "module: Debian boots by tenon run, and reboots, 6.12" {
+	boots 6.12 tenon-reboot:2:kernel
 }
 
 @test "module: comes and goes, and leaves nothing; second load, permission" {

@@ -5,6 +5,7 @@
 #
 #	tenon:CPUS:kernel|split[:ARGS]	by `tenon run`, with the interrupt controllers there
 #	qemu:CPUS:on|split[:ARGS]	by Debian's QEMU, through SeaBIOS, with /dev/tenon in the place of /dev/kvm
+#	tenon-reboot:..., qemu-reboot:...	the same, and the guest reboots once before it powers off
 #
 # ARGS go to the guest's command line.
 ko=${1:?tenon.ko} launcher=${2:?tenon} guests=${3:?directory of guests}
@@ -13,14 +14,23 @@ tmp=${TMPDIR:-/tmp}
 append="console=ttyS0 panic=-1 quiet cryptomgr.notests initcall_blacklist=load_system_certificate_list"
 limit=${TENON_BOOT_LIMIT:-400}
 
-# Typed when the prompt is there: what comes earlier, a serial port without flow control loses. The sum is not in what
-# comes back as it is typed.
-type_in()
+# prompt N: wait for the Nth. What is typed earlier, a serial port without flow control loses.
+prompt()
 {
-	until grep -q 'guest# ' "$tmp/console"; do
+	until [ "$(grep -c 'guest# ' "$tmp/console")" = "$1" ]; do
 		sleep 0.5
 		kill -0 "$(cat "$tmp/pid")" 2>/dev/null || return
 	done
+}
+
+# The sum is not in what comes back as it is typed.
+type_in()
+{
+	prompt 1 || return
+	if [ "$reboot" ]; then
+		echo 'reboot -f'
+		prompt 2 || return
+	fi
 	echo 'echo "MARK-$((40 + 2)) $(nproc) CPUs"; poweroff -f'
 }
 
@@ -36,7 +46,7 @@ run_qemu()
 	[ -e /dev/kvm ] || : >/dev/kvm
 	exec unshare -m sh -c 'mount --bind /dev/tenon /dev/kvm && exec "$@"' sh \
 		timeout -s KILL "$limit" qemu-system-x86_64 -accel "kvm,kernel-irqchip=$2" -cpu host -smp "$1" -m 256M \
-		-nographic -nodefaults -serial stdio -no-reboot \
+		-nographic -nodefaults -serial stdio $([ "$reboot" ] || echo -no-reboot) \
 		-kernel "$guests/cloud/vmlinuz" -initrd "$guests/initrd-cloud-amd64" -append "$append $3"
 }
 
@@ -46,6 +56,9 @@ insmod "$ko" || { echo "Bail out! insmod $ko failed"; exit 1; }
 n=0 bad=0
 for case in "$@"; do
 	IFS=: read -r vmm cpus chips args <<<"$case"
+	reboot=
+	[ "${vmm%-reboot}" = "$vmm" ] || reboot=1
+	vmm=${vmm%-reboot}
 	n=$((n + 1))
 	read -r from _ </proc/uptime
 	: >"$tmp/console"

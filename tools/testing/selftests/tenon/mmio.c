@@ -78,7 +78,7 @@ INSN(ALL, "lock xadd %edx, (%rbx)");
 INSN(ALL, "xadd %dl, (%rbx)");
 INSN(ALL, "lock cmpxchg %ecx, (%rbx)");
 INSN(ALL, "mov (%rbx), %rax; lock cmpxchg %rcx, (%rbx)");
-INSN(BIT, "bt $5, (%rbx)");
+INSN(BIT, "btl $5, (%rbx)");
 INSN(BIT, "btsl $31, (%rbx)");
 INSN(BIT, "lock btrq $62, (%rbx)");
 INSN(BIT, "btcw $1, (%rbx)");
