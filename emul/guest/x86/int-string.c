@@ -350,6 +350,10 @@ static __always_inline int str_repeat(struct x86_cpu *cpu, const struct uop *u, 
 	const u64 cc_res = cpu->s.cc_res, cc_aux = cpu->s.cc_aux;
 	bool stop = false;
 
+	/* The right to the port is asked for even if there is nothing to do: so do processors, if not the manual. */
+	if ((op == STR_INS || op == STR_OUTS) && !count &&
+	    !x86_io_allowed(cpu, (u16)cpu->s.gpr[X86_RDX], size))
+		return X86_FAULT;
 	while (count && !stop) {
 		n = min(count, (u64)EMUL_PAGE_SIZE);
 		if (likely(!cpu->slow) && str_round(cpu, u, op, size, &n, &stop)) {

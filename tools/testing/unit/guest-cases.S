@@ -8,7 +8,7 @@
  * image and compares with what stands at the case: the vector, then
  *
  *	:error		if the vector has an error code
- *	=eax		of INT 30H
+ *	=eax		of INT 30H, or wherever the case says it
  *	@cr2		of a page fault
  *	!dr6+rip	of a debug exception: its lower 16 bits; where, from the case's start
  *
@@ -750,6 +750,7 @@ guest_cases:
 	.subsection 0
 
 #include "guest-cases-list.S"
+#include "guest-cases-more.S"
 
 	.subsection 1
 cases_end:

@@ -2,7 +2,7 @@
 /*
  * sys-cases.c - some hundreds of small guests against the manual, and against QEMU and Bochs
  *
- * Oracle: SDM, the section that each case of guest-cases-list.S names, with what must come of it written beside it.
+ * Oracle: SDM, the section that each case of guest-cases-*.S names, with what must come of it written beside it.
  * Where qemu-system-x86_64 and bochs are installed, they run the same image: a case that differs there, and is not
  * marked with the reason, fails as well, since then somebody has misread the manual.
  *
@@ -62,21 +62,21 @@ static bool has_error(u32 vector)
 	return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
 }
 
-/* As the wants are written; of the debug exception's address only if @want has it. Real mode has no error codes. */
+/* As the wants are written; of a debug exception's address, or EAX, only if @want has it. Real mode has no error codes. */
 static void describe(const struct result *r, const struct guest_case *c, char *buf, size_t len)
 {
 	int n = snprintf(buf, len, "%02x", r->vector);
 
 	if (has_error(r->vector) && strncmp(c->title, "R16", 3))
 		n += snprintf(buf + n, len - n, ":%04x", r->error);
-	if (r->vector == 0x30)
-		snprintf(buf + n, len - n, "=%08x", r->eax);
 	if (r->vector == 14)
-		snprintf(buf + n, len - n, "@%08x", r->cr2);
+		n += snprintf(buf + n, len - n, "@%08x", r->cr2);
 	if (r->vector == 1)
 		n += snprintf(buf + n, len - n, "!%04x", r->dr6 & 0xffff);
 	if (r->vector == 1 && strchr(c->want, '+'))
-		snprintf(buf + n, len - n, "+%08x", r->rip);
+		n += snprintf(buf + n, len - n, "+%08x", r->rip);
+	if (r->vector == 0x30 || strchr(c->want, '='))
+		snprintf(buf + n, len - n, "=%08x", r->eax);
 }
 
 /* --- here --- */
