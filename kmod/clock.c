@@ -111,15 +111,19 @@ void tenon_clock_init(struct tenon_vm *vm)
 	vm->clock_base_ns = 0;
 }
 
-u64 tenon_clock_ns(struct tenon_vm *vm)
+/* All of the same moment. The host's TSC means something to another host only if it is everywhere the same. */
+void tenon_clock_get(struct tenon_vm *vm, struct kvm_clock_data *data)
 {
 	unsigned long flags;
-	u64 ns;
 
+	*data = (struct kvm_clock_data){ .flags = KVM_CLOCK_REALTIME };
+	if (boot_cpu_has(X86_FEATURE_CONSTANT_TSC))
+		data->flags |= KVM_CLOCK_TSC_STABLE | KVM_CLOCK_HOST_TSC;
 	raw_spin_lock_irqsave(&vm->clock_lock, flags);
-	ns = vm->clock_base_ns + tsc_to_ns(vm, rdtsc() - vm->clock_base_tsc);
+	data->host_tsc = rdtsc();
+	data->realtime = ktime_get_real_ns();
+	data->clock = vm->clock_base_ns + tsc_to_ns(vm, data->host_tsc - vm->clock_base_tsc);
 	raw_spin_unlock_irqrestore(&vm->clock_lock, flags);
-	return ns;
 }
 
 void tenon_clock_set(struct tenon_vm *vm, u64 ns)
@@ -197,9 +201,10 @@ void tenon_clock_update(struct tenon_vcpu *vcpu)
 /* Wall clock at the clock's zero. */
 void tenon_clock_wall(struct tenon_vm *vm, u64 gpa)
 {
-	const u64 ns = ktime_get_real_ns() - tenon_clock_ns(vm);
 	struct pvclock_wall_clock wall = {};
+	struct kvm_clock_data now;
 	u32 version;
+	u64 ns;
 
 	if (tenon_read_phys(vm, gpa, &version, sizeof(version)))
 		return;
@@ -207,6 +212,8 @@ void tenon_clock_wall(struct tenon_vm *vm, u64 gpa)
 	if (tenon_write_phys(vm, gpa, &version, sizeof(version)))
 		return;
 	smp_wmb(); /* odd before the rest */
+	tenon_clock_get(vm, &now);
+	ns = now.realtime - now.clock;
 	wall.sec = div_u64(ns, NSEC_PER_SEC);
 	wall.nsec = ns - wall.sec * (u64)NSEC_PER_SEC;
 	tenon_write_phys(vm, gpa + sizeof(u32), &wall.sec, 2 * sizeof(u32));

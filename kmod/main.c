@@ -242,6 +242,7 @@ int tenon_check_extension(struct tenon_vm *vm, unsigned long cap)
 	case KVM_CAP_INTERNAL_ERROR_DATA:
 	case KVM_CAP_VAPIC:
 	case KVM_CAP_COALESCED_PIO:
+	case KVM_CAP_IOAPIC_POLARITY_IGNORED:
 	case KVM_CAP_IRQ_ROUTING:
 		return cap == KVM_CAP_IRQ_ROUTING ? TENON_MAX_ROUTES : 1;
 	case KVM_CAP_TSC_CONTROL:
@@ -261,7 +262,13 @@ int tenon_check_extension(struct tenon_vm *vm, unsigned long cap)
 	case KVM_CAP_MCE:
 		return 32;
 	case KVM_CAP_ADJUST_CLOCK:
-		return boot_cpu_has(X86_FEATURE_CONSTANT_TSC) ? KVM_CLOCK_TSC_STABLE : 0;
+		return KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
+	case KVM_CAP_SET_GUEST_DEBUG2:
+		return TENON_GUESTDBG;
+	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
+		return KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
+	case KVM_CAP_STEAL_TIME:
+		return sched_info_on();
 	case KVM_CAP_X2APIC_API:
 		return KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK;
 	default:

@@ -192,29 +192,42 @@ int tenon_set_memory(struct tenon_vm *vm, const struct kvm_userspace_memory_regi
 	return ret;
 }
 
-/*
- * Take the bits and write-protect the pages they stand for; only then let the caller read the
- * pages. A write after that faults and sets its bit anew.
+/* The slot with this number, if its writes are logged. */
+static const struct tenon_slot *logged_slot(struct tenon_vm *vm, u32 id)
+{
+	const struct tenon_slots *slots = rcu_dereference_protected(vm->slots, lockdep_is_held(&vm->slots_lock));
+	unsigned int n;
 
- */
+	for (n = 0; n < slots->n; n++) {
+		if (slots->slot[n].id == id && slots->slot[n].dirty)
+			return &slots->slot[n];
+	}
+	return NULL;
+}
+
+/* Take these bits and write-protect the pages they stand for: a write after that faults and sets its bit anew. */
+static unsigned long take_dirty(struct tenon_vm *vm, const struct tenon_slot *slot, unsigned long word,
+				unsigned long mask)
+{
+	mask &= atomic_long_fetch_andnot(mask, (atomic_long_t *)&slot->dirty[word]);
+	tenon_tdp_write_protect(vm, slot->gfn + word * BITS_PER_LONG, mask);
+	return mask;
+}
+
+/* Only what is write-protected again may be read by the caller; with manual protection, it asks for that itself. */
 int tenon_get_dirty_log(struct tenon_vm *vm, const struct kvm_dirty_log *log)
 {
-	const struct tenon_slot *slot = NULL;
-	const struct tenon_slots *slots;
+	const bool manual = READ_ONCE(vm->manual_dirty);
+	const struct tenon_slot *slot;
 	unsigned long words, n;
 	bool any = false;
 	int ret = 0;
-	unsigned int i;
 
 	if (log->slot >= TENON_MAX_SLOTS)
 		return -EINVAL;
 	mutex_lock(&vm->slots_lock);
-	slots = rcu_dereference_protected(vm->slots, lockdep_is_held(&vm->slots_lock));
-	for (i = 0; i < slots->n; i++) {
-		if (slots->slot[i].id == log->slot)
-			slot = &slots->slot[i];
-	}
-	if (!slot || !slot->dirty) {
+	slot = logged_slot(vm, log->slot);
+	if (!slot) {
 		ret = -ENOENT;
 		goto out;
 	}
@@ -222,19 +235,56 @@ int tenon_get_dirty_log(struct tenon_vm *vm, const struct kvm_dirty_log *log)
 	for (n = 0; n < words && !ret; n++) {
 		unsigned long mask = READ_ONCE(slot->dirty[n]);
 
-		if (mask) {
+		if (mask && !manual) {
 			any = true;
-			mask = xchg(&slot->dirty[n], 0);
-			tenon_tdp_write_protect(vm, slot->gfn + n * BITS_PER_LONG, mask);
+			mask = take_dirty(vm, slot, n, mask);
 		}
 		if (put_user(mask, (unsigned long __user *)log->dirty_bitmap + n)) {
 			/* Nobody has seen these. */
-			unsigned int bit;
-
-			for_each_set_bit(bit, &mask, BITS_PER_LONG)
-				set_bit(n * BITS_PER_LONG + bit, slot->dirty);
+			if (!manual)
+				atomic_long_or(mask, (atomic_long_t *)&slot->dirty[n]);
 			ret = -EFAULT;
 		}
+		if (!(n & 0xfff))
+			cond_resched();
+	}
+	if (any)
+		tenon_flush_all(vm);
+out:
+	mutex_unlock(&vm->slots_lock);
+	return ret;
+}
+
+/* Whole words, but for the last page of a slot. */
+int tenon_clear_dirty_log(struct tenon_vm *vm, const struct kvm_clear_dirty_log *log)
+{
+	const struct tenon_slot *slot;
+	unsigned long mask, n;
+	bool any = false;
+	int ret = 0;
+
+	if (log->slot >= TENON_MAX_SLOTS || log->first_page % BITS_PER_LONG)
+		return -EINVAL;
+	mutex_lock(&vm->slots_lock);
+	slot = logged_slot(vm, log->slot);
+	if (!slot) {
+		ret = -ENOENT;
+		goto out;
+	}
+	if (log->first_page > slot->npages || log->num_pages > slot->npages - log->first_page ||
+	    (log->num_pages < slot->npages - log->first_page && log->num_pages % BITS_PER_LONG)) {
+		ret = -EINVAL;
+		goto out;
+	}
+	for (n = 0; n < BITS_TO_LONGS(log->num_pages); n++) {
+		if (get_user(mask, (unsigned long __user *)log->dirty_bitmap + n)) {
+			ret = -EFAULT;
+			break;
+		}
+		if (log->num_pages - n * BITS_PER_LONG < BITS_PER_LONG)
+			mask &= BITMAP_LAST_WORD_MASK(log->num_pages);
+		if (mask && take_dirty(vm, slot, log->first_page / BITS_PER_LONG + n, mask))
+			any = true;
 		if (!(n & 0xfff))
 			cond_resched();
 	}

@@ -815,6 +815,7 @@ static int emulation_failure(struct tenon_vcpu *vcpu)
 	run->emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;
 	run->emulation_failure.ndata = 3;
 	run->emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
+	n = min_t(unsigned int, n, sizeof(run->emulation_failure.insn_bytes));
 	run->emulation_failure.insn_size = n;
 	memset(run->emulation_failure.insn_bytes, 0x90, sizeof(run->emulation_failure.insn_bytes));
 	memcpy(run->emulation_failure.insn_bytes, bytes, n);

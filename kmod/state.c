@@ -244,10 +244,7 @@ static int set_debugregs(struct tenon_vcpu *vcpu, const struct kvm_debugregs *d)
 
 static int set_guest_debug(struct tenon_vcpu *vcpu, const struct kvm_guest_debug *d)
 {
-	const u32 known = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_SW_BP |
-			  KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP;
-
-	if (d->control & ~known)
+	if (d->control & ~(u32)TENON_GUESTDBG)
 		return -EINVAL;
 	if (d->control & (KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)) {
 		if (vcpu->exception.pending)

@@ -362,6 +362,7 @@ struct tenon_vm {
 	unsigned long mmu_end;
 	struct mmu_notifier notifier;
 	bool notifier_registered;
+	bool manual_dirty; /* KVM_GET_DIRTY_LOG only reads: KVM_CLEAR_DIRTY_LOG clears */
 	u64 identity_map_addr;
 	u64 tss_addr;
 
@@ -419,6 +420,9 @@ void tenon_vcpu_put(struct tenon_vcpu *vcpu);
 void tenon_vcpu_reset(struct tenon_vcpu *vcpu, bool init);
 
 /* ---- state.c: ioctls that read and write registers ---- */
+#define TENON_GUESTDBG (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_SW_BP | \
+			KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP | \
+			KVM_GUESTDBG_BLOCKIRQ)
 long tenon_state_ioctl(struct tenon_vcpu *vcpu, unsigned int cmd, void __user *arg);
 
 /* ---- debugfs.c ---- */
@@ -457,6 +461,7 @@ int tenon_slots_init(struct tenon_vm *vm);
 void tenon_slots_destroy(struct tenon_vm *vm);
 int tenon_set_memory(struct tenon_vm *vm, const struct kvm_userspace_memory_region *mem);
 int tenon_get_dirty_log(struct tenon_vm *vm, const struct kvm_dirty_log *log);
+int tenon_clear_dirty_log(struct tenon_vm *vm, const struct kvm_clear_dirty_log *log);
 const struct tenon_slot *tenon_slot_find(struct tenon_vm *vm, u64 gfn);
 void tenon_mark_dirty(const struct tenon_slot *slot, u64 gfn);
 int tenon_access_atomic(struct tenon_vm *vm, u64 gpa, void *data, unsigned int len, bool write);
@@ -594,7 +599,7 @@ int tenon_wrmsr(struct tenon_vcpu *vcpu, u32 msr, u64 value, bool host);
 
 /* ---- clock.c ---- */
 void tenon_clock_init(struct tenon_vm *vm);
-u64 tenon_clock_ns(struct tenon_vm *vm);
+void tenon_clock_get(struct tenon_vm *vm, struct kvm_clock_data *data);
 void tenon_clock_set(struct tenon_vm *vm, u64 ns);
 void tenon_clock_update(struct tenon_vcpu *vcpu);
 void tenon_clock_wall(struct tenon_vm *vm, u64 gpa);

@@ -70,6 +70,12 @@ static int vm_enable_cap(struct tenon_vm *vm, const struct kvm_enable_cap *cap)
 			break;
 		ret = tenon_irqchip_split(vm, cap->args[0]);
 		break;
+	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
+		if (cap->args[0] & ~(u64)KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE)
+			break;
+		WRITE_ONCE(vm->manual_dirty, cap->args[0]);
+		ret = 0;
+		break;
 	case KVM_CAP_X2APIC_API:
 		if (cap->args[0] &
 		    ~(u64)(KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK))
@@ -105,24 +111,29 @@ static int vm_gsi_routing(struct tenon_vm *vm, struct kvm_irq_routing __user *ar
 	return ret;
 }
 
+#define CLOCK_FLAGS (KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
+
 static int vm_get_clock(struct tenon_vm *vm, void __user *arg)
-{
-	struct kvm_clock_data data = {
-		.clock = tenon_clock_ns(vm),
-		.flags = boot_cpu_has(X86_FEATURE_CONSTANT_TSC) ? KVM_CLOCK_TSC_STABLE : 0,
-	};
-
-	return copy_to_user(arg, &data, sizeof(data)) ? -EFAULT : 0;
-}
-
-static int vm_set_clock(struct tenon_vm *vm, void __user *arg)
 {
 	struct kvm_clock_data data;
 
+	tenon_clock_get(vm, &data);
+	return copy_to_user(arg, &data, sizeof(data)) ? -EFAULT : 0;
+}
+
+/* What KVM_GET_CLOCK has given may come back; with KVM_CLOCK_REALTIME, the time that has passed since is added. */
+static int vm_set_clock(struct tenon_vm *vm, void __user *arg)
+{
+	struct kvm_clock_data data;
+	u64 now;
+
 	if (copy_from_user(&data, arg, sizeof(data)))
 		return -EFAULT;
-	if (data.flags & ~(u32)KVM_CLOCK_TSC_STABLE)
+	if (data.flags & ~(u32)CLOCK_FLAGS)
 		return -EINVAL;
+	now = ktime_get_real_ns();
+	if ((data.flags & KVM_CLOCK_REALTIME) && now > data.realtime)
+		data.clock += now - data.realtime;
 	tenon_clock_set(vm, data.clock);
 	return 0;
 }
@@ -235,6 +246,8 @@ static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long argument
 	case KVM_SET_USER_MEMORY_REGION:
 		return WITH_ARG(struct kvm_userspace_memory_region, mem,
 				tenon_set_memory(vm, &mem));
+	case KVM_CLEAR_DIRTY_LOG:
+		return WITH_ARG(struct kvm_clear_dirty_log, log, tenon_clear_dirty_log(vm, &log));
 	case KVM_GET_DIRTY_LOG:
 		return WITH_ARG(struct kvm_dirty_log, log, tenon_get_dirty_log(vm, &log));
 	case KVM_ENABLE_CAP:

@@ -519,6 +519,11 @@ static void svm_events(struct tenon_vcpu *vcpu)
 		vcpu->injected.pending = false;
 		goto windows;
 	}
+	/* A debugger steps through code, not through what comes in between. */
+	if (unlikely(vcpu->guest_debug & KVM_GUESTDBG_BLOCKIRQ)) {
+		svm_irq_window(svm, false);
+		return;
+	}
 	if (vcpu->nmi_pending) {
 		if (svm_can_take_nmi(vcpu)) {
 			vcpu->nmi_pending--;

@@ -65,6 +65,11 @@ load module
 	done
 }
 
+@test "module: Documentation/api.rst lists the capabilities that are offered" {
+	in_bed -- "$tests/caps.sh" "$(ko generic)" "$out/selftests" Documentation/api.rst \
+		"$guests"/generic/headers/usr/src/*-common/include/uapi/linux/kvm.h
+}
+
 @test "module: Documentation/kernels.rst lists the symbols that tenon.ko uses" {
 	"$tests/symbols.sh" "$(ko generic)" "$(ko 6.12)" Documentation/kernels.rst
 }

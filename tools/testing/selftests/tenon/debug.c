@@ -40,11 +40,45 @@ static bool emulated(void)
 		SKIP("the processor is emulated: see Documentation/testbed.rst");	\
 } while (0)
 
+TEST(block_irq, "KVM_GUESTDBG_BLOCKIRQ: interrupts and NMIs wait until the debugger lets them in")
+{
+	struct kvm_msi msi = { .address_lo = XAPIC, .data = 0x31 };
+	struct vm *vm = vm_machine();
+
+	vm_script(vm, 0, STEPS(X2APIC_ON, SAYS(2)));
+	vm->mem[EOI] = EOI_X2APIC;
+	REQUIRE(vm_says(vm, 0, 2));
+	REQUIRE(!debug(vm, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_BLOCKIRQ));
+	CHECK_EQ(ioctl(vm->fd, KVM_SIGNAL_MSI, &msi), 1);
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_NMI));
+	CHECK(vm_says(vm, 0, DONE));
+	CHECK(vm_spins(vm, 0, 5));
+	REQUIRE(!debug(vm, 0));
+	CHECK(vm_says(vm, 0, 2));
+	CHECK(vm_says(vm, 0, 0x31));
+	CHECK(vm_quiet(vm, 0, 5));
+}
+
 #define DR6_STEP	0x4000
 #define DR7_EXEC(n)	(2ull << 2 * (n))
 #define DR7_WRITE4(n)	(DR7_EXEC(n) | 0xdull << (16 + 4 * (n)))
 
 ASM16(step_code, "nop; cpuid; mov $1, %ax; rdmsr; nop; hlt");
+TEST(flags, "KVM_SET_GUEST_DEBUG takes each flag that KVM_CAP_SET_GUEST_DEBUG2 names, and no other", KVM_CAP_SET_GUEST_DEBUG2)
+{
+	const uint32_t flags = has_cap(KVM_CAP_SET_GUEST_DEBUG2);
+	unsigned int n;
+
+	for (n = 1; n < 32; n++) {
+		struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, step_code);
+
+		/* KVM lets pass what it does not know. */
+		if (flags >> n & 1 || !is_kvm())
+			CHECK_EQ(debug(vm, KVM_GUESTDBG_ENABLE | 1u << n), flags >> n & 1 ? 0 : -1);
+		vm_free(vm);
+	}
+}
+
 TEST(step, "KVM_GUESTDBG_SINGLESTEP stops after each instruction, those that exit included",
      KVM_CAP_SET_GUEST_DEBUG, KVM_CAP_X86_ROBUST_SINGLESTEP)
 {

@@ -522,7 +522,21 @@ static int list_caps(void)
 	return 0;
 }
 
-/* [TITLE], for one test alone; or --caps, for the numbers of the capabilities that the tests exercise. */
+static int list_offered(void)
+{
+	int cap;
+
+	for (cap = 0; cap < 512; cap++) {
+		if (has_cap(cap) > 0)
+			printf("%d %d\n", cap, has_cap(cap));
+	}
+	return 0;
+}
+
+/*
+ * [TITLE], for one test alone; --caps, for the numbers of the capabilities that the tests exercise; or --offered, for
+ * those of the node, with their values.
+ */
 int main(int argc, char **argv)
 {
 	const char *only = argc > 1 ? argv[1] : NULL, *path = getenv("TENON_DEV");
@@ -546,6 +560,8 @@ int main(int argc, char **argv)
 		printf("Bail out! %s does not open: %s\n", path, strerror(errno));
 		return 1;
 	}
+	if (only && !strcmp(only, "--offered"))
+		return list_offered();
 	/* KVM patches the scheduler at its first VM and after its last: in the test bed, the fewer the better. */
 	if (is_kvm())
 		ioctl(dev_fd, KVM_CREATE_VM, 0);

@@ -191,6 +191,7 @@ TEST(pic_priority, "PIC: set priority, what waits and what is in service, poll")
 /* ---- IOAPIC ---- */
 
 #define LEVEL		0x8000
+#define LOW_ACTIVE	0x2000
 #define MASKED		0x10000
 #define REMOTE_IRR	0x4000
 
@@ -249,6 +250,18 @@ TEST(ioapic_level, "IOAPIC, level: remote IRR until the EOI, then again while th
 	CHECK_EQ(vm_irq_line(vm, 20, 1), 0);
 	CHECK_EQ(ioapic_entry(vm, 20), MASKED | LEVEL | 0x42);
 	REQUIRE(vm_says(vm, 0, DONE));
+	CHECK(vm_says(vm, 0, 0x42));
+	CHECK_EQ(vm_irq_line(vm, 20, 0), 0);
+	CHECK(vm_quiet(vm, 0, 5));
+}
+
+TEST(ioapic_polarity, "IOAPIC: a line is asserted by 1 and deasserted by 0, whatever the polarity of the pin",
+     KVM_CAP_IOAPIC_POLARITY_IGNORED)
+{
+	struct vm *vm = ioapic_guest(STEPS(X2APIC_ON, IOAPIC_PIN(20, LEVEL | LOW_ACTIVE | 0x42, 0)));
+
+	CHECK(vm_quiet(vm, 0, 5));
+	CHECK_EQ(vm_irq_line(vm, 20, 1), 0);
 	CHECK(vm_says(vm, 0, 0x42));
 	CHECK_EQ(vm_irq_line(vm, 20, 0), 0);
 	CHECK(vm_quiet(vm, 0, 5));

@@ -121,6 +121,16 @@ TEST(set_clock, "KVM_SET_CLOCK: the clock goes on from there, in all structures 
 	REQUIRE(vm_says(vm, 0, DONE));
 	now = clock_now(vm);
 	CHECK(now >= 1000000000000 && now <= 1000000000000 + (now_ns() - start) * 1001 / 1000);
+	/* Set as of five seconds ago by the wall clock, it is five seconds on. */
+	REQUIRE(!ioctl(vm->fd, KVM_GET_CLOCK, &c));
+	if (c.flags & KVM_CLOCK_REALTIME) {
+		struct kvm_clock_data d = c;
+
+		d.realtime -= 5000000000;
+		REQUIRE(!ioctl(vm->fd, KVM_SET_CLOCK, &d));
+		REQUIRE(!ioctl(vm->fd, KVM_GET_CLOCK, &d));
+		CHECK(d.clock - c.clock >= 5000000000 && d.clock - c.clock < 6000000000);
+	}
 	c.flags = 0x80000000;
 	CHECK_ERR(ioctl(vm->fd, KVM_SET_CLOCK, &c), EINVAL);
 	CHECK_ERR(ioctl(vm->fd, KVM_SET_CLOCK, NULL), EFAULT);
@@ -179,7 +189,7 @@ static void *compete(void *arg)
 	return NULL;
 }
 
-TEST(steal_time, "steal time grows while another thread has the processor")
+TEST(steal_time, "steal time grows while another thread has the processor", KVM_CAP_STEAL_TIME)
 {
 	struct vm *vm = pv_guest(STEPS(WRMSR(MSR_KVM_STEAL_TIME, STEAL | 1), SAYS(2), SAYS(3)));
 	const struct kvm_steal_time *st = (void *)(vm->mem + STEAL);
