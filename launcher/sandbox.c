@@ -154,6 +154,7 @@ static const struct call disk[] = {
 	CALL(fstat),
 	CALL(newfstatat),			/* fstat() of some C libraries */
 	IOCTL(BLKGETSIZE64),
+	IOCTL(BLKSSZGET),			/* O_DIRECT, on a disk that is added */
 	IOCTL(BLKDISCARD),
 	IOCTL(BLKZEROOUT),
 	{ 0 }
@@ -181,6 +182,10 @@ static const struct call loop[] = {
 	CALL(epoll_pwait),
 	CALL(read),				/* signals, keys */
 	CALL(accept4),				/* the control socket */
+	CALL(recvmsg),				/* and files that come by it */
+	CALL_IF(fcntl, 1, 0xffffffffu, F_GETFL),	/* how were they opened? */
+	CALL_IF(fcntl, 1, 0xffffffffu, F_DUPFD_CLOEXEC),	/* for a device that is added */
+	CALL(eventfd2),
 	CALL(memfd_create),			/* the stubs' cache, at a reset; counters as text */
 	CALL(mmap),				/* the translator's cache, at a reset: code */
 	CALL_IF(kill, 0, 0xffffffffu, SELF),	/* Ctrl-Z: SIGSTOP */
@@ -320,6 +325,7 @@ static struct {
 } sandbox = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static _Thread_local const char *my_role = "(not confined)";
+static _Thread_local bool entered, inherited;
 
 /* Building a filter */
 
@@ -460,9 +466,29 @@ static int fix_limits(void)
 	return 0;
 }
 
+bool sandbox_entered(void)
+{
+	return entered;
+}
+
+void sandbox_inherited(void)
+{
+	inherited = true;
+}
+
+void sandbox_prepare(enum sandbox_role role)
+{
+	struct sock_fprog prog;
+
+	/* A failure shows when it is entered. */
+	if (sandbox.on)
+		(void)get_filter(role, &prog);
+}
+
 void sandbox_enter(enum sandbox_role nr, const char *const *dirs)
 {
 	const struct role *role = &roles[nr];
+	const bool first = !role->inherits && !inherited;
 	const char *what = "make the system call filter";
 	struct sock_fprog prog;
 	sigset_t set;
@@ -480,15 +506,15 @@ void sandbox_enter(enum sandbox_role nr, const char *const *dirs)
 		what = "fix the resource limits";
 		err = fix_limits();
 	}
-	if (!err && !role->inherits) {
+	if (!err && first) {
 		what = "give up new privileges";
 		err = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
 	}
-	if (!err && !role->inherits) {
+	if (!err && first) {
 		what = "confine files (Landlock)";
 		err = restrict_files(role, dirs);
 	}
-	if (!err && !role->inherits) {
+	if (!err && first) {
 		what = "drop capabilities";
 		err = drop_caps(role->caps);
 	}
@@ -496,6 +522,7 @@ void sandbox_enter(enum sandbox_role nr, const char *const *dirs)
 		what = "filter system calls (seccomp)";
 		err = prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) ? -errno : 0;
 	}
+	entered = true;
 	if (!err)
 		return;
 	/* Nothing of the guest's has been touched, and unconfined it is not to be. */

@@ -35,6 +35,11 @@ int sandbox_init(void);
  * has any (main, net, share), up to NULL; or NULL for none. Ends the process with a message if that fails.
  */
 void sandbox_enter(enum sandbox_role role, const char *const *dirs);
+/* Threads that a confined thread starts have its confinement, and can only add to it: the creator asks, the thread tells. */
+bool sandbox_entered(void);
+void sandbox_inherited(void);
+/* Make the filter of a role that will be entered later, by such a thread. */
+void sandbox_prepare(enum sandbox_role role);
 /* In the handler of SIGSYS: say which thread made which system call. */
 void sandbox_explain(const siginfo_t *info);
 /* For tenon info: what of it this host has. */

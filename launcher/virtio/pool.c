@@ -6,12 +6,10 @@
  * many run as there is work for, and a single request costs a single wake-up.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "../msg.h"
 #include "pool.h"
+#include "thread.h"
 
 /* The next chain of any queue, asking for notifications where there is none. */
 static bool take(struct virtio_dev *dev, struct virtio_work *work)
@@ -56,7 +54,6 @@ static void *pool_thread(void *opaque)
 	struct virtio_dev *dev = work->dev;
 	struct virtio_pool *pool = dev->pool;
 
-	pthread_setname_np(pthread_self(), pool->ops->name);
 	pool->ops->enter(dev);
 	pthread_mutex_lock(&dev->lock);
 	while (!pool->stop) {
@@ -109,25 +106,21 @@ void virtio_pool_quiesce(struct virtio_dev *dev)
 		virtio_pool_wait(dev);
 }
 
-static int add_thread(struct virtio_dev *dev)
+static int add_thread(struct virtio_dev *dev, const char *what)
 {
 	struct virtio_pool *pool = dev->pool;
 	struct virtio_work *work = calloc(1, pool->ops->work_size);
-	sigset_t all, old;
 	int err;
 
 	if (!work)
 		return -ENOMEM;
 	work->dev = dev;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
 	/* Threads look at each other under the lock. */
 	pthread_mutex_lock(&dev->lock);
-	err = -pthread_create(&work->thread, NULL, pool_thread, work);
+	err = virtio_thread(&work->thread, pool->ops->name, pool_thread, work, what);
 	if (!err)
 		pool->work[pool->nr++] = work;
 	pthread_mutex_unlock(&dev->lock);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err)
 		free(work);
 	return err;
@@ -161,27 +154,23 @@ void virtio_pool_exit(struct virtio_dev *dev)
 int virtio_pool_init(struct virtio_dev *dev, const struct virtio_pool_ops *ops, const char *what)
 {
 	struct virtio_pool *pool = calloc(1, sizeof(*pool));
-	int err = -ENOMEM;
+	int err;
 
 	if (!pool)
-		goto out;
+		return -ENOMEM;
 	pool->ops = ops;
 	pool->work = calloc(ops->threads, sizeof(*pool->work));
 	if (!pool->work) {
 		free(pool);
-		goto out;
+		return -ENOMEM;
 	}
 	pthread_cond_init(&pool->wake, NULL);
 	pthread_cond_init(&pool->done, NULL);
 	dev->pool = pool;
 	do {
-		err = add_thread(dev);
+		err = add_thread(dev, what);
 	} while (!err && pool->nr < ops->threads);
 	if (err)
 		virtio_pool_exit(dev);
-out:
-	if (err)
-		msg_error("start a thread for %s: %s. Raise the limit of processes (ulimit -u)", what,
-			  strerror(-err));
 	return err;
 }

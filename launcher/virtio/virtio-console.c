@@ -12,7 +12,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -27,6 +26,7 @@
 #include "../msg.h"
 #include "../sandbox.h"
 #include "../unix-socket.h"
+#include "thread.h"
 #include "virtio.h"
 
 #define CONFIG_SIZE	8u		/* cols, rows, max_nr_ports */
@@ -308,11 +308,7 @@ static void *console_thread(void *opaque)
 	struct pollfd pfd[1 + VM_MAX_CHANNELS];
 	bool more = false;
 	uint64_t count;
-	sigset_t all;
 
-	pthread_setname_np(pthread_self(), "channel");
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	sandbox_enter(SANDBOX_CHANNEL, NULL);
 	pthread_mutex_lock(&dev->lock);
 	while (!atomic_load(&con->stop)) {
@@ -456,11 +452,9 @@ static int vconsole_init(struct vm *vm, void **state)
 	err = virtio_init(&con->vdev, vm);
 	if (err)
 		goto err_ports;
-	err = -pthread_create(&con->thread, NULL, console_thread, con);
-	if (err) {
-		msg_error("start a thread for channels: %s. Raise the limit of processes (ulimit -u)", strerror(-err));
+	err = virtio_thread(&con->thread, "channel", console_thread, con, "channels");
+	if (err)
 		goto err_virtio;
-	}
 	*state = con;
 	return 0;
 

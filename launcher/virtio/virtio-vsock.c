@@ -16,7 +16,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +29,7 @@
 #include "../msg.h"
 #include "../sandbox.h"
 #include "../unix-socket.h"
+#include "thread.h"
 #include "virtio.h"
 
 #define CONNS_MAX	256u
@@ -564,11 +564,7 @@ static void *vsock_thread(void *opaque)
 	struct virtio_dev *dev = &v->vdev;
 	bool more = false;
 	uint64_t count;
-	sigset_t all;
 
-	pthread_setname_np(pthread_self(), "vsock");
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	sandbox_enter(SANDBOX_VSOCK, NULL);
 	pthread_mutex_lock(&dev->lock);
 	while (!atomic_load(&v->stop)) {
@@ -706,11 +702,9 @@ static int vsock_init(struct vm *vm, void **state)
 	err = virtio_init(&v->vdev, vm);
 	if (err)
 		goto err_free;
-	err = -pthread_create(&v->thread, NULL, vsock_thread, v);
-	if (err) {
-		msg_error("start a thread for --vsock: %s. Raise the limit of processes (ulimit -u)", strerror(-err));
+	err = virtio_thread(&v->thread, "vsock", vsock_thread, v, "--vsock");
+	if (err)
 		goto err_virtio;
-	}
 	*state = v;
 	return 0;
 
