@@ -3,9 +3,8 @@
  * bus.c - address regions and the devices behind them
  *
  * A region found is copied out and the table unlocked before the device is called, so a device may move
- * regions about (PCI BARs) from its own callback. A vCPU can therefore reach a device by an address that
- * another vCPU is just taking from it; the device exists until all vCPUs are gone, and sees an access a
- * moment late.
+ * regions about (PCI BARs) from its own callback. What a vCPU has found may be gone by the time it has the
+ * device lock: it looks again then.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -101,6 +100,7 @@ void bus_remove(struct bus *bus, uint64_t base, uint64_t size)
 	if (i < bus->nr && bus->region[i].base == base && bus->region[i].size == size) {
 		bus->nr--;
 		memmove(&bus->region[i], &bus->region[i + 1], (bus->nr - i) * sizeof(*bus->region));
+		atomic_fetch_add(&bus->removals, 1);
 	}
 	pthread_rwlock_unlock(&bus->lock);
 }
@@ -136,6 +136,15 @@ static bool bus_find(struct bus *bus, uint64_t addr, struct region *found, uint6
 	return hit;
 }
 
+/* With the device lock held. */
+static bool bus_has(struct bus *bus, const struct region *r)
+{
+	unsigned int i = bus_search(bus, r->base);
+
+	return i < bus->nr && bus->region[i].base == r->base && bus->region[i].opaque == r->opaque &&
+	       bus->region[i].ops == r->ops;
+}
+
 /* The largest naturally aligned access at @addr that has no more than @room bytes. */
 static unsigned int bus_piece(uint64_t addr, uint64_t room)
 {
@@ -146,14 +155,16 @@ static unsigned int bus_piece(uint64_t addr, uint64_t room)
 	return len;
 }
 
-static void bus_one(struct vm *vm, const struct region *r, uint64_t off, uint8_t *data, unsigned int len,
-		    bool write)
+static void bus_one(struct vm *vm, struct bus *bus, const struct region *r, unsigned int removals, uint64_t off,
+		    uint8_t *data, unsigned int len, bool write)
 {
 	uint64_t val = 0;
 
 	if (!r->ops->unlocked)
 		pthread_mutex_lock(&vm->lock);
-	if (!write) {
+	if (!r->ops->unlocked && atomic_load(&bus->removals) != removals && !bus_has(bus, r)) {
+		val = UINT64_MAX;	/* the device went while this waited for the lock */
+	} else if (!write) {
 		val = r->ops->read ? r->ops->read(r->opaque, off, len) : UINT64_MAX;
 	} else if (r->ops->write) {
 		memcpy(&val, data, len);	/* the bus is little-endian, as the hosts are */
@@ -171,7 +182,8 @@ void bus_access(struct vm *vm, struct bus *bus, uint64_t addr, void *data, unsig
 	uint8_t *p = data;
 
 	while (len) {
-		struct region r;
+		unsigned int removals = atomic_load(&bus->removals);
+		struct region r = { 0 };
 		uint64_t room;
 		bool hit = bus_find(bus, addr, &r, &room);
 		unsigned int piece;
@@ -182,7 +194,7 @@ void bus_access(struct vm *vm, struct bus *bus, uint64_t addr, void *data, unsig
 			room = len;
 		piece = bus_piece(addr, room);
 		if (hit)
-			bus_one(vm, &r, addr - r.base, p, piece, write);
+			bus_one(vm, bus, &r, removals, addr - r.base, p, piece, write);
 		else if (!write)
 			memset(p, 0xff, piece);
 		addr += piece;

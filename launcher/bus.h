@@ -6,6 +6,7 @@
 #define TENON_BUS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,7 +15,7 @@ struct vm;
 /*
  * A device's answer to accesses in its region. off is relative to the region's base; len is 1 to 8 (larger
  * and unaligned guest accesses are split by the bus into naturally sized ones). Called with the device lock
- * held, unless the region is `unlocked`.
+ * held, unless the region is `unlocked`; such a region can't be removed while vCPUs run.
  */
 struct region_ops {
 	uint64_t (*read)(void *opaque, uint64_t off, unsigned int len);
@@ -34,6 +35,7 @@ struct bus {
 	pthread_rwlock_t lock;
 	struct region *region;
 	unsigned int nr, cap;
+	atomic_uint removals;		/* of regions */
 	bool is_pio;
 };
 

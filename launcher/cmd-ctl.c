@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * cmd-ctl.c - tenon ls, stop, kill, pause, resume, stats, memory, console: what named machines do and shall do
+ * cmd-ctl.c - tenon ls, stop, kill, pause, resume, stats, memory, device, console: what named machines do and shall do
  *
  * Clients of the control socket (ctl.c); what they know of a machine comes through it.
  */
@@ -18,10 +18,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "block/block.h"
 #include "cmd.h"
 #include "ctl.h"
 #include "loop.h"
 #include "msg.h"
+#include "net/net.h"
 
 #define ANSWER_MS	5000
 #define STOP_SECONDS	60u
@@ -90,16 +92,48 @@ static struct json_object *conn_read(struct conn *c, uint64_t until, bool *gone)
 	}
 }
 
-/* Send a command; what it returned, or NULL with a message printed unless @quiet. @args: in JSON. */
-static struct json_object *conn_call_with(struct conn *c, const char *command, const char *args, bool quiet)
+/* A line, with a descriptor unless that is negative. */
+static bool conn_send(struct conn *c, const char *line, int fd)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { (char *)(uintptr_t)line, strlen(line) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		struct cmsghdr *h;
+
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		h = CMSG_FIRSTHDR(&msg);
+		h->cmsg_level = SOL_SOCKET;
+		h->cmsg_type = SCM_RIGHTS;
+		h->cmsg_len = CMSG_LEN(sizeof(fd));
+		memcpy(CMSG_DATA(h), &fd, sizeof(fd));
+	}
+	return sendmsg(c->fd, &msg, MSG_NOSIGNAL) == (ssize_t)iov.iov_len;
+}
+
+/*
+ * Send a command, with a descriptor unless that is negative; what it returned, or NULL with a message printed unless
+ * @quiet. Takes the reference of @args, which may be NULL.
+ */
+static struct json_object *conn_call_with(struct conn *c, const char *command, struct json_object *args, int fd, bool quiet)
 {
 	uint64_t until = clock_ns() + ANSWER_MS * 1000000ull;
-	struct json_object *obj, *val;
-	char line[256];
-	bool gone = false;
-	int len = snprintf(line, sizeof(line), "{\"execute\":\"%s\",\"arguments\":%s}\n", command, args);
+	struct json_object *request = json_object_new_object(), *obj, *val;
+	bool gone = false, sent;
+	char *line = NULL;
 
-	if (send(c->fd, line, (size_t)len, MSG_NOSIGNAL) == len) {
+	json_object_object_add(request, "execute", json_object_new_string(command));
+	json_object_object_add(request, "arguments", args ? args : json_object_new_object());
+	sent = asprintf(&line, "%s\n", json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN)) > 0 &&
+	       conn_send(c, line, fd);
+	free(line);
+	json_object_put(request);
+	if (sent) {
 		while ((obj = conn_read(c, until, &gone)) != NULL) {
 			if (json_object_object_get_ex(obj, "return", &val)) {
 				json_object_get(val);
@@ -128,7 +162,7 @@ static struct json_object *conn_call_with(struct conn *c, const char *command, c
 
 static struct json_object *conn_call(struct conn *c, const char *command, bool quiet)
 {
-	return conn_call_with(c, command, "{}", quiet);
+	return conn_call_with(c, command, NULL, -1, quiet);
 }
 
 /* Connect by name and shake hands. */
@@ -313,9 +347,8 @@ int cmd_memory(int argc, char **argv)
 		"Usage: tenon memory NAME [SIZE]\n\n"
 		"Tells how much memory a machine has, or lets it have SIZE of what it was started with, as in 512M: its system\n"
 		"gives up the rest as it can. The machine needs tenon run --balloon.\n";
-	struct json_object *ret, *actual = NULL;
+	struct json_object *ret, *actual = NULL, *args = NULL;
 	uint64_t size = 0;
-	char args[64] = "{}";
 	const char *name;
 	struct conn c;
 	int status;
@@ -325,7 +358,6 @@ int cmd_memory(int argc, char **argv)
 			msg_error("tenon memory: '%s' is not a size. Give a number and a unit, as in 512M or 2G", argv[2]);
 			return EXIT_USAGE;
 		}
-		snprintf(args, sizeof(args), "{\"value\":%llu}", (unsigned long long)size);
 		argc--;
 	}
 	status = read_args(argc, argv, usage, &name, NULL);
@@ -333,7 +365,11 @@ int cmd_memory(int argc, char **argv)
 		return status;
 	if (conn_machine(&c, name))
 		return EXIT_FAILED;
-	ret = conn_call_with(&c, size ? "balloon" : "query-balloon", args, false);
+	if (size) {
+		args = json_object_new_object();
+		json_object_object_add(args, "value", json_object_new_int64((int64_t)size));
+	}
+	ret = conn_call_with(&c, size ? "balloon" : "query-balloon", args, -1, false);
 	close(c.fd);
 	if (!ret)
 		return EXIT_FAILED;
@@ -341,6 +377,245 @@ int cmd_memory(int argc, char **argv)
 		printf("%llu MiB\n", (unsigned long long)json_object_get_int64(actual) >> 20);
 	json_object_put(ret);
 	return EXIT_OK;
+}
+
+/* tenon device */
+
+static const char device_usage[] =
+	"Usage: tenon device add NAME ID --disk FILE[,OPT]\n"
+	"       tenon device add NAME ID --net tap[,ifname=IF][,bridge=BR][,mac=MAC]\n"
+	"       tenon device remove [--timeout SECONDS] NAME ID\n"
+	"       tenon device ls NAME\n\n"
+	"Adds a disk or a network card to a machine that runs, takes it away again, or lists what was added. ID is a name of\n"
+	"your choice; a disk has it as serial number, too. Options are those of tenon run, but for snapshot; a qcow2 image\n"
+	"that is added has no backing file. The guest's system has to let go of a device (PCI hot-plug by ACPI), for which\n"
+	"remove waits, 60 seconds at most.\n";
+
+static struct json_object *pair(struct json_object *obj, const char *key, const char *val)
+{
+	json_object_object_add(obj, key, json_object_new_string(val));
+	return obj;
+}
+
+/* A call of which only the success matters. Takes the reference of @args. */
+static bool call_ok(struct conn *c, const char *command, struct json_object *args, int fd)
+{
+	struct json_object *ret = conn_call_with(c, command, args, fd, false);
+
+	json_object_put(ret);
+	return ret;
+}
+
+/* Hand a descriptor over, under the name of the device to be. */
+static bool give_fd(struct conn *c, const char *id, int fd)
+{
+	return call_ok(c, "getfd", pair(json_object_new_object(), "fdname", id), fd);
+}
+
+static int add_disk(struct conn *c, const char *id, const struct vm_disk *disk)
+{
+	const struct file_open how = {
+		.readonly = disk->readonly, .direct = disk->cache == BLOCK_NONE, .unsafe = disk->cache == BLOCK_UNSAFE,
+	};
+	struct json_object *node = json_object_new_object(), *dev;
+	const struct block_driver *format = disk->format ? disk->format : block_driver_by_path(disk->path);
+	struct bfile *file;
+	char *path;
+	int err;
+
+	/* It is locked for as long as anybody has the descriptor. */
+	file = file_open(disk->path, &how, &err);
+	if (!file) {
+		json_object_put(node);
+		return EXIT_FAILED;
+	}
+	path = realpath(disk->path, NULL);
+	pair(node, "node-name", id);
+	pair(node, "driver", format->name);
+	pair(node, "x-fd", id);
+	pair(node, "filename", path ? path : disk->path);
+	pair(node, "discard", disk->no_discard ? "ignore" : "unmap");
+	pair(node, "x-cache", block_cache_names[disk->cache]);
+	json_object_object_add(node, "read-only", json_object_new_boolean(disk->readonly));
+	free(path);
+	if (!give_fd(c, id, file_fd(file)))
+		json_object_put(node);
+	else if (call_ok(c, "blockdev-add", node, -1)) {
+		dev = pair(pair(pair(json_object_new_object(), "driver", "virtio-blk-pci"), "id", id), "drive", id);
+		if (disk->serial)
+			pair(dev, "serial", disk->serial);
+		bfile_close(file);
+		if (call_ok(c, "device_add", dev, -1))
+			return EXIT_OK;
+		call_ok(c, "blockdev-del", pair(json_object_new_object(), "node-name", id), -1);
+		return EXIT_FAILED;
+	}
+	bfile_close(file);
+	return EXIT_FAILED;
+}
+
+static int add_net(struct conn *c, const char *id, const struct vm_net *config)
+{
+	struct json_object *node;
+	struct net net = { .ops = config->ops };
+	const char *ifname;
+	char mac[18];
+	int fd;
+
+	if (config->ops != &net_tap) {
+		msg_error("tenon device add --net: only tap can be added to a machine that runs: it has given up the right to "
+			  "connect to other hosts. Give it --net user at the start");
+		return EXIT_USAGE;
+	}
+	if (config->ops->open(&net, config, 0))
+		return EXIT_FAILED;
+	if (memcmp(config->mac, "\0\0\0\0\0", 6))
+		memcpy(net.mac, config->mac, 6);
+	fd = tap_fd(&net, &ifname);
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", net.mac[0], net.mac[1], net.mac[2], net.mac[3], net.mac[4],
+		 net.mac[5]);
+	node = pair(pair(pair(json_object_new_object(), "type", "tap"), "id", id), "fd", id);
+	pair(node, "ifname", ifname);
+	pair(node, "x-mac", mac);
+	json_object_object_add(node, "x-mtu", json_object_new_int(net.mtu));
+	if (!give_fd(c, id, fd)) {
+		json_object_put(node);
+		node = NULL;
+	}
+	config->ops->close(&net);
+	if (!node || !call_ok(c, "netdev_add", node, -1))
+		return EXIT_FAILED;
+	if (call_ok(c, "device_add", pair(pair(pair(json_object_new_object(), "driver", "virtio-net-pci"), "id", id), "netdev", id),
+		    -1))
+		return EXIT_OK;
+	call_ok(c, "netdev_del", pair(json_object_new_object(), "id", id), -1);
+	return EXIT_FAILED;
+}
+
+static int device_add(int argc, char **argv)
+{
+	struct vm_disk disk = { 0 };
+	struct vm_net net = { 0 };
+	const char *bad = NULL;
+	struct conn c;
+	bool is_disk;
+	int status;
+
+	is_disk = argc == 5 && !strcmp(argv[3], "--disk");
+	if (argc != 5 || (!is_disk && strcmp(argv[3], "--net"))) {
+		fputs(device_usage, stderr);
+		return EXIT_USAGE;
+	}
+	if (is_disk && (parse_disk(argv[4], &disk, &bad) || disk.snapshot || nbd_uri(disk.path))) {
+		msg_error("--disk: '%s' is not possible here. See tenon device --help", bad ? bad : disk.snapshot ? "snapshot" :
+			  argv[4]);
+		return EXIT_USAGE;
+	}
+	if (!is_disk && (net_parse(argv[4], &net) || !net.ops))
+		return EXIT_USAGE;
+	if (conn_machine(&c, argv[1]))
+		return EXIT_FAILED;
+	status = is_disk ? add_disk(&c, argv[2], &disk) : add_net(&c, argv[2], &net);
+	close(c.fd);
+	return status;
+}
+
+/* Its event, or false if it does not come. */
+static bool wait_deleted(struct conn *c, const char *id, uint64_t until)
+{
+	struct json_object *obj, *data, *dev;
+	bool gone, found = false;
+
+	while (!found && (obj = conn_read(c, until, &gone)) != NULL) {
+		found = json_object_object_get_ex(obj, "data", &data) && json_object_object_get_ex(data, "device", &dev) &&
+			!strcmp(json_object_get_string(dev), id);
+		json_object_put(obj);
+	}
+	return found;
+}
+
+/* The driver of a device that was added, in @driver; false: there is none. */
+static bool device_driver(struct conn *c, const char *id, char driver[32])
+{
+	struct json_object *list = conn_call(c, "x-query-devices", false), *val;
+
+	driver[0] = '\0';
+	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+		struct json_object *dev = json_object_array_get_idx(list, i);
+
+		if (!json_object_object_get_ex(dev, "id", &val) || strcmp(json_object_get_string(val), id))
+			continue;
+		if (json_object_object_get_ex(dev, "driver", &val))
+			snprintf(driver, 32, "%s", json_object_get_string(val));
+	}
+	json_object_put(list);
+	return driver[0];
+}
+
+static int device_remove(struct conn *c, const char *id, uint64_t seconds)
+{
+	char driver[32];
+	bool is_net;
+
+	/* An unknown device is the machine's to refuse. */
+	is_net = device_driver(c, id, driver) && !strcmp(driver, "virtio-net-pci");
+	if (!call_ok(c, "device_del", pair(json_object_new_object(), "id", id), -1))
+		return EXIT_FAILED;
+	if (!wait_deleted(c, id, clock_ns() + seconds * 1000000000ull)) {
+		msg_error("remove '%s' from machine '%s': its system has not let go of it in %llu seconds. It may still do so, or at "
+			  "the next reset", id, c->name, (unsigned long long)seconds);
+		return EXIT_FAILED;
+	}
+	return call_ok(c, is_net ? "netdev_del" : "blockdev-del",
+		       pair(json_object_new_object(), is_net ? "id" : "node-name", id), -1) ? EXIT_OK : EXIT_FAILED;
+}
+
+static int device_ls(struct conn *c)
+{
+	struct json_object *list = conn_call(c, "x-query-devices", false), *val;
+
+	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+		struct json_object *dev = json_object_array_get_idx(list, i);
+		static const char *const keys[] = { "id", "driver", "on" };
+
+		for (unsigned int k = 0; k < 3; k++)
+			if (json_object_object_get_ex(dev, keys[k], &val))
+				printf(k == 2 ? "%s\n" : "%-15s ", json_object_get_string(val));
+	}
+	json_object_put(list);
+	return list ? EXIT_OK : EXIT_FAILED;
+}
+
+int cmd_device(int argc, char **argv)
+{
+	uint64_t seconds = STOP_SECONDS;
+	struct conn c;
+	int status;
+
+	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
+		fputs(device_usage, stdout);
+		return EXIT_OK;
+	}
+	if (argc > 1 && !strcmp(argv[1], "add"))
+		return device_add(argc - 1, argv + 1);
+	if (argc > 4 && !strcmp(argv[1], "remove") && !strcmp(argv[2], "--timeout")) {
+		if (parse_uint(argv[3], 0, 86400, &seconds)) {
+			msg_error("--timeout: '%s' is no number of seconds from 0 to 86400", argv[3]);
+			return EXIT_USAGE;
+		}
+		argv[3] = argv[1];
+		argc -= 2;
+		argv += 2;
+	}
+	if (!(argc == 4 && !strcmp(argv[1], "remove")) && !(argc == 3 && !strcmp(argv[1], "ls"))) {
+		fputs(device_usage, stderr);
+		return EXIT_USAGE;
+	}
+	if (conn_machine(&c, argv[2]))
+		return EXIT_FAILED;
+	status = argc == 4 ? device_remove(&c, argv[3], seconds) : device_ls(&c);
+	close(c.fd);
+	return status;
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)

@@ -29,6 +29,7 @@ int cmd_pause(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
 int cmd_memory(int argc, char **argv);
+int cmd_device(int argc, char **argv);
 int cmd_console(int argc, char **argv);
 int cmd_img(int argc, char **argv);
 int cmd_info(int argc, char **argv);

@@ -29,6 +29,8 @@
 
 #include "ctl.h"
 #include "msg.h"
+#include "net/net.h"
+#include "plug.h"
 #include "ui/term.h"
 #include "virtio/virtio.h"
 #include "vm.h"
@@ -37,16 +39,24 @@
 #define LINE_MAX_LEN	65536u
 #define OUT_MAX		(1u << 20)
 #define JSON_DEPTH	16
+#define FDS_MAX		8u		/* of a client, with names and without */
+#define ARGS_MAX	8u
 #define VCPU_QOM_PATH	"/machine/cpu"
 
 struct client {
 	struct ctl *ctl;
 	struct watch watch;		/* fd -1: free */
 	bool negotiated, console, closing;
-	int64_t arg;			/* of the command at work */
+	struct json_object *args;	/* of the command at work */
 	const char *refusal;		/* by it: why not */
 	char *in, *out;
 	size_t in_len, out_len;
+	unsigned int nr_came;		/* descriptors that have come and wait for their getfd */
+	int came[FDS_MAX];
+	struct {
+		char name[CTL_NAME_MAX + 1];	/* "": free */
+		int fd;
+	} named[FDS_MAX];
 };
 
 struct ctl {
@@ -120,6 +130,11 @@ static void client_close(struct client *c)
 		return;
 	watch_del(&c->ctl->vm->loop, &c->watch);
 	close(c->watch.fd);
+	while (c->nr_came)
+		close(c->came[--c->nr_came]);
+	for (unsigned int i = 0; i < FDS_MAX; i++)
+		if (c->named[i].name[0])
+			close(c->named[i].fd);
 	free(c->in);
 	free(c->out);
 	*c = (struct client){ .ctl = c->ctl, .watch.fd = -1 };
@@ -226,6 +241,29 @@ void ctl_console(struct vm *vm, uint8_t byte)
 			client_send(&vm->ctl->client[i], (const char *)&byte, 1);
 }
 
+/* Arguments of the command at work, which have the type that commands[] says */
+
+static const char *arg_str(const struct client *c, const char *name)
+{
+	struct json_object *val;
+
+	return json_object_object_get_ex(c->args, name, &val) ? json_object_get_string(val) : NULL;
+}
+
+static int64_t arg_int(const struct client *c, const char *name, int64_t otherwise)
+{
+	struct json_object *val;
+
+	return json_object_object_get_ex(c->args, name, &val) ? json_object_get_int64(val) : otherwise;
+}
+
+static bool arg_bool(const struct client *c, const char *name)
+{
+	struct json_object *val;
+
+	return json_object_object_get_ex(c->args, name, &val) && json_object_get_boolean(val);
+}
+
 /* Commands: each gives what is to be returned, NULL for an empty object, or says why not in c->refusal. */
 
 static struct json_object *do_capabilities(struct client *c)
@@ -278,25 +316,187 @@ static struct json_object *do_cpus(struct client *c)
 	return list;
 }
 
+static void list_disk(void *opaque, const char *id, const struct vm_disk *disk, const struct vm_net *net)
+{
+	struct json_object *dev, *in;
+
+	(void)net;
+	if (!disk)
+		return;
+	dev = json_object_new_object();
+	in = json_object_new_object();
+	json_object_object_add(dev, "device", json_object_new_string(id));
+	json_object_object_add(dev, "type", json_object_new_string("unknown"));
+	json_object_object_add(dev, "removable", json_object_new_boolean(false));
+	json_object_object_add(dev, "locked", json_object_new_boolean(false));
+	json_object_object_add(in, "file", json_object_new_string(disk->path));
+	json_object_object_add(in, "ro", json_object_new_boolean(disk->readonly));
+	json_object_object_add(dev, "inserted", in);
+	json_object_array_add(opaque, dev);
+}
+
 static struct json_object *do_block(struct client *c)
 {
 	struct json_object *list = json_object_new_array();
 	const struct vm_config *config = &c->ctl->vm->config;
 
 	for (unsigned int i = 0; i < config->nr_disks; i++) {
-		struct json_object *dev = json_object_new_object(), *in = json_object_new_object();
 		char name[16];
 
 		snprintf(name, sizeof(name), "disk%u", i);
-		json_object_object_add(dev, "device", json_object_new_string(name));
-		json_object_object_add(dev, "type", json_object_new_string("unknown"));
-		json_object_object_add(dev, "removable", json_object_new_boolean(false));
-		json_object_object_add(dev, "locked", json_object_new_boolean(false));
-		json_object_object_add(in, "file", json_object_new_string(config->disk[i].path));
-		json_object_object_add(in, "ro", json_object_new_boolean(config->disk[i].readonly));
-		json_object_object_add(dev, "inserted", in);
-		json_object_array_add(list, dev);
+		list_disk(list, name, &config->disk[i], NULL);
 	}
+	if (c->ctl->vm->plug)
+		plug_list(c->ctl->vm, list_disk, list);
+	return list;
+}
+
+/* Descriptors, and devices made of them */
+
+static struct json_object *do_getfd(struct client *c)
+{
+	const char *name = arg_str(c, "fdname");
+	unsigned int free_at = FDS_MAX;
+
+	for (unsigned int i = 0; i < FDS_MAX; i++) {
+		if (!c->named[i].name[0])
+			free_at = i;
+		else if (!strcmp(c->named[i].name, name))
+			c->refusal = "There is a descriptor of that name";
+	}
+	if (!ctl_name_ok(name))
+		c->refusal = "A name has letters, digits, '.', '_' and '-', 40 at most";
+	else if (!c->nr_came)
+		c->refusal = "No file descriptor supplied via SCM_RIGHTS";
+	else if (free_at == FDS_MAX)
+		c->refusal = "There are too many descriptors";
+	if (c->refusal)
+		return NULL;
+	snprintf(c->named[free_at].name, sizeof(c->named[0].name), "%s", name);
+	c->named[free_at].fd = c->came[0];
+	memmove(c->came, c->came + 1, --c->nr_came * sizeof(c->came[0]));
+	return NULL;
+}
+
+/* The descriptor that the argument @arg names: the caller's from now on. -1: there is none, which has been said. */
+static int take_fd(struct client *c, const char *arg)
+{
+	const char *name = arg_str(c, arg);
+
+	for (unsigned int i = 0; i < FDS_MAX; i++) {
+		if (!c->named[i].name[0] || strcmp(c->named[i].name, name))
+			continue;
+		c->named[i].name[0] = '\0';
+		return c->named[i].fd;
+	}
+	c->refusal = "There is no descriptor of that name; getfd gives it one";
+	return -1;
+}
+
+static struct json_object *do_closefd(struct client *c)
+{
+	int fd = take_fd(c, "fdname");
+
+	if (fd >= 0)
+		close(fd);
+	return NULL;
+}
+
+static struct json_object *do_blockdev_add(struct client *c)
+{
+	const char *cache = arg_str(c, "x-cache"), *discard = arg_str(c, "discard");
+	struct vm_disk disk = {
+		.path = arg_str(c, "filename"),
+		.readonly = arg_bool(c, "read-only"),
+		.format = block_driver_by_name(arg_str(c, "driver")),
+		.backing = BLOCK_BACKING_NONE,
+		.no_discard = discard && !strcmp(discard, "ignore"),
+	};
+
+	if (!disk.format)
+		c->refusal = "The driver is raw or qcow2";
+	else if (cache && !block_cache_by_name(cache, &disk.cache))
+		c->refusal = "x-cache is writeback, writethrough, none or unsafe";
+	else if (discard && !disk.no_discard && strcmp(discard, "unmap"))
+		c->refusal = "discard is unmap or ignore";
+	if (c->refusal)
+		return NULL;
+	disk.fd = take_fd(c, "x-fd");
+	if (disk.fd >= 0)
+		c->refusal = plug_add_disk(c->ctl->vm, arg_str(c, "node-name"), &disk);
+	return NULL;
+}
+
+static struct json_object *do_blockdev_del(struct client *c)
+{
+	c->refusal = plug_del_disk(c->ctl->vm, arg_str(c, "node-name"));
+	return NULL;
+}
+
+static struct json_object *do_netdev_add(struct client *c)
+{
+	struct vm_net net = { .ops = &net_tap, .ifname = arg_str(c, "ifname") };
+	int64_t mtu = arg_int(c, "x-mtu", 1500);
+
+	net.mtu = (unsigned int)mtu;
+	if (strcmp(arg_str(c, "type"), "tap"))
+		c->refusal = "The type is tap";
+	else if (mtu < NET_MTU_MIN || mtu > NET_MTU_MAX)
+		c->refusal = "x-mtu is out of range";
+	else if (!net_parse_mac(arg_str(c, "x-mac"), net.mac))
+		c->refusal = "x-mac is no address of a card";
+	if (c->refusal)
+		return NULL;
+	net.fd = take_fd(c, "fd");
+	if (net.fd >= 0)
+		c->refusal = plug_add_net(c->ctl->vm, arg_str(c, "id"), &net);
+	return NULL;
+}
+
+static struct json_object *do_netdev_del(struct client *c)
+{
+	c->refusal = plug_del_net(c->ctl->vm, arg_str(c, "id"));
+	return NULL;
+}
+
+static struct json_object *do_device_add(struct client *c)
+{
+	const char *on = arg_str(c, arg_str(c, "netdev") ? "netdev" : "drive"), *serial = arg_str(c, "serial");
+	const char *text = arg_str(c, "mac");
+	uint8_t mac[6];
+
+	if (!on)
+		c->refusal = "A device stands on a drive or a netdev";
+	else if (serial && strlen(serial) > 20)
+		c->refusal = "A serial number has 20 characters at most";
+	else if (text && !net_parse_mac(text, mac))
+		c->refusal = "mac is no address of a card";
+	else
+		c->refusal = plug_add_device(c->ctl->vm, arg_str(c, "driver"), arg_str(c, "id"), on, serial, text ? mac : NULL);
+	return NULL;
+}
+
+static struct json_object *do_device_del(struct client *c)
+{
+	c->refusal = plug_del_device(c->ctl->vm, arg_str(c, "id"));
+	return NULL;
+}
+
+static void list_device(void *opaque, const char *id, const struct vm_disk *disk, const struct vm_net *net)
+{
+	struct json_object *dev = json_object_new_object();
+
+	json_object_object_add(dev, "id", json_object_new_string(id));
+	json_object_object_add(dev, "driver", json_object_new_string(disk ? "virtio-blk-pci" : "virtio-net-pci"));
+	json_object_object_add(dev, "on", json_object_new_string(disk ? disk->path : net->ifname));
+	json_object_array_add(opaque, dev);
+}
+
+static struct json_object *do_devices(struct client *c)
+{
+	struct json_object *list = json_object_new_array();
+
+	plug_list(c->ctl->vm, list_device, list);
 	return list;
 }
 
@@ -304,9 +504,11 @@ static const char no_balloon[] = "The machine has no balloon; start it with --ba
 
 static struct json_object *do_balloon(struct client *c)
 {
-	if (c->arg <= 0)
+	int64_t size = arg_int(c, "value", 0);
+
+	if (size <= 0)
 		c->refusal = "'value' is a size in bytes";
-	else if (!balloon_set(c->ctl->vm, (uint64_t)c->arg))
+	else if (!balloon_set(c->ctl->vm, (uint64_t)size))
 		c->refusal = no_balloon;
 	return NULL;
 }
@@ -392,28 +594,51 @@ static struct json_object *do_console(struct client *c)
 
 static struct json_object *do_commands(struct client *c);
 
+#define STR	json_type_string
+#define INT	json_type_int
+#define BOOL	json_type_boolean
+
 static const struct command {
 	const char *name;
 	struct json_object *(*fn)(struct client *c);
-	const char *arg;		/* the one argument that it takes, an integer; NULL: none */
+	struct arg {
+		const char *name;
+		enum json_type type;
+		bool optional;
+	} args[ARGS_MAX];
 } commands[] = {
-	{ "qmp_capabilities", do_capabilities, NULL },
-	{ "query-version", do_version, NULL },
-	{ "query-commands", do_commands, NULL },
-	{ "query-status", do_status, NULL },
-	{ "query-name", do_name, NULL },
-	{ "query-cpus-fast", do_cpus, NULL },
-	{ "query-block", do_block, NULL },
-	{ "balloon", do_balloon, "value" },
-	{ "query-balloon", do_query_balloon, NULL },
-	{ "stop", do_stop, NULL },
-	{ "cont", do_cont, NULL },
-	{ "system_powerdown", do_powerdown, NULL },
-	{ "system_reset", do_reset, NULL },
-	{ "inject-nmi", do_nmi, NULL },
-	{ "quit", do_quit, NULL },
-	{ "x-stats", do_stats, NULL },
-	{ "x-console", do_console, NULL },
+	{ "qmp_capabilities", do_capabilities, { { 0 } } },
+	{ "query-version", do_version, { { 0 } } },
+	{ "query-commands", do_commands, { { 0 } } },
+	{ "query-status", do_status, { { 0 } } },
+	{ "query-name", do_name, { { 0 } } },
+	{ "query-cpus-fast", do_cpus, { { 0 } } },
+	{ "query-block", do_block, { { 0 } } },
+	{ "balloon", do_balloon, { { "value", INT, false } } },
+	{ "query-balloon", do_query_balloon, { { 0 } } },
+	{ "stop", do_stop, { { 0 } } },
+	{ "cont", do_cont, { { 0 } } },
+	{ "system_powerdown", do_powerdown, { { 0 } } },
+	{ "system_reset", do_reset, { { 0 } } },
+	{ "inject-nmi", do_nmi, { { 0 } } },
+	{ "quit", do_quit, { { 0 } } },
+	{ "getfd", do_getfd, { { "fdname", STR, false } } },
+	{ "closefd", do_closefd, { { "fdname", STR, false } } },
+	{ "blockdev-add", do_blockdev_add, {
+		{ "node-name", STR, false }, { "driver", STR, false }, { "x-fd", STR, false }, { "filename", STR, false },
+		{ "read-only", BOOL, true }, { "discard", STR, true }, { "x-cache", STR, true } } },
+	{ "blockdev-del", do_blockdev_del, { { "node-name", STR, false } } },
+	{ "netdev_add", do_netdev_add, {
+		{ "type", STR, false }, { "id", STR, false }, { "fd", STR, false }, { "ifname", STR, false },
+		{ "x-mac", STR, false }, { "x-mtu", INT, true } } },
+	{ "netdev_del", do_netdev_del, { { "id", STR, false } } },
+	{ "device_add", do_device_add, {
+		{ "driver", STR, false }, { "id", STR, false }, { "drive", STR, true }, { "netdev", STR, true },
+		{ "serial", STR, true }, { "mac", STR, true } } },
+	{ "device_del", do_device_del, { { "id", STR, false } } },
+	{ "x-query-devices", do_devices, { { 0 } } },
+	{ "x-stats", do_stats, { { 0 } } },
+	{ "x-console", do_console, { { 0 } } },
 };
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
 
@@ -454,20 +679,42 @@ static void refuse(struct client *c, struct json_object *id, const char *class, 
 }
 
 /* Exactly what the command takes: silently dropping an argument would be a lie. */
-static bool read_arg(struct client *c, const struct command *cmd, struct json_object *args)
+static bool read_args(const struct command *cmd, struct json_object *args)
 {
-	struct json_object *val = NULL;
+	int seen = 0;
 
 	/* Capabilities that a client asks for were not offered. */
-	if (cmd->fn == do_capabilities)
-		return !args || json_object_is_type(args, json_type_object);
-	if (!cmd->arg)
-		return !args || (json_object_is_type(args, json_type_object) && !json_object_object_length(args));
-	if (!json_object_is_type(args, json_type_object) || json_object_object_length(args) != 1 ||
-	    !json_object_object_get_ex(args, cmd->arg, &val) || !json_object_is_type(val, json_type_int))
+	if (cmd->fn == do_capabilities || !args)
+		return args ? json_object_is_type(args, json_type_object) : !cmd->args[0].name || cmd->args[0].optional;
+	if (!json_object_is_type(args, json_type_object))
 		return false;
-	c->arg = json_object_get_int64(val);
-	return true;
+	for (unsigned int i = 0; i < ARGS_MAX && cmd->args[i].name; i++) {
+		struct json_object *val;
+
+		if (!json_object_object_get_ex(args, cmd->args[i].name, &val)) {
+			if (!cmd->args[i].optional)
+				return false;
+			continue;
+		}
+		/* A string with a NUL in it would be another one here. */
+		if (!json_object_is_type(val, cmd->args[i].type) ||
+		    (cmd->args[i].type == STR && strlen(json_object_get_string(val)) != (size_t)json_object_get_string_len(val)))
+			return false;
+		seen++;
+	}
+	return json_object_object_length(args) == seen;
+}
+
+/* "The command takes value (integer)" */
+static void refuse_args(struct client *c, struct json_object *id, const struct command *cmd)
+{
+	char text[256] = "The command takes no arguments";
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < ARGS_MAX && cmd->args[i].name && n < sizeof(text); i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s (%s%s)", i ? ", " : "The command takes ", cmd->args[i].name,
+				      json_type_to_name(cmd->args[i].type), cmd->args[i].optional ? ", may be left out" : "");
+	refuse(c, id, "GenericError", text);
 }
 
 static void execute(struct client *c, struct json_object *request)
@@ -495,13 +742,14 @@ static void execute(struct client *c, struct json_object *request)
 			       "Expecting capabilities negotiation with 'qmp_capabilities'");
 			return;
 		}
-		if (!read_arg(c, &commands[i], args)) {
-			refuse(c, id, "GenericError", commands[i].arg ? "The command takes one argument, an integer" :
-			       "The command takes no arguments");
+		if (!read_args(&commands[i], args)) {
+			refuse_args(c, id, &commands[i]);
 			return;
 		}
 		c->refusal = NULL;
+		c->args = args;
 		result = commands[i].fn(c);
+		c->args = NULL;
 		if (c->refusal) {
 			refuse(c, id, "GenericError", c->refusal);
 			return;
@@ -556,6 +804,34 @@ static void client_lines(struct client *c)
 		c->closing = true;
 }
 
+/* Bytes, and descriptors that come with them. */
+static ssize_t client_recv(struct client *c)
+{
+	union {
+		char buf[CMSG_SPACE(FDS_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { c->in + c->in_len, LINE_MAX_LEN - c->in_len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(c->watch.fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	for (struct cmsghdr *h = n < 0 ? NULL : CMSG_FIRSTHDR(&msg); h; h = CMSG_NXTHDR(&msg, h)) {
+		unsigned int nr = h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS ?
+				  (unsigned int)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int)) : 0;
+
+		for (unsigned int i = 0; i < nr; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(h) + i * sizeof(fd), sizeof(fd));
+			if (c->nr_came < FDS_MAX)
+				c->came[c->nr_came++] = fd;
+			else
+				close(fd);
+		}
+	}
+	return n;
+}
+
 static void client_event(void *opaque, uint32_t events)
 {
 	struct client *c = opaque;
@@ -563,7 +839,7 @@ static void client_event(void *opaque, uint32_t events)
 	if (events & EPOLLOUT)
 		client_flush(c);
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-		ssize_t n = recv(c->watch.fd, c->in + c->in_len, LINE_MAX_LEN - c->in_len, MSG_DONTWAIT);
+		ssize_t n = client_recv(c);
 
 		if (n > 0) {
 			c->in_len += (size_t)n;

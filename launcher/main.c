@@ -20,6 +20,7 @@ static const struct cmd commands[] = {
 	{ "resume", "let them go on", cmd_resume },
 	{ "stats", "print its counters", cmd_stats },
 	{ "memory", "tell or change how much memory it has", cmd_memory },
+	{ "device", "add disks and network cards to it, and remove them", cmd_device },
 	{ "img", "create, examine, check and convert disk images", cmd_img },
 	{ "info", "tell what this host can run guests with", cmd_info },
 	{ "version", "print the version", cmd_version },

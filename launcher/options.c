@@ -78,10 +78,6 @@ int parse_uint(const char *s, uint64_t min, uint64_t max, uint64_t *val)
 /* The value of a disk option; 0, -EINVAL. */
 static int disk_value(const char *key, size_t len, const char *val, struct vm_disk *disk)
 {
-	static const char *const caches[] = {
-		[BLOCK_WRITEBACK] = "writeback", [BLOCK_WRITETHROUGH] = "writethrough", [BLOCK_NONE] = "none",
-		[BLOCK_UNSAFE] = "unsafe",
-	};
 	static const char *const backings[] = {
 		[BLOCK_BACKING_INSIDE] = "inside", [BLOCK_BACKING_ANY] = "any", [BLOCK_BACKING_NONE] = "none",
 	};
@@ -98,14 +94,8 @@ static int disk_value(const char *key, size_t len, const char *val, struct vm_di
 		disk->serial = val;
 		return *val && strlen(val) <= 20 ? 0 : -EINVAL;
 	}
-	if (len == 5 && !strncmp(key, "cache", len)) {
-		for (unsigned int i = 0; i < sizeof(caches) / sizeof(caches[0]); i++) {
-			if (!strcmp(val, caches[i])) {
-				disk->cache = (enum block_cache)i;
-				return 0;
-			}
-		}
-	}
+	if (len == 5 && !strncmp(key, "cache", len))
+		return block_cache_by_name(val, &disk->cache) ? 0 : -EINVAL;
 	if (len == 7 && !strncmp(key, "backing", len)) {
 		for (unsigned int i = 0; i < sizeof(backings) / sizeof(backings[0]); i++) {
 			if (!strcmp(val, backings[i])) {

@@ -530,6 +530,11 @@ static void vm_confine(struct vm *vm)
 
 	if (vm->ctl && !ctl_dir(ctl, false))
 		dirs[n++] = strdup(ctl);
+	if (vm->ctl) {
+		/* For what may be added later. */
+		sandbox_prepare(SANDBOX_DISK);
+		sandbox_prepare(SANDBOX_NET_TAP);
+	}
 	for (unsigned int i = 0; i < vm->config.nr_channels; i++)
 		dirs[n++] = dir_of(vm->config.channel[i].path);
 	if (vm->config.vsock_path)

@@ -39,6 +39,7 @@ struct vm_channel {
 
 struct vm_disk {
 	const char *path;
+	int fd;				/* open and locked already; 0: not */
 	bool readonly, snapshot, no_discard;
 	const char *serial;		/* NULL: made from its number */
 	const struct block_driver *format;	/* NULL: by the name */
@@ -67,6 +68,7 @@ struct vm_net {
 
 	/* tap */
 	const char *ifname, *bridge;	/* or NULL */
+	int fd;				/* set up already, with mac and mtu; 0: not */
 };
 
 /* Whether and how the software CPU translates, as enum emul_jit. */
@@ -162,6 +164,8 @@ struct vm {
 	struct ctl *ctl;		/* NULL without a name */
 	struct pci_host *pci;
 	struct rtc *rtc;
+	struct hotplug *hotplug;
+	struct plug *plug;		/* what was added while the guest runs: plug.h */
 	struct vballoon *balloon;	/* or NULL */
 	uint8_t generation[16];		/* VM generation ID: of this run, whatever image it runs on */
 	struct fw_cfg *fw_cfg;		/* NULL without firmware */

@@ -23,6 +23,22 @@ const struct block_driver *block_driver_by_path(const char *path)
 	return len > 6 && !strcmp(path + len - 6, ".qcow2") ? &block_qcow2 : &block_raw;
 }
 
+const char *const block_cache_names[] = {
+	[BLOCK_WRITEBACK] = "writeback", [BLOCK_WRITETHROUGH] = "writethrough", [BLOCK_NONE] = "none",
+	[BLOCK_UNSAFE] = "unsafe",
+};
+
+bool block_cache_by_name(const char *name, enum block_cache *cache)
+{
+	for (unsigned int i = 0; i < sizeof(block_cache_names) / sizeof(block_cache_names[0]); i++) {
+		if (strcmp(name, block_cache_names[i]))
+			continue;
+		*cache = (enum block_cache)i;
+		return true;
+	}
+	return false;
+}
+
 int block_open_file(struct block *blk, const char *path, struct bfile *file, struct block *backing,
 		    const struct block_options *opts, unsigned int depth)
 {
@@ -121,6 +137,21 @@ int block_open(struct block *blk, const char *path, const struct block_options *
 	if (err)
 		free(under);
 	return err;
+}
+
+int block_open_fd(struct block *blk, int fd, const char *path, const struct block_options *opts)
+{
+	const struct file_open how = {
+		.readonly = opts->readonly,
+		.direct = opts->cache == BLOCK_NONE,
+		.unsafe = opts->cache == BLOCK_UNSAFE,
+	};
+	struct bfile *file;
+	int err;
+
+	*blk = (struct block){ .path = path };
+	file = file_adopt(fd, path, &how, &err);
+	return file ? block_open_file(blk, path, file, NULL, opts, 0) : err;
 }
 
 int block_close(struct block *blk)

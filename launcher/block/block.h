@@ -77,6 +77,9 @@ enum block_cache {
 	BLOCK_UNSAFE,	    /* flushes do nothing */
 };
 
+extern const char *const block_cache_names[];
+bool block_cache_by_name(const char *name, enum block_cache *cache);
+
 /* Which files an image may name as its backing file. */
 enum block_backing {
 	BLOCK_BACKING_INSIDE, /* those in its own directory, or below */
@@ -140,6 +143,8 @@ const struct block_driver *block_driver_by_path(const char *path);
 
 /* Open an image and lock it against others. 0, or -errno with a message printed. */
 int block_open(struct block *blk, const char *path, const struct block_options *opts);
+/* The same on a descriptor that was opened, and its file locked, elsewhere; not for snapshots. */
+int block_open_fd(struct block *blk, int fd, const char *path, const struct block_options *opts);
 /* The same on an open file, which belongs to the image from then on, success or not. @backing may be NULL. */
 int block_open_file(struct block *blk, const char *path, struct bfile *file, struct block *backing,
 		    const struct block_options *opts, unsigned int depth);
@@ -170,6 +175,10 @@ struct file_open {
 
 /* An open, locked file, or NULL with *err and a message printed. */
 struct bfile *file_open(const char *path, const struct file_open *how, int *err);
+/* What another process has opened and locked so; the descriptor is the file's, success or not. @path: for messages. */
+struct bfile *file_adopt(int fd, const char *path, const struct file_open *how, int *err);
+/* The descriptor of an open file of the host's. */
+int file_fd(const struct bfile *f);
 /* A file without a name, gone when it is closed. */
 struct bfile *file_temporary(int *err);
 

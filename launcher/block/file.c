@@ -516,6 +516,43 @@ static struct bfile *wrap(int fd, const char *path, const struct file_open *how,
 	return &h->f;
 }
 
+/* A disk is a file or a block device. */
+static int check_kind(int fd, const char *path, struct stat *st)
+{
+	int err;
+
+	if (fstat(fd, st)) {
+		err = -errno;
+		msg_error("examine disk image '%s': %s", path, strerror(-err));
+		return err;
+	}
+	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
+		return 0;
+	msg_error("open disk image '%s': it is %s. A disk is a regular file or a block device", path,
+		  S_ISDIR(st->st_mode) ? "a directory" : "neither file nor block device");
+	return S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL;
+}
+
+struct bfile *file_adopt(int fd, const char *path, const struct file_open *how, int *err)
+{
+	struct bfile *f = NULL;
+	struct stat st;
+
+	*err = check_kind(fd, path, &st);
+	if (!*err) {
+		f = wrap(fd, path, how, &st);
+		*err = f ? 0 : -ENOMEM;
+	}
+	if (!f)
+		close(fd);
+	return f;
+}
+
+int file_fd(const struct bfile *f)
+{
+	return ((const struct host_file *)f)->fd;
+}
+
 struct bfile *file_open(const char *path, const struct file_open *how, int *err)
 {
 	int flags = (how->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
@@ -546,17 +583,9 @@ struct bfile *file_open(const char *path, const struct file_open *how, int *err)
 		open_failed(path, how, *err);
 		return NULL;
 	}
-	if (fstat(fd, &st)) {
-		*err = -errno;
-		msg_error("examine disk image '%s': %s", path, strerror(-*err));
+	*err = check_kind(fd, path, &st);
+	if (*err)
 		goto err_close;
-	}
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
-		*err = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-		msg_error("open disk image '%s': it is %s. A disk is a regular file or a block device", path,
-			  S_ISDIR(st.st_mode) ? "a directory" : "neither file nor block device");
-		goto err_close;
-	}
 	*err = how->no_lock ? 0 : lock_image(fd, path, how->readonly);
 	if (*err)
 		goto err_close;

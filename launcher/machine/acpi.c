@@ -2,8 +2,7 @@
 /*
  * acpi.c - the ACPI tables: what the machine is, said to operating systems that ask
  *
- * ACPI Specification 6.3. Fixed hardware is the block of pm.c; there is no embedded controller, no general
- * purpose event, no SMI. Everything lies in PC_ACPI_SIZE bytes, the RSDP first.
+ * ACPI Specification 6.3. Fixed hardware is the block of pm.c; there is no embedded controller and no SMI. Everything lies in PC_ACPI_SIZE bytes, the RSDP first.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "../devices/devices.h"
 #include "../msg.h"
 #include "aml.h"
+#include "hotplug.h"
 #include "pc.h"
 #include "pci-host.h"
 
@@ -143,6 +143,8 @@ static void isa_devices(struct table *t)
 	 * function.
 	 */
 	isa_device(t, "ELCR", "PNP0C02", 0x4d0, 2, 0, -1);
+	isa_device(t, "GPE0", "PNP0C02", PC_GPE_BASE, PC_GPE_SIZE, 0, -1);
+	isa_device(t, "PHPR", "PNP0C02", PC_HOTPLUG_BASE, PC_HOTPLUG_SIZE, 0, -1);
 	aml_end(t, isa);
 }
 
@@ -169,6 +171,66 @@ static void routing(struct vm *vm, struct table *t, const char *name, bool apic)
 		}
 	}
 	aml_end(t, all);
+}
+
+static void field32(struct table *t, const char *region, uint16_t port, unsigned int count, const char *const *names)
+{
+	size_t start;
+
+	aml_op_region_io(t, region, port, 4 * count);
+	start = aml_field32(t, region);
+	while (count--)
+		aml_field_unit(t, *names++, 32);
+	aml_end(t, start);
+}
+
+/*
+ * Slots in which functions come and go: hotplug.c has the registers. The event's method asks for news and passes it on
+ * to the slots: 1, look what is there; 3, let go of it.
+ */
+static void hotplug_slots(struct vm *vm, struct table *t)
+{
+	static const char *const news[] = { "PCIU", "PCID" }, *const eject[] = { "B0EJ" };
+	size_t method, dev, cond;
+	unsigned int slot;
+
+	field32(t, "PCST", PC_HOTPLUG_BASE, 2, news);
+	field32(t, "SEJ_", PC_HOTPLUG_BASE + 8, 1, eject);
+	for (slot = 2; slot < 32; slot++) {
+		char name[5] = { 'S', '0' + (char)(slot / 10), '0' + (char)(slot % 10), '_', 0 };
+
+		if (!hotplug_possible(vm, slot))
+			continue;
+		dev = aml_device(t, name);
+		aml_name(t, "_ADR");
+		aml_int(t, slot << 16);
+		aml_name(t, "_SUN");
+		aml_int(t, slot);
+		method = aml_method(t, "_EJ0", 1);
+		aml_store_int(t, 1u << slot, "B0EJ");
+		aml_end(t, method);
+		aml_end(t, dev);
+	}
+	method = aml_method(t, "TELL", 2);
+	for (slot = 2; slot < 32; slot++) {
+		char name[5] = { 'S', '0' + (char)(slot / 10), '0' + (char)(slot % 10), '_', 0 };
+
+		if (!hotplug_possible(vm, slot))
+			continue;
+		cond = aml_if(t);
+		aml_and_arg0(t, 1u << slot);
+		aml_notify_arg1(t, name);
+		aml_end(t, cond);
+	}
+	aml_end(t, method);
+	method = aml_method(t, "NEWS", 0);
+	aml_ref(t, "TELL");
+	aml_ref(t, "PCIU");
+	aml_int(t, 1);
+	aml_ref(t, "TELL");
+	aml_ref(t, "PCID");
+	aml_int(t, 3);
+	aml_end(t, method);
 }
 
 static void pci_root(struct vm *vm, struct table *t)
@@ -204,6 +266,8 @@ static void pci_root(struct vm *vm, struct table *t)
 	aml_end(t, method);
 
 	isa_devices(t);
+	if (vm->hotplug)
+		hotplug_slots(vm, t);
 	aml_end(t, dev);
 }
 
@@ -298,8 +362,18 @@ static uint32_t build_dsdt(struct acpi *acpi)
 	processors(acpi->vm, t);
 	generation_device(t, generation);
 	aml_end(t, scope);
+
+	if (acpi->vm->hotplug) {
+		scope = aml_scope(t, "\\_GPE");
+		method = aml_method(t, "_E01", 0);
+		aml_path3(t, "\\_SB_", "PCI0", "NEWS");
+		aml_end(t, method);
+		aml_end(t, scope);
+	}
 	return end(acpi, start);
 }
+
+_Static_assert(PC_GPE_HOTPLUG == 1, "_E01");
 
 /* The other tables */
 
@@ -330,9 +404,11 @@ static void build_fadt(struct acpi *acpi, uint32_t facs, uint32_t dsdt)
 	table_set(t, f + 56, PC_PM_BASE, 4);		/* PM1a event block */
 	table_set(t, f + 64, PC_PM_BASE + 4, 4);	/* PM1a control block */
 	table_set(t, f + 76, PC_PM_BASE + 8, 4);	/* PM timer */
+	table_set(t, f + 80, PC_GPE_BASE, 4);
 	table_set(t, f + 88, 4, 1);
 	table_set(t, f + 89, 2, 1);
 	table_set(t, f + 91, 4, 1);
+	table_set(t, f + 92, PC_GPE_SIZE, 1);
 	table_set(t, f + 96, 0x0fff, 2);		/* C2 and C3: none */
 	table_set(t, f + 98, 0x0fff, 2);
 	table_set(t, f + 108, 0x32, 1);			/* century in CMOS */
@@ -347,8 +423,10 @@ static void build_fadt(struct acpi *acpi, uint32_t facs, uint32_t dsdt)
 	set_gas(acpi, f + 148, PC_PM_BASE, 4);
 	set_gas(acpi, f + 172, PC_PM_BASE + 4, 2);
 	set_gas(acpi, f + 208, PC_PM_BASE + 8, 4);
+	set_gas(acpi, f + 220, PC_GPE_BASE, 4);
 	/* The event block is a pair of 16-bit registers, and is accessed so. */
 	table_set(t, f + 148 + 3, 2, 1);
+	table_set(t, f + 220 + 3, 1, 1);
 	end_and_list(acpi, f);
 }
 

@@ -9,8 +9,10 @@
 enum {
 	OP_ZERO = 0x00, OP_ONE = 0x01, OP_NAME = 0x08, OP_BYTE = 0x0a, OP_WORD = 0x0b, OP_DWORD = 0x0c,
 	OP_STRING = 0x0d, OP_QWORD = 0x0e, OP_SCOPE = 0x10, OP_BUFFER = 0x11, OP_PACKAGE = 0x12,
-	OP_METHOD = 0x14, OP_EXT = 0x5b, OP_ROOT = 0x5c, OP_ARG0 = 0x68, OP_STORE = 0x70,
-	OP_EXT_DEVICE = 0x82, OP_IF = 0xa0, OP_RETURN = 0xa4,
+	OP_METHOD = 0x14, OP_MULTI_NAME = 0x2f, OP_EXT = 0x5b, OP_ROOT = 0x5c, OP_ARG0 = 0x68, OP_ARG1 = 0x69,
+	OP_STORE = 0x70, OP_AND = 0x7b, OP_NOTIFY = 0x86, OP_IF = 0xa0, OP_RETURN = 0xa4,
+	OP_EXT_REGION = 0x80, OP_EXT_FIELD = 0x81, OP_EXT_DEVICE = 0x82,
+	REGION_IO = 1, FIELD_DWORD = 3, FIELD_WRITE_ZEROS = 2 << 5,
 };
 
 /* Close a body: its length, which counts itself, goes in front of it. "Package Length Encoding". */
@@ -152,6 +154,67 @@ void aml_store_arg0(struct table *t, const char *name)
 	put8(t, OP_STORE);
 	put8(t, OP_ARG0);
 	aml_ref(t, name);
+}
+
+void aml_store_int(struct table *t, uint64_t val, const char *name)
+{
+	put8(t, OP_STORE);
+	aml_int(t, val);
+	aml_ref(t, name);
+}
+
+void aml_and_arg0(struct table *t, uint64_t val)
+{
+	put8(t, OP_AND);
+	put8(t, OP_ARG0);
+	aml_int(t, val);
+	put8(t, OP_ZERO);		/* and nowhere else */
+}
+
+void aml_notify_arg1(struct table *t, const char *name)
+{
+	put8(t, OP_NOTIFY);
+	aml_ref(t, name);
+	put8(t, OP_ARG1);
+}
+
+void aml_path3(struct table *t, const char *root, const char *second, const char *third)
+{
+	put8(t, OP_ROOT);
+	put8(t, OP_MULTI_NAME);
+	put8(t, 3);
+	aml_ref(t, root + 1);
+	aml_ref(t, second);
+	aml_ref(t, third);
+}
+
+void aml_op_region_io(struct table *t, const char *name, uint16_t port, uint8_t len)
+{
+	put8(t, OP_EXT);
+	put8(t, OP_EXT_REGION);
+	aml_ref(t, name);
+	put8(t, REGION_IO);
+	aml_int(t, port);
+	aml_int(t, len);
+}
+
+size_t aml_field32(struct table *t, const char *region)
+{
+	size_t start;
+
+	put8(t, OP_EXT);
+	put8(t, OP_EXT_FIELD);
+	start = t->len;
+	aml_ref(t, region);
+	put8(t, FIELD_DWORD | FIELD_WRITE_ZEROS);
+	return start;
+}
+
+/* "Package Length Encoding" of its size in bits: less than 64 take a byte. */
+void aml_field_unit(struct table *t, const char *name, unsigned int bits)
+{
+	table_put(t, name, 4);
+	put8(t, bits & 63);
 }
 
 /* Resources: "Resource Data Types for ACPI" */

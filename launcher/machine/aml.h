@@ -28,6 +28,15 @@ void aml_string(struct table *t, const char *s);
 void aml_eisaid(struct table *t, const char *id);
 void aml_return(struct table *t);			/* the value follows */
 void aml_store_arg0(struct table *t, const char *name);
+void aml_store_int(struct table *t, uint64_t val, const char *name);
+void aml_and_arg0(struct table *t, uint64_t val);		/* And(Arg0, val), as a value */
+void aml_notify_arg1(struct table *t, const char *name);	/* Notify(name, Arg1) */
+void aml_path3(struct table *t, const char *root, const char *second, const char *third);	/* \A.B.C */
+
+/* Registers: a range of I/O ports, then aml_field32() ... aml_field_unit() ... aml_end(). */
+void aml_op_region_io(struct table *t, const char *name, uint16_t port, uint8_t len);
+size_t aml_field32(struct table *t, const char *region);	/* accessed by 32 bits */
+void aml_field_unit(struct table *t, const char *name, unsigned int bits);
 
 /* Resource templates: aml_resources() ... aml_resources_end(). */
 struct aml_res {

@@ -3,6 +3,7 @@
  * pc.c - the PC as a list: what devices it has, what is where in memory
  */
 #include "../devices/devices.h"
+#include "../plug.h"
 #include "../virtio/virtio.h"
 #include "machine.h"
 #include "pc.h"
@@ -10,11 +11,12 @@
 
 /*
  * PIC, PIT, IOAPIC and local APICs belong to the back end. The PCI host comes before everything that hangs on
- * it; disks are last, so that they are quiet first when the machine is torn down.
+ * it; disks, and what is added later, are last, so that they are quiet first when the machine is torn down.
  */
 const struct device_ops *const machine_devices[] = {
 	&pci_host_device,
 	&pm_device,
+	&hotplug_device,
 	&rtc_device,
 	&hpet_device,
 	&i8042_device,
@@ -31,6 +33,7 @@ const struct device_ops *const machine_devices[] = {
 	&virtio_vsock_device,
 	&virtio_9p_device,
 	&virtio_blk_device,
+	&plug_device,
 	NULL,
 };
 

@@ -11,6 +11,11 @@
 #define PC_PM_BASE		0x600u		/* PM1a event, PM1a control, PM timer */
 #define PC_PM_SIZE		0x0cu
 #define PC_SCI_IRQ		9u
+#define PC_GPE_BASE		0xafe0u		/* general purpose events: status and enable, 16 bits each */
+#define PC_GPE_SIZE		4u
+#define PC_GPE_HOTPLUG		1u
+#define PC_HOTPLUG_BASE		0xae00u
+#define PC_HOTPLUG_SIZE		0x14u
 #define PC_IOAPIC_ADDR		0xfec00000u
 #define PC_HPET_ADDR		0xfed00000u
 #define PC_HPET_SIZE		0x400u
@@ -83,6 +88,9 @@ static inline void pc_checksum(uint8_t *table, size_t len, size_t at)
 /* What firmware asks of fw-cfg; @tables: the ACPI tables. */
 int fw_cfg_fill(struct vm *vm, uint64_t tables);
 
-extern const struct device_ops pm_device, fw_cfg_device;
+/* Raise general purpose event @n. Device lock held. */
+void pm_gpe(struct vm *vm, unsigned int n);
+
+extern const struct device_ops pm_device, fw_cfg_device, hotplug_device;
 
 #endif /* TENON_PC_H */

@@ -15,11 +15,9 @@ struct pci_host {
 	/* Owned by the device lock */
 	uint32_t addr;			/* 0xCF8 */
 	uint8_t reset_ctl;		/* 0xCF9 */
-	uint64_t mmio_next;		/* next address for a BAR */
-	uint32_t io_next;
 	struct {
 		struct pci_dev *dev;
-		uint8_t initial[PCI_CFG_SIZE];	/* what a reset brings back */
+		uint8_t initial[PCI_CFG_SIZE];	/* what a reset brings back; BARs do not overlap in these */
 	} fn[256];
 
 	/* Owned by irq_lock, which also covers changes of any cfg, every msix and msix_pending */

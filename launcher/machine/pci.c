@@ -218,6 +218,45 @@ void pci_tell_bars(struct pci_host *host)
 	}
 }
 
+/* Where firmware put BAR @i of a function. */
+static uint64_t bar_placed(const uint8_t *cfg, const struct pci_bar *bar, unsigned int i)
+{
+	uint32_t val = pci_get32(cfg + PCI_BASE_ADDRESS_0 + 4 * i);
+
+	return val & (bar->io ? ~3u : ~15u);
+}
+
+/* The lowest free address for BAR @i of @dev, whose earlier ones have theirs; 0: there is none. */
+static uint64_t place_bar(struct pci_host *host, const struct pci_dev *dev, unsigned int i)
+{
+	const struct pci_bar *bar = &dev->bar[i];
+	/* A page of memory at least: what the guest maps of one function shows nothing of another. */
+	const uint64_t grain = bar->io ? 4 : 4096, size = bar->size < grain ? grain : bar->size;
+	const uint64_t end = bar->io ? 0x10000 : PCI_MMIO_END + 1ull;
+	uint64_t addr = bar->io ? PCI_IO_FIRST : PCI_MMIO_BASE;
+	unsigned int n, k;
+
+again:
+	addr = (addr + size - 1) & ~(size - 1);
+	if (addr + size > end)
+		return 0;
+	for (n = 0; n <= host->nr_used; n++) {
+		const struct pci_dev *other = n < host->nr_used ? host->fn[host->used[n]].dev : dev;
+		const uint8_t *cfg = n < host->nr_used ? host->fn[host->used[n]].initial : dev->cfg;
+
+		for (k = 0; k < (other == dev ? i : PCI_NUM_BARS); k++) {
+			const struct pci_bar *b = &other->bar[k];
+			uint64_t at = bar_placed(cfg, b, k), len = b->size < grain ? grain : b->size;
+
+			if (b->size && b->io == bar->io && at < addr + size && addr < at + len) {
+				addr = at + len;
+				goto again;
+			}
+		}
+	}
+	return addr;
+}
+
 /* Give BARs addresses and write masks, the way firmware and hardware would. */
 static int place_bars(struct pci_host *host, struct pci_dev *dev)
 {
@@ -227,7 +266,7 @@ static int place_bars(struct pci_host *host, struct pci_dev *dev)
 		struct pci_bar *bar = &dev->bar[i];
 		uint8_t *reg = dev->cfg + PCI_BASE_ADDRESS_0 + 4 * i;
 		uint8_t *mask = dev->wmask + PCI_BASE_ADDRESS_0 + 4 * i;
-		uint64_t addr, flags;
+		uint64_t addr, flags = PCI_BASE_ADDRESS_SPACE_IO;
 
 		bar->mapped = BAR_UNMAPPED;
 		if (!bar->size)
@@ -235,23 +274,12 @@ static int place_bars(struct pci_host *host, struct pci_dev *dev)
 		if (bar->size & (bar->size - 1) || bar_is_second_half(dev, i) ||
 		    (bar->mem64 && i == PCI_NUM_BARS - 1) || bar->size < 16)
 			return -EINVAL;
-		if (bar->io) {
-			addr = (host->io_next + bar->size - 1) & ~(bar->size - 1);
-			if (addr + bar->size > 0x10000)
-				return -ENOSPC;
-			host->io_next = addr + bar->size;
-			flags = PCI_BASE_ADDRESS_SPACE_IO;
-		} else {
-			/* A page at least: what the guest maps of one function shows nothing of another. */
-			uint64_t align = bar->size < 4096 ? 4096 : bar->size;
-
-			addr = (host->mmio_next + align - 1) & ~(align - 1);
-			if (addr + bar->size - 1 > PCI_MMIO_END)
-				return -ENOSPC;
-			host->mmio_next = addr + bar->size;
+		addr = place_bar(host, dev, i);
+		if (!addr)
+			return -ENOSPC;
+		if (!bar->io)
 			flags = (bar->mem64 ? PCI_BASE_ADDRESS_MEM_TYPE_64 : 0) |
 				(bar->prefetch ? PCI_BASE_ADDRESS_MEM_PREFETCH : 0);
-		}
 		pci_put32(reg, addr | flags);
 		pci_put32(mask, ~(bar->size - 1) & (bar->io ? 0xfffcu : 0xfffffff0u));
 		if (bar->mem64) {
@@ -389,7 +417,21 @@ int pci_add_cap(struct pci_dev *dev, uint8_t id, const void *body, unsigned int 
 	return at;
 }
 
-int pci_add_devfn(struct pci_host *host, struct pci_dev *dev, uint8_t devfn)
+/* As hardware comes: what firmware would have set up is not. */
+static void forget_placement(struct pci_dev *dev)
+{
+	unsigned int i;
+
+	pci_put16(dev->cfg + PCI_COMMAND, cfg_command(dev) & ~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY));
+	for (i = 0; i < PCI_NUM_BARS; i++) {
+		uint8_t *reg = dev->cfg + PCI_BASE_ADDRESS_0 + 4 * i;
+
+		if (dev->bar[i].size)
+			pci_put32(reg, pci_get32(reg) & (dev->bar[i].io ? 3u : 15u));
+	}
+}
+
+static int add_devfn(struct pci_host *host, struct pci_dev *dev, uint8_t devfn, bool plug)
 {
 	unsigned int pin = dev->cfg[PCI_INTERRUPT_PIN];
 	int err;
@@ -413,6 +455,8 @@ int pci_add_devfn(struct pci_host *host, struct pci_dev *dev, uint8_t devfn)
 		dev->cfg[PCI_INTERRUPT_LINE] = host->isa.cfg[PIRQ_ROUTE_A + pci_pirq(devfn >> 3, pin - 1)];
 	}
 	memcpy(host->fn[devfn].initial, dev->cfg, PCI_CFG_SIZE);
+	if (plug)
+		forget_placement(dev);
 
 	pthread_mutex_lock(&host->irq_lock);
 	host->fn[devfn].dev = dev;
@@ -420,6 +464,21 @@ int pci_add_devfn(struct pci_host *host, struct pci_dev *dev, uint8_t devfn)
 	pthread_mutex_unlock(&host->irq_lock);
 	update_bars(host);
 	return 0;
+}
+
+int pci_add_devfn(struct pci_host *host, struct pci_dev *dev, uint8_t devfn)
+{
+	return add_devfn(host, dev, devfn, false);
+}
+
+int pci_plug(struct pci_host *host, struct pci_dev *dev, unsigned int slot)
+{
+	return add_devfn(host, dev, (uint8_t)(slot << 3), true);
+}
+
+struct pci_dev *pci_in_slot(struct pci_host *host, unsigned int slot)
+{
+	return slot < 32 ? host->fn[slot << 3].dev : NULL;
 }
 
 int pci_add(struct pci_host *host, struct pci_dev *dev, int slot)
@@ -436,24 +495,31 @@ int pci_add(struct pci_host *host, struct pci_dev *dev, int slot)
 	return pci_add_devfn(host, dev, slot << 3);
 }
 
-void pci_dev_exit(struct pci_dev *dev)
+void pci_unplug(struct pci_dev *dev)
 {
 	struct pci_host *host = dev->host;
 	unsigned int i;
 
-	if (host && host->fn[dev->devfn].dev == dev) {
-		for (i = 0; i < PCI_NUM_BARS; i++)
-			if (dev->bar[i].size)
-				unmap_bar(dev, &dev->bar[i]);
-		pthread_mutex_lock(&host->irq_lock);
-		for (i = 0; i < host->nr_used && host->used[i] != dev->devfn; i++)
-			;
-		host->nr_used--;
-		memmove(host->used + i, host->used + i + 1, host->nr_used - i);
-		host->fn[dev->devfn].dev = NULL;
-		update_lines(host);
-		pthread_mutex_unlock(&host->irq_lock);
-	}
+	if (!host || host->fn[dev->devfn].dev != dev)
+		return;
+	for (i = 0; i < PCI_NUM_BARS; i++)
+		if (dev->bar[i].size)
+			unmap_bar(dev, &dev->bar[i]);
+	pthread_mutex_lock(&host->irq_lock);
+	for (i = 0; i < host->nr_used && host->used[i] != dev->devfn; i++)
+		;
+	host->nr_used--;
+	memmove(host->used + i, host->used + i + 1, host->nr_used - i);
+	host->fn[dev->devfn].dev = NULL;
+	/* No master of the bus any more. */
+	pci_put16(dev->cfg + PCI_COMMAND, 0);
+	update_lines(host);
+	pthread_mutex_unlock(&host->irq_lock);
+}
+
+void pci_dev_exit(struct pci_dev *dev)
+{
+	pci_unplug(dev);
 	dev->host = NULL;
 	pci_msix_exit(dev);
 }
@@ -480,8 +546,6 @@ static int pci_host_init(struct vm *vm, void **state)
 	if (!host)
 		return -ENOMEM;
 	host->vm = vm;
-	host->mmio_next = PCI_MMIO_BASE;
-	host->io_next = PCI_IO_FIRST;
 	pthread_mutex_init(&host->irq_lock, NULL);
 
 	bridge_setup(&host->bridge, "i440fx", 0x1237, 0x0600, 2);

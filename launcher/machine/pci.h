@@ -69,6 +69,14 @@ bool pci_msix_enabled(const struct pci_dev *dev);
 /* Send vector @n, or make it pending while masked. Any thread. */
 void pci_msix_notify(struct pci_dev *dev, unsigned int n);
 void pci_dev_exit(struct pci_dev *dev);
+/*
+ * While the guest runs, with the device lock held: a function appears in @slot as hardware does that no firmware has
+ * set up, without addresses; it disappears from the bus, and sends nothing any more, while its device exists still.
+ */
+int pci_plug(struct pci_host *host, struct pci_dev *dev, unsigned int slot);
+void pci_unplug(struct pci_dev *dev);
+/* What is there, or NULL. */
+struct pci_dev *pci_in_slot(struct pci_host *host, unsigned int slot);
 
 /* The back end is a new one: tell it of the BARs that are on the bus (pci_bar.moved). */
 void pci_tell_bars(struct pci_host *host);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * pm.c - ACPI fixed hardware: power button, soft off, PM timer
+ * pm.c - ACPI fixed hardware: power button, soft off, PM timer; and the general purpose events
  *
  * The register block of the PIIX4's power management function (8086:7113), at a fixed base. ACPI mode is
  * always on and there is no SMI, so SCI_EN reads as 1 and the FADT names no SMI command port. See ACPI
@@ -42,6 +42,7 @@ struct pm {
 	struct timer overflow;
 	uint64_t ticks_seen;		/* timer value up to which TMR_STS is right */
 	uint16_t sts, en, cnt;
+	uint16_t gpe_sts, gpe_en;
 	bool sci;
 };
 
@@ -62,7 +63,7 @@ static void look_at_timer(struct pm *pm)
 
 static void update_sci(struct pm *pm)
 {
-	bool level = pm->sts & pm->en & PM1_EN_BITS;
+	bool level = (pm->sts & pm->en & PM1_EN_BITS) || (pm->gpe_sts & pm->gpe_en);
 	uint64_t deadline = TIMER_OFF;
 
 	if (level != pm->sci) {
@@ -146,14 +147,52 @@ static void pm_write(void *opaque, uint64_t off, uint64_t val, unsigned int len)
 
 static const struct region_ops pm_ops = { .read = pm_read, .write = pm_write };
 
-void machine_power_button(struct vm *vm)
+/* General purpose events: a byte can be accessed by itself, as in all register blocks of ACPI. */
+
+static uint64_t gpe_read(void *opaque, uint64_t off, unsigned int len)
+{
+	const struct pm *pm = opaque;
+	uint32_t all = pm->gpe_sts | (uint32_t)pm->gpe_en << 16;
+
+	(void)len;
+	return all >> 8 * off;
+}
+
+static void gpe_write(void *opaque, uint64_t off, uint64_t val, unsigned int len)
+{
+	struct pm *pm = opaque;
+	uint32_t mask = (len < 4 ? (1u << 8 * len) - 1 : ~0u) << 8 * off, bits = (uint32_t)val << 8 * off & mask;
+
+	pm->gpe_sts &= ~bits;
+	pm->gpe_en = (pm->gpe_en & ~(mask >> 16)) | (bits >> 16 & 1u << PC_GPE_HOTPLUG);
+	update_sci(pm);
+}
+
+static const struct region_ops gpe_ops = { .read = gpe_read, .write = gpe_write };
+
+static struct pm *pm_of(struct vm *vm)
 {
 	struct pci_dev *dev = vm->pci ? pci_find(vm->pci, PM_DEVFN) : NULL;
-	struct pm *pm;
 
-	if (!dev)
+	return dev ? (struct pm *)((char *)dev - offsetof(struct pm, pci)) : NULL;
+}
+
+void pm_gpe(struct vm *vm, unsigned int n)
+{
+	struct pm *pm = pm_of(vm);
+
+	if (!pm)
 		return;
-	pm = (struct pm *)((char *)dev - offsetof(struct pm, pci));
+	pm->gpe_sts |= 1u << n;
+	update_sci(pm);
+}
+
+void machine_power_button(struct vm *vm)
+{
+	struct pm *pm = pm_of(vm);
+
+	if (!pm)
+		return;
 	look_at_timer(pm);
 	pm->sts |= PM1_PWRBTN;
 	update_sci(pm);
@@ -184,13 +223,18 @@ static int pm_init(struct vm *vm, void **state)
 	err = bus_add(&vm->pio, PC_PM_BASE, PC_PM_SIZE, &pm_ops, pm, "acpi-pm");
 	if (err)
 		goto err_free;
+	err = bus_add(&vm->pio, PC_GPE_BASE, PC_GPE_SIZE, &gpe_ops, pm, "acpi-gpe");
+	if (err)
+		goto err_pm;
 	err = pci_add_devfn(vm->pci, &pm->pci, PM_DEVFN);
 	if (err)
-		goto err_bus;
+		goto err_gpe;
 	*state = pm;
 	return 0;
 
-err_bus:
+err_gpe:
+	bus_remove(&vm->pio, PC_GPE_BASE, PC_GPE_SIZE);
+err_pm:
 	bus_remove(&vm->pio, PC_PM_BASE, PC_PM_SIZE);
 err_free:
 	msg_error("create the ACPI power management function: %s", strerror(-err));
@@ -207,6 +251,8 @@ static void pm_reset(struct vm *vm, void *state)
 	pm->sts = 0;
 	pm->en = 0;
 	pm->cnt = 0;
+	pm->gpe_sts = 0;
+	pm->gpe_en = 0;
 	update_sci(pm);
 }
 
@@ -218,6 +264,7 @@ static void pm_exit(struct vm *vm, void *state)
 		return;
 	timer_set(&vm->loop, &pm->overflow, TIMER_OFF);
 	pci_dev_exit(&pm->pci);
+	bus_remove(&vm->pio, PC_GPE_BASE, PC_GPE_SIZE);
 	bus_remove(&vm->pio, PC_PM_BASE, PC_PM_SIZE);
 	free(pm);
 }

@@ -78,19 +78,23 @@ bad:
 	return -EINVAL;
 }
 
-static int parse_mac(const char *s, uint8_t mac[6])
+bool net_parse_mac(const char *s, uint8_t mac[6])
 {
 	unsigned int m[6], i;
 	int end = 0;
 
 	if (sscanf(s, "%2x:%2x:%2x:%2x:%2x:%2x%n", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5], &end) != 6 ||
 	    s[end] || strlen(s) != 17)
-		goto bad;
+		return false;
 	for (i = 0; i < 6; i++)
 		mac[i] = (uint8_t)m[i];
-	if (!(mac[0] & 1) && memcmp(mac, "\0\0\0\0\0", 6))
+	return !(mac[0] & 1) && memcmp(mac, "\0\0\0\0\0", 6);
+}
+
+static int parse_mac(const char *s, uint8_t mac[6])
+{
+	if (net_parse_mac(s, mac))
 		return 0;
-bad:
 	msg_error("--net: mac=%s is no address of a card. Give six bytes, the first one even, as in "
 		  "mac=52:54:00:12:34:56", s);
 	return -EINVAL;

@@ -74,12 +74,17 @@ struct net_ops {
 
 extern const struct net_ops net_user;
 extern const struct net_ops net_tap;
+/* The descriptor of an interface that net_tap.open() has set up, and its name. */
+int tap_fd(const struct net *net, const char **ifname);
 
 /*
  * Read "user,hostfwd=...", "tap,bridge=..."; changes @s, parts of which @net keeps. 0, or -errno with a
  * message printed.
  */
 int net_parse(char *s, struct vm_net *net);
+
+/* Six bytes in hexadecimal, of a single card, as in 52:54:00:12:34:56. */
+bool net_parse_mac(const char *s, uint8_t mac[6]);
 
 /* Do what @hdr leaves to be done to the checksum. False: the frame makes no sense. */
 bool net_checksum(const struct virtio_net_hdr_v1 *hdr, uint8_t *frame, size_t len);

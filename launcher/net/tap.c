@@ -321,6 +321,14 @@ static int tap_open(struct net *net, const struct vm_net *config, unsigned int i
 	tap->fd = -1;
 	tap->index = -1;
 	net->state = tap;
+	if (config->fd) {
+		/* By another process; the interface is as it is to be. */
+		tap->fd = config->fd;
+		memcpy(net->mac, config->mac, sizeof(net->mac));
+		net->mtu = (uint16_t)config->mtu;
+		snprintf(tap->name, sizeof(tap->name), "%s", config->ifname);
+		return 0;
+	}
 	err = attach(tap, config);
 	if (!err) {
 		choose_mac(tap->name, net->mac);
@@ -329,6 +337,14 @@ static int tap_open(struct net *net, const struct vm_net *config, unsigned int i
 	if (err)
 		tap_close(net);
 	return err;
+}
+
+int tap_fd(const struct net *net, const char **ifname)
+{
+	const struct tap *tap = net->state;
+
+	*ifname = tap->name;
+	return tap->fd;
 }
 
 static void tap_enter(void)

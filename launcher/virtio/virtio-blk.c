@@ -305,7 +305,7 @@ static void disk_exit(struct vblk *blk)
 	free(blk);
 }
 
-static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int nr, struct vblk **out)
+static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int nr, struct slot *slot, struct vblk **out)
 {
 	const struct block_options opts = {
 		.format = config->format,
@@ -321,7 +321,8 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 
 	if (!blk)
 		return -ENOMEM;
-	err = block_open(&blk->block, config->path, &opts);
+	err = config->fd ? block_open_fd(&blk->block, config->fd, config->path, &opts) :
+			   block_open(&blk->block, config->path, &opts);
 	if (err)
 		goto err_free;
 	memcpy(blk->id, "tenon-disk0", 11);
@@ -333,6 +334,7 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 	}
 	blk->writeback = true;
 	blk->vdev.ops = &blk_ops;
+	blk->vdev.slot = slot;
 	blk->vdev.nr_queues = vm->config.cpus < BLK_QUEUES_MAX ? vm->config.cpus : BLK_QUEUES_MAX;
 	blk->vdev.offered =
 		1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH |
@@ -361,6 +363,21 @@ err_free:
 	return err;
 }
 
+int vblk_plug(struct vm *vm, const struct vm_disk *config, struct slot *slot, struct virtio_dev **dev)
+{
+	struct vblk *blk;
+	int err = disk_init(vm, config, 0, slot, &blk);
+
+	if (!err)
+		*dev = &blk->vdev;
+	return err;
+}
+
+void vblk_unplug(struct virtio_dev *dev)
+{
+	disk_exit((struct vblk *)dev);
+}
+
 static void vblk_exit(struct vm *vm, void *state)
 {
 	struct vblk_set *set = state;
@@ -379,7 +396,7 @@ static int vblk_init(struct vm *vm, void **state)
 	int err = set ? 0 : -ENOMEM;
 
 	while (!err && set->nr < vm->config.nr_disks && set->nr < VM_MAX_DISKS) {
-		err = disk_init(vm, &vm->config.disk[set->nr], set->nr, &set->disk[set->nr]);
+		err = disk_init(vm, &vm->config.disk[set->nr], set->nr, NULL, &set->disk[set->nr]);
 		if (!err)
 			set->nr++;
 	}

@@ -16,17 +16,16 @@
  */
 #include <endian.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
 #include "../msg.h"
 #include "../net/net.h"
+#include "thread.h"
 #include "virtio.h"
 
 #define QUEUE_RX	0
@@ -433,12 +432,8 @@ static void *net_thread(void *opaque)
 	struct vnet *card = opaque;
 	const struct net_ops *ops = card->net.ops;
 	bool more = false;
-	sigset_t all;
 	uint64_t count;
 
-	prctl(PR_SET_NAME, "net");
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	ops->enter();
 	while (!atomic_load(&card->stop)) {
 		int timeout = more ? 0 : -1;
@@ -532,7 +527,7 @@ static void card_exit(struct vnet *card)
 	free(card);
 }
 
-static int card_init(struct vm *vm, const struct vm_net *config, unsigned int index, struct vnet **out)
+static int card_init(struct vm *vm, const struct vm_net *config, unsigned int index, struct slot *slot, struct vnet **out)
 {
 	struct vnet *card = calloc(1, sizeof(*card));
 	int err = -ENOMEM;
@@ -558,6 +553,7 @@ static int card_init(struct vm *vm, const struct vm_net *config, unsigned int in
 	if (memcmp(config->mac, "\0\0\0\0\0", sizeof(config->mac)))
 		memcpy(card->net.mac, config->mac, sizeof(card->net.mac));
 	card->vdev.ops = &net_ops;
+	card->vdev.slot = slot;
 	card->vdev.notify_fd = card->wake_fd;
 	card->vdev.offered = config->ops->offload | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_MAC) |
 			     BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS) |
@@ -567,12 +563,9 @@ static int card_init(struct vm *vm, const struct vm_net *config, unsigned int in
 	err = virtio_init(&card->vdev, vm);
 	if (err)
 		goto err_close;
-	err = -pthread_create(&card->thread, NULL, net_thread, card);
-	if (err) {
-		msg_error("start a thread for a network card: %s. Raise the limit of processes (ulimit -u)",
-			  strerror(-err));
+	err = virtio_thread(&card->thread, "net", net_thread, card, "a network card");
+	if (err)
 		goto err_virtio;
-	}
 	*out = card;
 	return 0;
 
@@ -586,6 +579,21 @@ err_wake:
 err_free:
 	free(card);
 	return err;
+}
+
+int vnet_plug(struct vm *vm, const struct vm_net *config, struct slot *slot, struct virtio_dev **dev)
+{
+	struct vnet *card;
+	int err = card_init(vm, config, 0, slot, &card);
+
+	if (!err)
+		*dev = &card->vdev;
+	return err;
+}
+
+void vnet_unplug(struct virtio_dev *dev)
+{
+	card_exit((struct vnet *)dev);
 }
 
 static void vnet_exit(struct vm *vm, void *state)
@@ -606,7 +614,7 @@ static int vnet_init(struct vm *vm, void **state)
 	int err = set ? 0 : -ENOMEM;
 
 	while (!err && set->nr < vm->config.nr_nets && set->nr < VM_MAX_NETS) {
-		err = card_init(vm, &vm->config.net[set->nr], set->nr, &set->card[set->nr]);
+		err = card_init(vm, &vm->config.net[set->nr], set->nr, NULL, &set->card[set->nr]);
 		if (!err)
 			set->nr++;
 	}

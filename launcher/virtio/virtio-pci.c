@@ -533,8 +533,12 @@ int virtio_init(struct virtio_dev *dev, struct vm *vm)
 	pci->cfg_written = virtio_cfg_written;
 	pci->reset = virtio_pci_reset;
 	err = add_caps(dev);
-	if (!err)
+	if (!err && dev->slot) {
+		dev->slot->pci = pci;
+		err = hotplug_add(vm, dev->slot);
+	} else if (!err) {
 		err = pci_add(vm->pci, pci, -1);
+	}
 	if (err) {
 		msg_error("put %s on the PCI bus: %s", dev->ops->name, strerror(-err));
 		pci_dev_exit(pci);
@@ -549,6 +553,8 @@ int virtio_init(struct virtio_dev *dev, struct vm *vm)
 void virtio_exit(struct virtio_dev *dev)
 {
 	virtio_reset(dev);
+	if (dev->slot)
+		hotplug_forget(dev->vm, dev->slot);
 	pci_dev_exit(&dev->pci);
 	pthread_mutex_destroy(&dev->lock);
 	free(dev->vq);

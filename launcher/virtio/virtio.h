@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include "../machine/hotplug.h"
 #include "../machine/pci.h"
 
 #define VQ_MAX_SIZE	256u		/* power of two, as all sizes of split queues are */
@@ -131,6 +132,7 @@ struct virtio_dev {
 	uint8_t pci_cfg_cap;		/* offset of the configuration access capability */
 
 	struct pci_dev pci;
+	struct slot *slot;		/* NULL, or where it is plugged in: before virtio_init() */
 };
 
 /* dev->ops and dev->offered are set. Puts the device on the PCI bus; 0, or -errno with a message printed. */
@@ -159,6 +161,15 @@ void virtio_config_changed(struct virtio_dev *dev);
  */
 bool balloon_set(struct vm *vm, uint64_t bytes);
 bool balloon_get(struct vm *vm, uint64_t *bytes);
+
+/*
+ * A disk or a card that is plugged in while the guest runs: its config has a descriptor, and lives as long as it does.
+ * *@dev, or -errno with a message printed. Main thread, with the device lock held.
+ */
+int vblk_plug(struct vm *vm, const struct vm_disk *config, struct slot *slot, struct virtio_dev **dev);
+void vblk_unplug(struct virtio_dev *dev);
+int vnet_plug(struct vm *vm, const struct vm_net *config, struct slot *slot, struct virtio_dev **dev);
+void vnet_unplug(struct virtio_dev *dev);
 
 extern const struct device_ops virtio_balloon_device;
 extern const struct device_ops virtio_console_device;

@@ -168,3 +168,77 @@ threads()
 	linux open --sandbox off
 	[ "$(threads Seccomp)" = "0 " ] || fail "filters with --sandbox off: $(threads Seccomp)"
 }
+
+said()
+{
+	grep -q "T>$1" "$console"
+}
+
+# asks NAME LINE: typed into the console of the machine
+asks()
+{
+	printf '%s\n' "$2" | timeout 2 "$tenon" console "$1" >/dev/null 2>&1 || true
+}
+
+@test "control: disks are added to a machine that runs, used, and removed" {
+	local dir=$BATS_TEST_TMPDIR
+
+	truncate -s 4M "$dir/a b.img"
+	"$tenon" img create -q "$dir/c.qcow2" 64M 2>/dev/null || "$tenon" img create "$dir/c.qcow2" 64M
+	linux plug
+	"$tenon" device add plug first --disk "$dir/a b.img,serial=S1"
+	"$tenon" device add plug second --disk "$dir/c.qcow2"
+	run "$tenon" device add plug first --disk "$dir/c.qcow2"
+	expect "exit status for an image in use" "$status" -eq 1
+	run "$tenon" device add plug third --disk "$dir/nothing.img"
+	expect "exit status for an image that is not there" "$status" -eq 1
+	run "$tenon" run -k "$(tiny echo)" --disk "$dir/a b.img" </dev/null
+	expect "exit status of another machine with it" "$status" -eq 1
+	run "$tenon" device ls plug
+	[[ "${lines[0]}" == first*virtio-blk-pci*"a b.img" && "${lines[1]}" == second*c.qcow2 ]] || fail "devices: $output"
+	asks plug 'until [ -b /dev/vdb ]; do usleep 100000; done; for d in vda vdb; do echo "T>$d=$(cat /sys/block/$d/serial)"
+		seq 1 200000 | dd of=/dev/$d bs=4096 conv=fsync 2>/dev/null; done; echo "T>written"'
+	until_true said written
+	said vda=S1 && said vdb=second || fail "serial numbers"
+	"$tenon" device remove plug first
+	"$tenon" device remove plug second
+	[ -z "$("$tenon" device ls plug)" ] || fail "devices are left"
+	[ "$(head -c "$(seq 1 200000 | wc -c)" "$dir/a b.img" | md5sum)" = "$(seq 1 200000 | md5sum)" ] || fail "the raw image"
+	"$tenon" img check "$dir/c.qcow2"
+	asks plug 'ls /sys/block | grep -q vd || echo "T>gone"'
+	until_true said gone
+	# The same again, read-only; it stays over a reset.
+	"$tenon" device add plug third --disk "$dir/a b.img,ro"
+	asks plug 'until [ -b /dev/vda ]; do usleep 100000; done; echo "T>ro=$(cat /sys/block/vda/ro)"; reboot -f'
+	until_true said ro=1
+	[ "$(grep -c 'to leave' "$console")" -ge 1 ]
+	until_true eval '[ "$(grep -c "to leave" "$console")" -eq 2 ]'
+	asks plug 'echo "T>again=$(dd if=/dev/vda bs=4096 count=8 2>/dev/null | md5sum | cut -c1-32)"'
+	until_true said again=
+	said "again=$(head -c 32768 "$dir/a b.img" | md5sum | cut -c 1-32)" || fail "after a reset: $(grep again "$console")"
+	"$tenon" device remove plug third
+	"$tenon" kill plug
+	ended
+}
+
+@test "control: a guest that does not let go of a device keeps it" {
+	truncate -s 1M "$BATS_TEST_TMPDIR/img"
+	start keeps --kernel "$(tiny echo)"
+	"$tenon" device add keeps disk --disk "$BATS_TEST_TMPDIR/img"
+	run "$tenon" device remove --timeout 1 keeps disk
+	expect "exit status" "$status" -eq 1
+	[[ "$output" == *"has not let go"* ]] || fail "message: $output"
+	[[ "$("$tenon" device ls keeps)" == disk* ]] || fail "it is gone"
+	run "$tenon" device remove keeps other
+	expect "exit status for one that there is not" "$status" -eq 1
+	run "$tenon" device add keeps net --net user
+	expect "exit status for a user network" "$status" -eq 2
+	run qmp keeps '{"execute":"qmp_capabilities"}' '{"execute":"getfd","arguments":{"fdname":"x"}}' '{"execute":"device_add"}' \
+		'{"execute":"blockdev-add","arguments":{"node-name":"n","driver":"raw","x-fd":"x","filename":"f","x":1}}' \
+		'{"execute":"closefd","arguments":{"fdname":"x\u0000y"}}'
+	[[ "${lines[2]}" == *'No file descriptor'* ]] || fail "no descriptor: ${lines[2]}"
+	[[ "${lines[3]}" == *'The command takes driver (string)'* ]] || fail "no arguments: ${lines[3]}"
+	[[ "${lines[4]}" == *error* && "${lines[5]}" == *error* ]] || fail "wrong arguments: ${lines[4]} ${lines[5]}"
+	"$tenon" kill keeps
+	ended
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * control.c - the control socket: clients that send what the input says, in pieces, and hang up at any time
+ * control.c - the control socket: clients that send what the input says, in pieces, with descriptors, and hang up at any
+ * time
  *
  * The oracles, beside the sanitizers: every answer is a line of JSON, and a machine that was not told to end still
  * answers a new client after all that.
@@ -16,6 +17,9 @@
 #include <unistd.h>
 
 #include "launcher/ctl.h"
+#include "launcher/machine/pc.h"
+#include "launcher/machine/pci.h"
+#include "launcher/plug.h"
 #include "launcher/vm.h"
 #include "fuzz.h"
 
@@ -76,6 +80,9 @@ static void fake_stats(struct vm *v, int fd)
 
 static const struct accel_ops accel = { .name = "fake", .nmi = fake_nmi, .stats = fake_stats };
 
+static void *pci, *hotplug, *plug;
+static char image[80];
+
 static struct vcpu one_vcpu = { .vm = &vm };
 
 static void leave(void)
@@ -83,7 +90,9 @@ static void leave(void)
 	char path[64];
 
 	ctl_exit(&vm);
+	plug_device.exit(&vm, plug);
 	loop_exit(&vm.loop);
+	unlink(image);
 	snprintf(path, sizeof(path), "%s/tenon", dir);
 	rmdir(path);
 	rmdir(dir);
@@ -102,7 +111,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	vm.config.nr_disks = 1;
 	vm.config.disk[0].path = "a \"disk\"\\\n";
 	vm.vcpu = &one_vcpu;
-	if (loop_init(&vm.loop, &vm.lock) || ctl_init(&vm))
+	bus_init(&vm.pio, true);
+	bus_init(&vm.mmio, false);
+	snprintf(image, sizeof(image), "%s/image", dir);
+	close(open(image, O_CREAT | O_RDWR, 0600));
+	if (truncate(image, 1 << 20) || loop_init(&vm.loop, &vm.lock) || pci_host_device.init(&vm, &pci) ||
+	    hotplug_device.init(&vm, &hotplug) || plug_device.init(&vm, &plug) || ctl_init(&vm))
 		abort();
 	atexit(leave);
 	return 0;
@@ -180,12 +194,46 @@ static void say(struct peer *p, const void *text, size_t len)
 	serve();
 }
 
+/* The same with descriptors of an image. */
+static void hand_over(struct peer *p, const char *text, unsigned int nr)
+{
+	union {
+		char buf[CMSG_SPACE(16 * sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { (char *)(uintptr_t)text, strlen(text) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(nr * sizeof(int)),
+	};
+	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+	int fd[16];
+
+	for (unsigned int i = 0; i < nr; i++)
+		fd[i] = open(image, O_RDWR | O_CLOEXEC);
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(nr * sizeof(int));
+	memcpy(CMSG_DATA(h), fd, nr * sizeof(int));
+	(void)!sendmsg(p->fd, &msg, MSG_NOSIGNAL);
+	for (unsigned int i = 0; i < nr; i++)
+		close(fd[i]);
+	serve();
+}
+
 /* Words that inputs are made of as well as of bytes, or few would get past the parser. */
 static const char *const words[] = {
 	"{\"execute\":\"qmp_capabilities\"}\n", "{\"execute\":\"query-block\",\"id\":", "{\"execute\":\"query-cpus-fast\"}\r\n",
 	"{\"execute\":\"stop\"}\n", "{\"execute\":\"cont\"}\n", "{\"execute\":\"x-stats\",\"arguments\":{}}\n",
 	"{\"execute\":\"x-console\"}\n", "{\"execute\":\"query-commands\"}\n", "{\"execute\":\"inject-nmi\",\"arguments\":{\"a\":1}}\n",
 	"{\"execute\":\"query-status\"", "{\"arguments\":", "[[[[[[[[[[[[[[[[[[[[", "}", "\n", "\"\\u0000\"", "1e999",
+	"{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"f\"}}\n",
+	"{\"execute\":\"closefd\",\"arguments\":{\"fdname\":\"f\"}}\n",
+	"{\"execute\":\"blockdev-add\",\"arguments\":{\"node-name\":\"n\",\"driver\":\"raw\",\"x-fd\":\"f\",\"filename\":\"i\"}}\n",
+	"{\"execute\":\"blockdev-del\",\"arguments\":{\"node-name\":\"n\"}}\n",
+	"{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"virtio-blk-pci\",\"id\":\"d\",\"drive\":\"n\"}}\n",
+	"{\"execute\":\"device_del\",\"arguments\":{\"id\":\"d\"}}\n",
+	"{\"execute\":\"x-query-devices\"}\n",
+	"{\"execute\":\"netdev_add\",\"arguments\":{\"type\":\"tap\",\"id\":\"n\",\"fd\":\"f\",\"ifname\":\"t\",\"x-mac\":\"",
 	"{\"execute\":\"quit\"}\n", "{\"execute\":\"query-name\",\"id\":[]}\n", "{\"execute\":null}\n", "-",
 };
 
@@ -240,7 +288,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			ctl_console(&vm, '\n');
 			break;
 		case 4:
-			listen_to(p);
+			if (what & 8)
+				hand_over(p, words[take_uint(&in, 1) % (sizeof(words) / sizeof(words[0]))], 1 + what % 12);
+			else
+				listen_to(p);
 			break;
 		case 5:
 			/* much, by one that may not be reading */
@@ -257,6 +308,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		close(peer[i].fd);
 	}
 	serve();
+	/* What was plugged in goes, and its threads come back. */
+	pthread_mutex_lock(&vm.lock);
+	plug_device.exit(&vm, plug);
+	if (plug_device.init(&vm, &plug))
+		abort();
+	pthread_mutex_unlock(&vm.lock);
 	check_alive();
 	return 0;
 }

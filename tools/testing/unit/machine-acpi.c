@@ -239,7 +239,7 @@ int main(void)
 	bool iasl = !system("command -v iasl >/dev/null");
 	char cmd[64], out[16];
 	unsigned int i;
-	void *pci = NULL;
+	void *pci = NULL, *hot = NULL;
 
 	if (!mkdtemp(dir))
 		return 1;
@@ -250,10 +250,12 @@ int main(void)
 		vm->config.cpus = machine[i].cpus;
 		memset(vm->generation, 0x5a + (int)i, sizeof(vm->generation));
 		pci_host_device.init(vm, &pci);
+		hotplug_device.init(vm, &hot);
 		test_acpi(iasl && i < 3);
 		test_mp();
 		test_smbios();
 		test_map();
+		hotplug_device.exit(vm, hot);
 		pci_host_device.exit(vm, pci);
 		fake_vm_exit(vm);
 	}

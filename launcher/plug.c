@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * plug.c - see plug.h
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl.h"
+#include "msg.h"
+#include "net/net.h"
+#include "plug.h"
+#include "virtio/virtio.h"
+
+#define NODES_MAX	32u
+#define DEVICES_MAX	30u	/* slots of the bus */
+
+/* What a device stands on. */
+struct node {
+	char name[CTL_NAME_MAX + 1];	/* "": free */
+	bool is_net, used;
+	struct vm_disk disk;
+	struct vm_net net;
+};
+
+struct device {
+	struct slot slot;
+	struct vm *vm;
+	char id[CTL_NAME_MAX + 1];	/* "": free */
+	char serial[CTL_NAME_MAX + 1];
+	struct node *node;
+	struct vm_disk disk;
+	struct vm_net net;
+	struct virtio_dev *dev;
+};
+
+struct plug {
+	struct node node[NODES_MAX];
+	struct device device[DEVICES_MAX];
+};
+
+/* Nodes */
+
+static struct node *find_node(struct vm *vm, const char *name, bool is_net)
+{
+	for (unsigned int i = 0; i < NODES_MAX; i++) {
+		struct node *n = &vm->plug->node[i];
+
+		if (n->name[0] && !strcmp(n->name, name) && n->is_net == is_net)
+			return n;
+	}
+	return NULL;
+}
+
+static void free_node(struct node *n)
+{
+	close(n->is_net ? n->net.fd : n->disk.fd);
+	free((char *)n->disk.path);
+	free((char *)n->net.ifname);
+	*n = (struct node){ 0 };
+}
+
+static const char *add_node(struct vm *vm, const char *name, const struct node *what)
+{
+	struct node *n = NULL;
+
+	if (!ctl_name_ok(name))
+		return "A name has letters, digits, '.', '_' and '-', 40 at most";
+	if (find_node(vm, name, what->is_net))
+		return "There is one of that name";
+	for (unsigned int i = 0; i < NODES_MAX && !n; i++)
+		if (!vm->plug->node[i].name[0])
+			n = &vm->plug->node[i];
+	if (!n)
+		return "There are too many";
+	*n = *what;
+	snprintf(n->name, sizeof(n->name), "%s", name);
+	n->disk.path = what->is_net ? NULL : strdup(what->disk.path);
+	n->net.ifname = what->is_net ? strdup(what->net.ifname) : NULL;
+	if (n->disk.path || n->net.ifname)
+		return NULL;
+	*n = (struct node){ 0 };
+	return "Out of memory";
+}
+
+const char *plug_add_disk(struct vm *vm, const char *name, const struct vm_disk *disk)
+{
+	const struct node node = { .disk = *disk };
+	const int mode = fcntl(disk->fd, F_GETFL);
+	const char *why = NULL;
+
+	if (mode < 0 || (mode & O_ACCMODE) != (disk->readonly ? O_RDONLY : O_RDWR))
+		why = "The file is not opened as read-only says";
+	if (!why)
+		why = add_node(vm, name, &node);
+	if (why)
+		close(disk->fd);
+	return why;
+}
+
+const char *plug_add_net(struct vm *vm, const char *name, const struct vm_net *net)
+{
+	const struct node node = { .is_net = true, .net = *net };
+	const char *why = add_node(vm, name, &node);
+
+	if (why)
+		close(net->fd);
+	return why;
+}
+
+static const char *del_node(struct vm *vm, const char *name, bool is_net)
+{
+	struct node *n = find_node(vm, name, is_net);
+
+	if (!n)
+		return "There is none of that name";
+	if (n->used)
+		return "A device has it in use";
+	free_node(n);
+	return NULL;
+}
+
+const char *plug_del_disk(struct vm *vm, const char *name)
+{
+	return del_node(vm, name, false);
+}
+
+const char *plug_del_net(struct vm *vm, const char *name)
+{
+	return del_node(vm, name, true);
+}
+
+/* Devices */
+
+static struct device *find_device(struct vm *vm, const char *id)
+{
+	for (unsigned int i = 0; i < DEVICES_MAX; i++)
+		if (vm->plug->device[i].id[0] && !strcmp(vm->plug->device[i].id, id))
+			return &vm->plug->device[i];
+	return NULL;
+}
+
+static void take_down(struct device *d)
+{
+	if (d->node->is_net)
+		vnet_unplug(d->dev);
+	else
+		vblk_unplug(d->dev);
+	d->node->used = false;
+	*d = (struct device){ 0 };
+}
+
+static void gone(struct slot *slot)
+{
+	struct device *d = (struct device *)((char *)slot - offsetof(struct device, slot));
+	struct vm *vm = d->vm;
+	char data[128];
+
+	snprintf(data, sizeof(data), "{\"device\":\"%s\",\"path\":\"/machine/peripheral/%s\"}", d->id, d->id);
+	take_down(d);
+	ctl_event(vm, "DEVICE_DELETED", data);
+}
+
+/* On a descriptor of its own: what it stands on can make another one later. */
+static int plug_in(struct device *d)
+{
+	const struct node *n = d->node;
+	int fd = fcntl(n->is_net ? n->net.fd : n->disk.fd, F_DUPFD_CLOEXEC, 3);
+
+	if (fd < 0)
+		return -errno;
+	if (n->is_net) {
+		d->net.fd = fd;
+		return vnet_plug(d->vm, &d->net, &d->slot, &d->dev);
+	}
+	d->disk.fd = fd;
+	return vblk_plug(d->vm, &d->disk, &d->slot, &d->dev);
+}
+
+const char *plug_add_device(struct vm *vm, const char *driver, const char *id, const char *name, const char *serial,
+			    const uint8_t *mac)
+{
+	const bool is_net = !strcmp(driver, "virtio-net-pci");
+	struct device *d = NULL;
+	struct node *n;
+
+	if (!is_net && strcmp(driver, "virtio-blk-pci"))
+		return "The driver is virtio-blk-pci or virtio-net-pci";
+	if (!ctl_name_ok(id))
+		return "An id has letters, digits, '.', '_' and '-', 40 at most";
+	if (find_device(vm, id))
+		return "There is a device of that id";
+	n = find_node(vm, name, is_net);
+	if (!n || n->used)
+		return n ? "Another device stands on that" : "There is nothing of that name to stand on";
+	for (unsigned int i = 0; i < DEVICES_MAX && !d; i++)
+		if (!vm->plug->device[i].id[0])
+			d = &vm->plug->device[i];
+	if (!d)
+		return "There are too many devices";
+	*d = (struct device){ .vm = vm, .node = n, .disk = n->disk, .net = n->net, .slot.gone = gone };
+	snprintf(d->id, sizeof(d->id), "%s", id);
+	/* What a disk is known by in the guest, unless it is told otherwise. */
+	snprintf(d->serial, sizeof(d->serial), "%s", serial ? serial : id);
+	d->disk.serial = d->serial;
+	if (mac)
+		memcpy(d->net.mac, mac, sizeof(d->net.mac));
+	if (plug_in(d)) {
+		*d = (struct device){ 0 };
+		return "It could not be set up; the machine's standard error says why";
+	}
+	n->used = true;
+	return NULL;
+}
+
+const char *plug_del_device(struct vm *vm, const char *id)
+{
+	struct device *d = find_device(vm, id);
+
+	if (!d)
+		return "There is no device of that id that was added to the machine while it ran";
+	hotplug_ask(vm, &d->slot);
+	return NULL;
+}
+
+void plug_list(struct vm *vm, void (*fn)(void *opaque, const char *id, const struct vm_disk *disk, const struct vm_net *net),
+	       void *opaque)
+{
+	for (unsigned int i = 0; i < DEVICES_MAX; i++) {
+		const struct device *d = &vm->plug->device[i];
+
+		if (d->id[0])
+			fn(opaque, d->id, d->node->is_net ? NULL : &d->disk, d->node->is_net ? &d->net : NULL);
+	}
+}
+
+static int plug_init(struct vm *vm, void **state)
+{
+	*state = vm->plug = calloc(1, sizeof(*vm->plug));
+	return vm->plug ? 0 : -ENOMEM;
+}
+
+static void plug_exit(struct vm *vm, void *state)
+{
+	struct plug *p = state;
+
+	if (!p)
+		return;
+	for (unsigned int i = 0; i < DEVICES_MAX; i++)
+		if (p->device[i].id[0])
+			take_down(&p->device[i]);
+	for (unsigned int i = 0; i < NODES_MAX; i++)
+		if (p->node[i].name[0])
+			free_node(&p->node[i]);
+	vm->plug = NULL;
+	free(p);
+}
+
+/* Resets come through the PCI host. */
+const struct device_ops plug_device = {
+	.name = "plug",
+	.init = plug_init,
+	.exit = plug_exit,
+};
