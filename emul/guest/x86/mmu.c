@@ -118,6 +118,14 @@ static bool key_denies(const struct x86_state *s, unsigned int key, enum x86_tlb
 	return bits & 1 || (bits & 2 && acc == ACC_WRITE && (mode == TLB_USER || s->cr0 & X86_CR0_WP));
 }
 
+/* SDM vol. 3 table "Format of a 32-Bit Page-Directory Entry that Maps a 4-MByte Page": up to 40 address bits by PSE-36 */
+static u64 pse36_rsvd(const struct x86_cpu *cpu)
+{
+	unsigned int bits = x86_cpuid_bit(cpu, CPUID_1_EDX, 17) ? min(x86_maxphyaddr(cpu), 40u) : 32;
+
+	return GENMASK_ULL(21, bits - 19);
+}
+
 /*
  * Walk the tables for @lin. @touch: set A, and D for a write. On failure w->error is the page-fault error code.
  */
@@ -174,8 +182,8 @@ static bool walk_once(struct x86_cpu *cpu, u64 lin, enum x86_tlb_mode mode, enum
 				/* 1 GiB: CPUID.80000001H:EDX[26] */
 				if (!l->leaf_ok || (l->shift == 30 && !x86_cpuid_bit(cpu, CPUID_EXT1_EDX, 26)))
 					rsvd |= PTE_PS;
-				/* address bits below the page size; bit 12 is PAT; PSE-36 keeps bits 13..20 */
-				rsvd |= pae ? GENMASK_ULL(l->shift - 1, 13) : BIT_ULL(21);
+				/* address bits below the page size; bit 12 is PAT */
+				rsvd |= pae ? GENMASK_ULL(l->shift - 1, 13) : pse36_rsvd(cpu);
 			}
 		}
 		if (entry & rsvd) {

@@ -250,8 +250,9 @@ static const struct msr_row msrs[] = {
 	{ MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, .kind = MSR_CONST, .who = MSR_ON_INTEL, .value = 1 },
 	{ MSR_TSC_ADJUST, MSR_TSC_ADJUST, .kind = MSR_FIELD, .who = MSR_ON_TSC_ADJUST,
 	  .offset = FIELD(tsc_adjust), .write = tsc_adjust_write },
+	/* IBRS, and STIBP, which is no fault where CPUID lacks it; SSBD would be a feature of its own */
 	{ MSR_SPEC_CTRL, MSR_SPEC_CTRL, .kind = MSR_FIELD, .who = MSR_ON_SPEC, .offset = FIELD(spec_ctrl),
-	  .reserved = ~7ULL },
+	  .reserved = ~3ULL },
 	{ MSR_PRED_CMD, MSR_PRED_CMD, .kind = MSR_IGNORE, .who = MSR_ON_SPEC, .reserved = ~1ULL,
 	  .read = write_only_read },
 	{ MSR_BIOS_UPDT_TRIG, MSR_BIOS_UPDT_TRIG, .kind = MSR_IGNORE, .who = MSR_ON_INTEL,
