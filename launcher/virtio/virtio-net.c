@@ -56,6 +56,7 @@ struct vnet {
 	/* the thread's own */
 	struct net_poll poll;
 	struct vq_elem elem, first;
+	struct vq_used used[VQ_MAX_SIZE];	/* the chains of a frame on its way to the guest */
 	uint8_t frame[NET_FRAME_MAX];	/* on its way to the back end */
 	uint8_t csum_frame[NET_FRAME_MAX];
 
@@ -178,8 +179,7 @@ static int fill_chains(struct vnet *card, struct virtio_net_hdr_v1 *hdr, const u
 			return -EPROTO;
 		}
 		done += part;
-		if (vq_fill(vq, n++, elem, off + part))
-			return -EPROTO;
+		card->used[n++] = (struct vq_used){ elem->head, elem->descs, (uint32_t)(off + part) };
 	} while (done < len && n < vq->size);
 	if (done < len) {
 		vq_rewind(vq, mark);
@@ -190,7 +190,7 @@ static int fill_chains(struct vnet *card, struct virtio_net_hdr_v1 *hdr, const u
 		vq->broken = "receive buffer outside RAM";
 		return -EPROTO;
 	}
-	return vq_publish(vq, n) ? -EPROTO : 1;
+	return vq_push_all(vq, card->used, n) ? -EPROTO : 1;
 }
 
 static bool net_receive(void *opaque, const struct virtio_net_hdr_v1 *rx_hdr, const uint8_t *frame,

@@ -53,8 +53,6 @@ struct virtqueue {
 	uint16_t next_avail;		/* where the next chain will be */
 	uint16_t next_used;		/* where the next one given back will be */
 	uint16_t signalled;		/* next_used at the last interrupt decision */
-	uint16_t fill;			/* where vq_fill() goes on */
-	uint16_t held;			/* flags that vq_publish() writes (packed) */
 	const char *broken;		/* why no more is read from this queue */
 };
 
@@ -70,17 +68,23 @@ bool vq_wants_interrupt(struct virtqueue *vq);
 bool vq_rearm(struct virtqueue *vq);
 bool vq_pending(struct virtqueue *vq);
 
+/* A chain to be given back: what its vq_elem says of it, and how much was written. */
+struct vq_used {
+	uint16_t head, descs;
+	uint32_t written;
+};
+
 /*
- * For data that spans several chains: take them, go back to before a try that failed (vq_mark(), vq_rewind()), or
- * show the driver all of them in one step: vq_fill() with @n from 0 on, then vq_publish() with their number.
+ * For data that spans several chains: take them, then go back to before the first one (vq_mark(), vq_rewind()), or
+ * give all of them back in one step. Nothing is written into the ring before that: a packed one has no other place for
+ * what the driver wrote.
  */
 static inline uint16_t vq_mark(const struct virtqueue *vq)
 {
 	return vq->next_avail;
 }
 void vq_rewind(struct virtqueue *vq, uint16_t mark);
-int vq_fill(struct virtqueue *vq, unsigned int n, const struct vq_elem *elem, uint32_t written);
-int vq_publish(struct virtqueue *vq, unsigned int n);
+int vq_push_all(struct virtqueue *vq, const struct vq_used *used, unsigned int nr);
 /* Like vq_rearm(), for a queue that has chains, but too few: be notified of, or see, further ones. */
 bool vq_rearm_beyond(struct virtqueue *vq);
 
@@ -147,7 +151,7 @@ static inline bool virtio_has(const struct virtio_dev *dev, unsigned int feature
 /* May queue @n be worked on? */
 bool virtio_queue_live(const struct virtio_dev *dev, unsigned int n);
 void virtio_push(struct virtio_dev *dev, unsigned int queue, const struct vq_elem *elem, uint32_t written);
-/* After vq_publish(): send the interrupt if the driver wants it. */
+/* After vq_push_all(): send the interrupt if the driver wants it. */
 void virtio_signal(struct virtio_dev *dev, unsigned int queue);
 /* The driver broke the protocol, or gave memory that is none: stop, until it resets the device. */
 void virtio_needs_reset(struct virtio_dev *dev, const char *why);

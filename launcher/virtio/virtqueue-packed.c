@@ -107,28 +107,27 @@ static int packed_pop(struct virtqueue *vq, struct vq_elem *elem)
 	return vq_broken(vq, "descriptor chain is longer than the ring");
 }
 
-static int packed_fill(struct virtqueue *vq, bool first, const struct vq_elem *elem, uint32_t written)
+static int packed_push(struct virtqueue *vq, const struct vq_used *used, unsigned int nr)
 {
-	struct vring_packed_desc desc = { .len = htole32(written), .id = htole16(elem->head) };
-	uint16_t flags = (vq->fill < vq->size ? AVAIL | USED : 0) | (written ? VRING_DESC_F_WRITE : 0);
-	unsigned int at = offsetof(struct vring_packed_desc, len);
+	const unsigned int at = offsetof(struct vring_packed_desc, len);
+	uint16_t pos = vq->next_used, first = 0;
+	bool ok = true;
 
-	/* Identifier and length before the flags; the first one's flags are what shows all of them. */
-	if (!dma_write(vq->vm, slot_addr(vq, vq->fill) + at, &desc.len,
-		       offsetof(struct vring_packed_desc, flags) - at) ||
-	    (!first && !vq_store16(vq, flags_addr(vq, vq->fill), flags)))
-		return vq_broken(vq, "descriptor ring is not in RAM");
-	if (first)
-		vq->held = flags;
-	vq->fill = advance(vq, vq->fill, elem->descs);
-	return 0;
-}
+	for (unsigned int i = 0; i < nr && ok; i++, used++) {
+		struct vring_packed_desc desc = { .len = htole32(used->written), .id = htole16(used->head) };
+		uint16_t flags = (pos < vq->size ? AVAIL | USED : 0) | (used->written ? VRING_DESC_F_WRITE : 0);
 
-static int packed_publish(struct virtqueue *vq)
-{
-	if (!vq_store16(vq, flags_addr(vq, vq->next_used), vq->held))
+		/* Identifier and length before the flags; the first one's flags are what shows all of them. */
+		ok = dma_write(vq->vm, slot_addr(vq, pos) + at, &desc.len, offsetof(struct vring_packed_desc, flags) - at);
+		if (!i)
+			first = flags;
+		else
+			ok = ok && vq_store16(vq, flags_addr(vq, pos), flags);
+		pos = advance(vq, pos, used->descs);
+	}
+	if (!ok || !vq_store16(vq, flags_addr(vq, vq->next_used), first))
 		return vq_broken(vq, "descriptor ring is not in RAM");
-	vq->next_used = vq->fill;
+	vq->next_used = pos;
 	return 0;
 }
 
@@ -185,8 +184,7 @@ const struct vq_ring vq_packed = {
 	.check = packed_check,
 	.available = packed_available,
 	.pop = packed_pop,
-	.fill = packed_fill,
-	.publish = packed_publish,
+	.push = packed_push,
 	.wants_interrupt = packed_wants_interrupt,
 	.rearm = packed_rearm,
 	.rearm_beyond = packed_rearm_beyond,

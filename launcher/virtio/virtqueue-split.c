@@ -112,21 +112,17 @@ static int split_pop(struct virtqueue *vq, struct vq_elem *elem)
 	return vq_broken(vq, "loop in a descriptor chain");
 }
 
-static int split_fill(struct virtqueue *vq, bool first, const struct vq_elem *elem, uint32_t written)
+static int split_push(struct virtqueue *vq, const struct vq_used *used, unsigned int nr)
 {
-	struct vring_used_elem used = { .id = htole32(elem->head), .len = htole32(written) };
+	while (nr--) {
+		struct vring_used_elem elem = { .id = htole32(used->head), .len = htole32(used->written) };
 
-	(void)first;
-	if (!dma_write(vq->vm, vq->used + USED_RING + sizeof(used) * (vq->fill & (vq->size - 1)), &used,
-		       sizeof(used)))
-		return vq_broken(vq, "used ring is not in RAM");
-	vq->fill++;
-	return 0;
-}
-
-static int split_publish(struct virtqueue *vq)
-{
-	vq->next_used = vq->fill;
+		if (!dma_write(vq->vm, vq->used + USED_RING + sizeof(elem) * (vq->next_used & (vq->size - 1)), &elem,
+			       sizeof(elem)))
+			return vq_broken(vq, "used ring is not in RAM");
+		vq->next_used++;
+		used++;
+	}
 	if (!vq_store16(vq, vq->used + USED_IDX, vq->next_used))
 		return vq_broken(vq, "used ring is not in RAM");
 	return 0;
@@ -163,8 +159,7 @@ const struct vq_ring vq_split = {
 	.check = split_check,
 	.available = split_available,
 	.pop = split_pop,
-	.fill = split_fill,
-	.publish = split_publish,
+	.push = split_push,
 	.wants_interrupt = split_wants_interrupt,
 	.rearm = split_rearm,
 	.rearm_beyond = split_rearm_beyond,

@@ -164,7 +164,6 @@ int vq_start(struct virtqueue *vq)
 	vq->next_avail = 0;
 	vq->next_used = 0;
 	vq->signalled = 0;
-	vq->fill = 0;
 	vq->broken = NULL;
 	if (!vq->size || vq->size > VQ_MAX_SIZE)
 		vq->broken = "queue size is not 1 to 256";
@@ -196,27 +195,16 @@ void vq_rewind(struct virtqueue *vq, uint16_t mark)
 	vq->next_avail = mark;
 }
 
-int vq_fill(struct virtqueue *vq, unsigned int n, const struct vq_elem *elem, uint32_t written)
+int vq_push_all(struct virtqueue *vq, const struct vq_used *used, unsigned int nr)
 {
 	if (vq->broken)
 		return -EPROTO;
-	if (!n)
-		vq->fill = vq->next_used;
-	return vq->ring->fill(vq, !n, elem, written);
-}
-
-int vq_publish(struct virtqueue *vq, unsigned int n)
-{
-	if (vq->broken)
-		return -EPROTO;
-	return n ? vq->ring->publish(vq) : 0;
+	return nr ? vq->ring->push(vq, used, nr) : 0;
 }
 
 int vq_push(struct virtqueue *vq, const struct vq_elem *elem, uint32_t written)
 {
-	int err = vq_fill(vq, 0, elem, written);
-
-	return err ? err : vq_publish(vq, 1);
+	return vq_push_all(vq, &(struct vq_used){ elem->head, elem->descs, written }, 1);
 }
 
 bool vq_wants_interrupt(struct virtqueue *vq)

@@ -12,8 +12,7 @@ struct vq_ring {
 	const char *(*check)(struct virtqueue *vq);	/* NULL, or what is wrong with the addresses */
 	int (*available)(struct virtqueue *vq);		/* are there chains? -EPROTO */
 	int (*pop)(struct virtqueue *vq, struct vq_elem *elem);
-	int (*fill)(struct virtqueue *vq, bool first, const struct vq_elem *elem, uint32_t written);
-	int (*publish)(struct virtqueue *vq);
+	int (*push)(struct virtqueue *vq, const struct vq_used *used, unsigned int nr);	/* @nr > 0 */
 	bool (*wants_interrupt)(struct virtqueue *vq, uint16_t old);
 	/* with event indices */
 	void (*rearm)(struct virtqueue *vq);

@@ -235,6 +235,17 @@ dmesg | grep -iE "bad gso|incorrect checksum|hw csum|rx error" | sed "s/^/T>bad=
 	! grep -q vm0 "$BATS_TEST_TMPDIR/left" || fail "the interface was left behind"
 }
 
+@test "net: tap: more data at once than the guest has buffers for" {
+	head -c 8000000 /dev/urandom >"$BATS_FILE_TMPDIR/www/big"
+	tap_guest tapbig 'ip addr add 10.9.0.2/24 dev eth0; ip link set eth0 up
+n=0; while [ $n -lt 50 ] && ! ping -c 1 -W 1 10.9.0.1 >/dev/null; do n=$((n + 1)); done
+for i in $(seq 12); do timeout 60 wget -q -O - http://10.9.0.1/big | md5sum | cut -c1-32 | sed "s/^/T>down$i=/" & done; wait' \
+		--net tap,ifname=vm0,bridge=br0
+	for i in $(seq 12); do
+		[ "$(answer "down$i")" = "$(md5sum <"$BATS_FILE_TMPDIR/www/big" | cut -c 1-32)" ] || fail "received: $(answer "down$i")"
+	done
+}
+
 @test "net: tap: what is not there, or not allowed, is refused" {
 	local arg
 
