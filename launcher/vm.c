@@ -33,6 +33,7 @@
 #include "vm.h"
 
 #define RAM_HIGH_BASE	(1ull << 32)
+#define LARGE_PAGE	(2u << 20)		/* of the host */
 
 #define STOP_POLL_NS	(2 * 1000000ull)	/* kick again: a kick may come just before the vCPU runs */
 #define STOP_WARN_NS	(5 * 1000000000ull)
@@ -131,26 +132,25 @@ static int vm_ram_init(struct vm *vm)
 {
 	uint64_t low = vm->config.memory < PCI_MMIO_BASE ? vm->config.memory : PCI_MMIO_BASE;
 	uint64_t high = vm->config.memory - low;
-	void *host;
+	char *whole, *host;
 	int ret;
 
-	/* Not /dev/shm: containers give that a small limit of its own. */
-	vm->ram_fd = memfd_create("guest-ram", MFD_CLOEXEC);
-	if (vm->ram_fd < 0) {
+	/*
+	 * Anonymous memory: for files in memory few hosts have large pages. Those are aligned to their size, so more is
+	 * mapped at first.
+	 */
+	whole = mmap(NULL, vm->config.memory + LARGE_PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (whole == MAP_FAILED) {
 		ret = -errno;
-		msg_error("create guest memory (memfd_create): %s", strerror(-ret));
+		msg_error("get %llu MiB of memory for the guest: %s. Give it less (--memory), or raise the limit "
+			  "of the process (ulimit -v)", (unsigned long long)(vm->config.memory >> 20), strerror(-ret));
 		return ret;
 	}
-	if (ftruncate(vm->ram_fd, (off_t)vm->config.memory) < 0) {
-		ret = -errno;
-		goto fail;
-	}
-	host = mmap(NULL, vm->config.memory, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, vm->ram_fd,
-		    0);
-	if (host == MAP_FAILED) {
-		ret = -errno;
-		goto fail;
-	}
+	host = (char *)(((uintptr_t)whole + LARGE_PAGE - 1) & ~(uintptr_t)(LARGE_PAGE - 1));
+	if (host > whole)
+		munmap(whole, (size_t)(host - whole));
+	munmap(host + vm->config.memory, (size_t)(whole + LARGE_PAGE - host));
 	/* Both are wishes: nothing depends on them. */
 	madvise(host, vm->config.memory, MADV_HUGEPAGE);
 	madvise(host, vm->config.memory, MADV_DONTDUMP);
@@ -161,28 +161,18 @@ static int vm_ram_init(struct vm *vm)
 		vm->ram[1] = (struct vm_ram) {
 			.gpa = RAM_HIGH_BASE,
 			.size = high,
-			.host = (char *)host + low,
+			.host = host + low,
 		};
 		vm->nr_ram = 2;
 	}
 	return 0;
-
-fail:
-	msg_error("get %llu MiB of memory for the guest: %s. Give it less (--memory), or raise the limit "
-		  "of the process (ulimit -v)", (unsigned long long)(vm->config.memory >> 20),
-		  strerror(-ret));
-	close(vm->ram_fd);
-	vm->ram_fd = -1;
-	return ret;
 }
 
 static void vm_ram_exit(struct vm *vm)
 {
-	if (vm->ram_fd < 0)
+	if (!vm->nr_ram)
 		return;
 	munmap(vm->ram[0].host, vm->config.memory);
-	close(vm->ram_fd);
-	vm->ram_fd = -1;
 	vm->nr_ram = 0;
 }
 
@@ -593,7 +583,6 @@ static struct vm *vm_create(const struct vm_config *config)
 		free(vm);
 		return NULL;
 	}
-	vm->ram_fd = -1;
 	atomic_init(&vm->end, VM_RUNNING);
 	atomic_init(&vm->stop, -1);
 	atomic_init(&vm->quit, false);

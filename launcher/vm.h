@@ -152,7 +152,6 @@ struct vm {
 
 	struct vm_ram ram[VM_MAX_RAM];	/* below and above 4 GiB */
 	unsigned int nr_ram;
-	int ram_fd;
 	struct vm_ram rom;		/* firmware; size 0: none */
 	int image_fd[VM_NR_IMAGES];	/* for later resets, which can't open files any more; 0: not opened yet */
 

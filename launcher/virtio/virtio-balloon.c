@@ -6,8 +6,8 @@
  * reporting: pages that the guest's system has free are given back as they are, and come back, as zeros, when it uses
  * them. With the balloon, the host takes memory that the guest then goes without (balloon_set()).
  *
- * Giving back is punching a hole into the file in memory that is the guest's RAM. To the software CPU that is a write
- * by a device, since code that was translated from these pages is no more.
+ * Giving back leaves untouched memory in its place, which is zeros. To the software CPU that is a write by a device,
+ * since code that was translated from these pages is no more.
  */
 #include <endian.h>
 #include <errno.h>
@@ -57,7 +57,7 @@ static void give_back(struct vm *vm, uint64_t gpa, uint64_t len)
 		if (!host)
 			return;
 		/* A host that can't leaves the page as it is: nothing is lost. */
-		madvise(host, part & ~(uint64_t)(PAGE - 1), MADV_REMOVE);
+		madvise(host, part & ~(uint64_t)(PAGE - 1), MADV_DONTNEED);
 		ops->dma_unmap(vm, gpa, part, true);
 		/* a map may end within a page, if that is where memory ends */
 		gpa += part;

@@ -23,10 +23,10 @@ keys()
 	printf '%s\n' "$2" | timeout 2 "$tenon" console "$1" >/dev/null 2>&1 || true
 }
 
-# resident: MiB of guest memory that the host holds
+# resident: MiB of memory that the process has, most of it the guest's
 resident()
 {
-	awk '/^RssShmem:/ { print int($2 / 1024) }' "/proc/$pid/status"
+	awk '/^RssAnon:/ { print int($2 / 1024) }' "/proc/$pid/status"
 }
 
 resident_below()
