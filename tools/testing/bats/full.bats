@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Every kernel with every setting (make check-full). try: KERNEL ARCH CPUS MIB CPUS-SEEN APPEND
+# Every kernel with every setting (make check-full), and what takes long. try: KERNEL ARCH CPUS MIB CPUS-SEEN APPEND
 
 load guest
 load cpu
@@ -109,4 +109,31 @@ load cpu
 @test "full: 4 CPUs torture one another for half an hour" {
 	make -C "$top" -s O="$out" "$out/unit/core-smp"
 	limit 3600 "$out/unit/core-smp" 1800 >"$BATS_FILE_TMPDIR/smp" || fail "$(grep '^not ok' "$BATS_FILE_TMPDIR/smp")"
+}
+
+@test "full: cloud-init makes the user of --cloud-init, who logs in by the key and uses sudo" {
+	local d=$BATS_TEST_TMPDIR n port said=
+
+	[ -s "$guests/cloud-init.qcow2" ] || skip "no disk: see scripts/guest-systemd"
+	ssh-keygen -q -t ed25519 -N '' -f "$d/key"
+	port=$(python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
+	"$tenon" img create -f qcow2 -b "$guests/cloud-init.qcow2" --any-backing "$d/disk.qcow2"
+	named_setup
+	console=$d/console
+	set -- -k "$guests/cloud/vmlinuz" -i "$guests/initrd-cloud-amd64" -a 'console=ttyS0 root=/dev/vda rw' -m 768M -c 2 \
+		--net "user,hostfwd=tcp:127.0.0.1:$port-:22" --disk "$d/disk.qcow2,backing=any" \
+		--cloud-init "user=me,ssh-key=$d/key.pub,host=box"
+	echo "tenon run $*" >"$console.command"
+	"$tenon" run "$@" >"$console" 2>"$console.errors" </dev/null 3>&- &
+	pid=$!
+	for ((n = 0; n < 150 * ${TENON_SLOW:-1}; n++)); do
+		said=$(ssh -p "$port" -i "$d/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=5 \
+			-o BatchMode=yes me@127.0.0.1 'cloud-init status --wait | tail -n 1; hostname; id -un; sudo id -u; sudo systemctl poweroff' \
+			2>/dev/null) && break
+		sleep 2
+	done
+	[ -n "$said" ] || kill "$pid"
+	ended
+	expect "exit status" "$status" -eq 0
+	[ "$(echo $said)" = "status: done box me 0" ] || fail "it said: $said"
 }
