@@ -284,14 +284,16 @@ bool x86_load_pdptes(struct x86_cpu *cpu, u64 cr3)
 /* --- faults --- */
 
 /* SDM vol. 3 "Interrupt 12": stack references fault with #SS. What refers to the stack without a ModRM operand says so. */
-static bool stack_reference(const struct x86_cpu *cpu)
+static bool stack_reference(const struct x86_cpu *cpu, u64 lin)
 {
 	const struct uop *u = cpu->u;
 
 	if (!u)
 		return false;
-	if (u->insn.flags & X86_IF_MEM && u->insn.op != X86_OP_POP && u->insn.op != X86_OP_PUSH &&
-	    u->insn.op != X86_OP_CALLI)
+	/* PUSH, POP and CALL of memory refer to both. */
+	if (u->insn.flags & X86_IF_MEM &&
+	    ((u->insn.op != X86_OP_POP && u->insn.op != X86_OP_PUSH && u->insn.op != X86_OP_CALLI) ||
+	     lin - (x86_ea(cpu, u) + cpu->lin_base[u->insn.seg]) < 8))
 		return u->insn.seg == X86_SS;
 	switch (u->insn.op) {
 	case X86_OP_PUSH: case X86_OP_POP: case X86_OP_PUSHF: case X86_OP_POPF: case X86_OP_CALL: case X86_OP_CALLI:
@@ -303,9 +305,9 @@ static bool stack_reference(const struct x86_cpu *cpu)
 	}
 }
 
-static bool fault_canonical(struct x86_cpu *cpu)
+static bool fault_canonical(struct x86_cpu *cpu, u64 lin)
 {
-	x86_raise_err(cpu, stack_reference(cpu) ? X86_EXC_SS : X86_EXC_GP, 0);
+	x86_raise_err(cpu, stack_reference(cpu, lin) ? X86_EXC_SS : X86_EXC_GP, 0);
 	return false;
 }
 
@@ -399,7 +401,9 @@ static bool place_for(struct x86_cpu *cpu, enum x86_tlb_mode mode, u64 lin, enum
 	}
 	if (data_page(cpu, mode, lin, acc, p, &error))
 		return true;
-	return error || !cpu->long_mode || x86_canonical(lin) ? fault_page(cpu, lin, error) : fault_canonical(cpu);
+	if (error || !cpu->long_mode || x86_canonical(lin))
+		return fault_page(cpu, lin, error);
+	return fault_canonical(cpu, lin);
 }
 
 /* After a store to a page with code. The running block may have been hit: then it ends with this instruction. */

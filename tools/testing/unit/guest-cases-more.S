@@ -1171,6 +1171,61 @@
 	movb	$0x85, IDT64 + 0x20 * 16 + 5
 	int	$0x20
 
+/* --- operands of every size at the end of a segment, vol. 3 "Limit Checking": SMALL ends at FFFH, DOWN begins at 1000H --- */
+
+	/* Q: QEMU checks no limits; 3: Bochs looks at a part of it */
+	.macro	AT_LIMIT want, sel, not, title, insn:vararg
+	CASE	P32, "\want", "Limit Checking: \title", \not
+	mov	$0x40600, %eax
+	mov	%eax, %cr4
+	mov	$7, %eax
+	xsetbv
+	vxorps	%ymm0, %ymm0, %ymm0
+	mov	$\sel, %ecx
+	mov	%cx, %es
+	mov	$0x1000, %ebx
+	mov	%ebx, %edi
+	mov	$0x8000, %esi
+	xor	%ecx, %ecx
+	\insn
+	xor	%eax, %eax
+	OK
+	.endm
+	AT_LIMIT "30=00000000", SMALL, Q, "the last 32 bytes, load", vmovups %es:-32(%ebx), %ymm0
+	AT_LIMIT "0d:0000", SMALL, Q, "32 bytes over the end, load", vmovups %es:-31(%ebx), %ymm0
+	AT_LIMIT "30=00000000", SMALL, Q, "the last 32 bytes, store", vmovups %ymm0, %es:-32(%ebx)
+	AT_LIMIT "0d:0000", SMALL, Q, "32 bytes over the end, store", vmovups %ymm0, %es:-1(%ebx)
+	AT_LIMIT "0d:0000", SMALL, Q, "32 bytes that wrap round", vmovups %es:-0x1010(%ebx), %ymm0
+	AT_LIMIT "0d:0000", DOWN, Q, "32 bytes into an expand-down segment", vmovups %es:-1(%ebx), %ymm0
+	AT_LIMIT "30=00000000", DOWN, Q, "the first 32 bytes of an expand-down segment", vmovups %es:(%ebx), %ymm0
+	AT_LIMIT "0d:0000", DOWN16, Q, "32 bytes over FFFFH of an expand-down segment", vmovups %es:0xefe1(%ebx), %ymm0
+	AT_LIMIT "30=00000000", DOWN16, Q, "32 bytes to FFFFH of an expand-down segment", vmovups %es:0xefe0(%ebx), %ymm0
+	AT_LIMIT "30=00000000", SMALL, Q, "the last 16 bytes", movups %es:-16(%ebx), %xmm0
+	AT_LIMIT "0d:0000", SMALL, Q, "16 bytes over the end", movups %es:-15(%ebx), %xmm0
+	AT_LIMIT "0d:0000", SMALL, Q, "16 bytes over the end, of an operand", pshufd $0, %es:(%ebx), %xmm0
+	AT_LIMIT "30=00000000", SMALL, Q, "the last 10 bytes", fldt %es:-10(%ebx)
+	AT_LIMIT "0d:0000", SMALL, Q, "10 bytes over the end", fldt %es:-9(%ebx)
+	AT_LIMIT "30=00000000", SMALL, Q, "the last 8 bytes", fldl %es:-8(%ebx)
+	AT_LIMIT "0d:0000", SMALL, Q, "8 bytes over the end", fldl %es:-7(%ebx)
+	AT_LIMIT "30=00000000", SMALL, Q, "the last 28 bytes, FNSTENV", fnstenv %es:-28(%ebx)
+	AT_LIMIT "0d:0000", SMALL, Q, "28 bytes over the end, FNSTENV", fnstenv %es:-27(%ebx)
+	AT_LIMIT "0d:0000", SMALL, Q, "108 bytes over the end, FNSAVE", fnsave %es:-107(%ebx)
+	AT_LIMIT "0d:0000", SMALL, Q, "108 bytes over the end, FRSTOR", frstor %es:-107(%ebx)
+	AT_LIMIT "30=00000000", SMALL, Q, "the last 512 bytes, FXSAVE", fxsave %es:-512(%ebx)
+	AT_LIMIT "0d:0000", SMALL, 3, "512 bytes over the end, FXSAVE", fxsave %es:-496(%ebx)
+	AT_LIMIT "0d:0000", SMALL, 3, "832 bytes over the end, XSAVE", xsave %es:-768(%ebx)
+	AT_LIMIT "30=00000000", SMALL, Q, "the last 8 bytes, CMPXCHG8B", cmpxchg8b %es:-8(%ebx)
+	AT_LIMIT "0d:0000", SMALL, Q, "8 bytes over the end, CMPXCHG8B", cmpxchg8b %es:-4(%ebx)
+	AT_LIMIT "0d:0000", SMALL, Q, "a far pointer over the end", les %es:-5(%ebx), %esi
+	AT_LIMIT "0d:0000", SMALL, Q, "a table register over the end", sgdt %es:-5(%ebx)
+	AT_LIMIT "0d:0000", SMALL, Q, "bounds over the end", bound %ecx, %es:-7(%ebx)
+	AT_LIMIT "0d:0000", SMALL, Q, "a bit beyond the end", bt %esi, %es:(%ecx)
+	AT_LIMIT "30=00000000", SMALL, Q, "the last doubleword with a bit", bt %esi, %es:-4(%ecx)
+	AT_LIMIT "0d:0000", SMALL, Q, "STOS behind the end", stosb
+	AT_LIMIT "0d:0000", SMALL, Q, "SCAS behind the end", scasl
+	AT_LIMIT "30=00000000", SMALL, Q, "VMASKMOVPS of nothing behind the end", vmaskmovps %es:(%ebx), %ymm0, %ymm1
+	AT_LIMIT "0d:0000", SMALL, Q, "XLAT behind the end", es xlat
+
 /* --- fetches, vol. 3 "Page-Fault Exceptions"; the end of what is mapped is PLAY + 10000H --- */
 
 	CASE	G32, "0e:0000@00210000", "Page-Fault: an instruction over the end, without NX"

@@ -93,13 +93,15 @@ static void cpu_mode(void)
 	if (mode == X86_MODE_16)
 		for (i = X86_ES; i <= X86_DS; i++) {
 			cpu->s.seg[i].base = i == X86_CS ? code_base : data_base;
-			cpu->s.seg[i].limit = (i == X86_CS ? 4096 : SCRATCH_SIZE) - 1;
+			cpu->s.seg[i].limit = (i == X86_CS ? 4096 : SEGMENT_SIZE) - 1;
 			cpu->s.seg[i].attr &= ~(X86_ATTR_DB | X86_ATTR_G);
 		}
 	cpu->s.seg[X86_FS].base = mode == X86_MODE_64 ? fs_base : 0;
 	cpu->s.seg[X86_GS].base = mode == X86_MODE_64 ? gs_base : 0;
 	emul_x86_changed(&cpu->core);
 }
+
+static struct fault interp_fault;
 
 /* The instruction is at @rip. Its registers and flags come from and go to @r. */
 static enum outcome run_interp(const struct x86_insn *insn, u64 rip, struct regs *r)
@@ -133,6 +135,8 @@ static enum outcome run_interp(const struct x86_insn *insn, u64 rip, struct regs
 			return FELL_THROUGH;
 		return cpu->s.rip == rip + insn->len + TAKEN ? BRANCHED : STRANGE;
 	case X86_FAULT:
+		interp_fault = (struct fault){ cpu->exc.vector, cpu->exc.error,
+					       cpu->exc.vector == X86_EXC_PF ? cpu->s.cr2 : 0 };
 		return cpu->exc.vector == X86_EXC_DE ? DIVIDE_ERROR : cpu->exc.vector == X86_EXC_UD ?
 		       UNDEFINED :
 		       cpu->exc.vector == X86_EXC_GP || cpu->exc.vector == X86_EXC_PF ||
@@ -310,7 +314,7 @@ static void skeletons_init(void)
 }
 
 struct instance {
-	u8 bytes[16];
+	u8 bytes[24];		/* of which 15 count */
 	struct x86_insn insn;
 	struct regs in;
 	u64 target;		/* address of the memory operand */
@@ -334,33 +338,66 @@ static bool bit_string(const struct x86_insn *i)
  */
 static u64 rnd_place(void)
 {
-	u64 off = chance(3) ? (chance(50) ? below(20) : SCRATCH_SIZE - below(20)) : chance(20) ?
+	u64 end = mode == X86_MODE_16 ? SEGMENT_SIZE : SCRATCH_SIZE;
+	u64 off = chance(3) ? (chance(50) ? below(20) : end - below(20)) : chance(20) ?
 		(1 + below(SCRATCH_PAGES - 1)) * 4096 - below(20) : 1400 + below(SCRATCH_SIZE - 2800);
 
 	return (u64)scratch - data_base + (chance(50) ? off : off & ~15UL);
 }
 
+static u8 rnd_segment(void)
+{
+	static const u8 seg[] = { 0x26, 0x36, 0x3e, 0x2e, 0x64, 0x65 };
+
+	/* FS and GS are null outside 64-bit mode, and CS of 16-bit code is elsewhere */
+	return seg[below(mode == X86_MODE_64 ? 6 : 3)];
+}
+
+/*
+ * Legacy prefixes in any order, sometimes more often than needed; a REX prefix that is not the last is none.
+ * @must: that of the skeleton, or 0
+ */
+static unsigned int make_prefixes(u8 *p, u8 must, bool vex)
+{
+	unsigned int n = 0, i;
+
+	if (must)
+		p[n++] = must;
+	if (!vex && chance(25))
+		p[n++] = 0x66;
+	if (!vex && chance(20))
+		p[n++] = 0xf0;
+	if (chance(15))
+		p[n++] = 0x67;
+	if (chance(15))
+		p[n++] = rnd_segment();
+	if (chance(15)) {
+		for (i = (unsigned int)below(3); n && i > 0; i--, n++)
+			p[n] = p[below(n)];
+		p[n++] = rnd_segment();
+		if (mode == X86_MODE_64 && !vex && chance(50))
+			p[n++] = (u8)(0x40 | below(16));
+	}
+	for (i = n; i > 1; i--) {
+		unsigned int k = (unsigned int)below(i);
+		u8 b = p[k];
+
+		p[k] = p[i - 1];
+		p[i - 1] = b;
+	}
+	return n;
+}
+
 static bool make_bytes(struct instance *t, const struct skeleton *k)
 {
-	unsigned int n = 0, m, i;
+	unsigned int n, m, i;
 	u8 modrm = k->modrm, rex = mode == X86_MODE_64 && chance(60) ? (u8)(0x40 | below(16)) : 0;
-	bool lock = chance(20);
+	struct skeleton rest = *k;
 
-	if (!k->vex) {
-		if (chance(25))
-			t->bytes[n++] = 0x66;
-		if (lock)
-			t->bytes[n++] = 0xf0;
-	}
-	if (chance(15))
-		t->bytes[n++] = 0x67;
-	if (chance(15)) {
-		static const u8 seg[] = { 0x26, 0x36, 0x3e, 0x2e, 0x64, 0x65 };
-
-		/* FS and GS are null outside 64-bit mode, and CS of 16-bit code is elsewhere */
-		t->bytes[n++] = seg[below(mode == X86_MODE_64 ? 6 : 3)];
-	}
-	n += encode_skeleton(k, t->bytes + n, rex, (u8)below(mode == X86_MODE_64 ? 16 : 8));
+	if (!k->vex)
+		rest.pfx = 0;
+	n = make_prefixes(t->bytes, k->vex ? 0 : pfx_byte[k->pfx], k->vex);
+	n += encode_skeleton(&rest, t->bytes + n, rex, (u8)below(mode == X86_MODE_64 ? 16 : 8));
 	/* Keep mod's being 3 or not; reg may be an extension of the opcode, which the caller finds out. */
 	if (modrm >= 0xc0)
 		modrm = (u8)(0xc0 | (modrm & 0x38) | below(8));
@@ -635,6 +672,10 @@ static void show(const struct instance *t, const struct regs *got, enum outcome 
 	       (unsigned long long)t->in.gpr[0], (unsigned long long)t->in.gpr[1],
 	       (unsigned long long)t->in.gpr[2], (unsigned long long)t->in.gpr[6],
 	       (unsigned long long)t->in.gpr[7]);
+	if (want_out == PROTECTION && got_out == PROTECTION)
+		printf("#   host vector %u error %#x address %#llx interpreter %u %#x %#llx\n", native_fault.vector,
+		       native_fault.error, (unsigned long long)native_fault.addr, interp_fault.vector, interp_fault.error,
+		       (unsigned long long)interp_fault.addr);
 	printf("#   flags host %#llx interpreter %#llx\n", (unsigned long long)want->flags,
 	       (unsigned long long)got->flags);
 	for (i = 0; i < SCRATCH_SIZE && touches_memory(&t->insn); i++)
@@ -684,6 +725,20 @@ static void like_host_at_fault(const struct instance *t, struct regs *r)
 				r->gpr[used[i]] = (u32)r->gpr[used[i]];
 }
 
+/*
+ * Vector, error code and address are the host's. Which operand of CMPS is read first the manual leaves open, and there are
+ * processors of both kinds.
+ */
+static bool same_fault(const struct instance *t, const struct regs *r)
+{
+	const struct fault *h = &native_fault, *i = &interp_fault;
+	u64 mask = t->insn.addrsize == 8 ? ~0ULL : (1ULL << t->insn.addrsize * 8) - 1;
+
+	if (h->vector != i->vector || h->error != i->error)
+		return false;
+	return h->addr == i->addr || (t->insn.op == X86_OP_CMPS && h->addr - ((r->gpr[X86_RDI] & mask) + data_base) < 8);
+}
+
 static bool compare(const struct instance *t, bool strict)
 {
 	struct regs r = t->in;
@@ -715,7 +770,7 @@ static bool compare(const struct instance *t, bool strict)
 		return want == got;
 	if (want == PROTECTION && want == got && repeats(&t->insn))
 		like_host_at_fault(t, &r);
-	if (want == got && !memcmp(native->out.gpr, r.gpr, sizeof(r.gpr)) &&
+	if (want == got && !memcmp(native->out.gpr, r.gpr, sizeof(r.gpr)) && (want != PROTECTION || same_fault(t, &r)) &&
 	    !((native->out.flags ^ r.flags) & flags) &&
 	    !(memory && memcmp(scratch, after, SCRATCH_SIZE)))
 		return true;

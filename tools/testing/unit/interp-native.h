@@ -12,8 +12,8 @@
  * The stack pointer must be canonical: a host that is itself virtualized without help of the processor (PVM) can't
  * deliver anything to a program whose RSP is not. For the same reason 64-bit code loads no segment register.
  *
- * Linux does not make the last page of a segment special, so an access beyond the scratch pages faults in all
- * modes: by segment limit in 16-bit code, by a guard page elsewhere.
+ * An access beyond the scratch pages faults in all modes: by segment limit in 16-bit code, whose segments end within a
+ * page, by a guard page elsewhere.
  */
 #ifndef TENON_TEST_INTERP_NATIVE_H
 #define TENON_TEST_INTERP_NATIVE_H
@@ -32,6 +32,7 @@
 
 #define SCRATCH_PAGES	3
 #define SCRATCH_SIZE	(SCRATCH_PAGES * 4096)
+#define SEGMENT_SIZE	(SCRATCH_SIZE - 77)	/* of 16-bit code's data: ends within a page */
 #define INSN_OFF	0x400		/* of the instruction in the code page */
 #define TAKEN		0x50		/* branch displacement of taken branches */
 
@@ -175,7 +176,7 @@ static bool native_mode(enum x86_mode m)
 	native->enter.off = (u32)insn_rip;
 	native->enter.sel = SEL_CODE32;
 	if (mode == X86_MODE_16) {
-		if (!set_ldt(0, code_rx, 4096, true) || !set_ldt(1, scratch, SCRATCH_SIZE, false) ||
+		if (!set_ldt(0, code_rx, 4096, true) || !set_ldt(1, scratch, SEGMENT_SIZE, false) ||
 		    !has_segment(SEL_LDT_CODE))
 			return false;
 		code_base = (u64)code_rx;
@@ -192,8 +193,15 @@ static bool native_mode(enum x86_mode m)
 	return true;
 }
 
+/* An exception as a handler meets it. */
+struct fault {
+	u32 vector, error;
+	u64 addr;		/* of a page fault: CR2 */
+};
+
 static sigjmp_buf fault_jmp;
 static volatile sig_atomic_t fault_signal;
+static struct fault native_fault;
 
 static void on_fault(int sig, siginfo_t *si, void *context)
 {
@@ -208,6 +216,9 @@ static void on_fault(int sig, siginfo_t *si, void *context)
 	for (i = 0; i < 16; i++)
 		native->out.gpr[i] = (u64)uc->uc_mcontext.gregs[order[i]];
 	native->out.flags = (u64)uc->uc_mcontext.gregs[REG_EFL];
+	native_fault.vector = (u32)uc->uc_mcontext.gregs[REG_TRAPNO];
+	native_fault.error = (u32)uc->uc_mcontext.gregs[REG_ERR];
+	native_fault.addr = native_fault.vector == 14 ? (u64)uc->uc_mcontext.gregs[REG_CR2] : 0;
 	fault_signal = sig;
 	siglongjmp(fault_jmp, 1);
 }
