@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
+#include <sys/syscall.h>
 #include <linux/pci_regs.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
@@ -343,6 +344,57 @@ static void test_requests(void)
 	is_u64(request(VIRTIO_BLK_T_OUT, 0, 512, false), VIRTIO_BLK_S_OK, "a write then");
 }
 
+/* In place of the C library's: how often, and whether it works. */
+static atomic_uint syncs;
+static atomic_bool sync_fails;
+
+int fdatasync(int fd)
+{
+	atomic_fetch_add(&syncs, 1);
+	if (!atomic_load(&sync_fails))
+		return (int)syscall(SYS_fdatasync, fd);
+	errno = EIO;
+	return -1;
+}
+
+static unsigned int synced(uint32_t type, uint32_t len)
+{
+	unsigned int before = atomic_load(&syncs);
+
+	is_u64(request(type, 0, len, false), VIRTIO_BLK_S_OK, "request %u", type);
+	return atomic_load(&syncs) - before;
+}
+
+static void test_write_through(void)
+{
+	struct virtio_blk_discard_write_zeroes range = { .num_sectors = 8 };
+
+	start(BASIC, 0);
+	is_u64(synced(VIRTIO_BLK_T_OUT, 512), 0, "with FLUSH negotiated a write is not on storage at once");
+	is_u64(synced(VIRTIO_BLK_T_FLUSH, 0), 1, "a flush brings it there");
+	start(1ull << VIRTIO_BLK_F_WRITE_ZEROES, 0);
+	is_u64(synced(VIRTIO_BLK_T_OUT, 512), 1, "without FLUSH a write is on storage before it completes");
+	dma_write(vm, DATA, &range, sizeof(range));
+	is_u64(synced(VIRTIO_BLK_T_WRITE_ZEROES, sizeof(range)), 1, "so is a write of zeroes");
+	start(BASIC | 1ull << VIRTIO_BLK_F_CONFIG_WCE, 0);
+	mmio_write(vm, cap_addr(VIRTIO_PCI_CAP_DEVICE_CFG) + offsetof(struct virtio_blk_config, wce), 0, 1);
+	is_u64(synced(VIRTIO_BLK_T_OUT, 512), 1, "and a write with the cache switched off");
+}
+
+/* Last: the disk does not recover from it. */
+static void test_sync_fails(void)
+{
+	quiet(true);
+	start(BASIC, 0);
+	atomic_store(&sync_fails, true);
+	is_u64(request(VIRTIO_BLK_T_FLUSH, 0, 0, false), VIRTIO_BLK_S_IOERR, "a flush that fails says so");
+	atomic_store(&sync_fails, false);
+	is_u64(request(VIRTIO_BLK_T_FLUSH, 0, 0, false), VIRTIO_BLK_S_IOERR, "and so do later ones");
+	start(0, 0);
+	is_u64(request(VIRTIO_BLK_T_OUT, 0, 512, false), VIRTIO_BLK_S_IOERR, "also after a reset, and for write-through");
+	is_u64(request(VIRTIO_BLK_T_IN, 0, 512, true), VIRTIO_BLK_S_OK, "reads go on");
+}
+
 static void test_broken(void)
 {
 	quiet(true);
@@ -442,9 +494,12 @@ int main(void)
 	test_discovery();
 	test_requests();
 	test_ranges();
+	test_write_through();
 	test_broken();
 	test_random();
+	test_sync_fails();
 	tear_down();
+	quiet(false);
 
 	if (!set_up(true))
 		return 1;
