@@ -28,9 +28,12 @@ static inline bool guest_page_fault(struct x86_cpu *cpu, u64 lin, bool write)
 
 static inline bool guest_in_range(struct x86_cpu *cpu, u64 lin, unsigned int len, bool write)
 {
-	if (lin >= guest_base && lin + len <= guest_base + guest_size)
+	u64 end = guest_base + guest_size;
+
+	if (lin >= guest_base && lin + len <= end)
 		return true;
-	return guest_page_fault(cpu, lin, write);
+	/* the first byte that is not there */
+	return guest_page_fault(cpu, lin >= guest_base && lin < end ? end : lin, write);
 }
 
 /* --- what exception.c, mmu.c, cpuid.c do in the emulator --- */

@@ -56,7 +56,8 @@ struct native {
 static struct native *nat;
 static u8 *code, *code_insn, *code_after;
 static u8 *arena;	/* ARENA_SIZE bytes, then a page that is not there */
-static volatile unsigned int nat_fault;
+static volatile unsigned int nat_fault, nat_error;
+static volatile u64 nat_addr;
 
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
@@ -68,6 +69,8 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 		return;
 	}
 	nat_fault = g[REG_TRAPNO];
+	nat_error = g[REG_ERR];
+	nat_addr = g[REG_CR2];
 	g[REG_RIP] = (u64)code_after;
 }
 
@@ -282,8 +285,19 @@ static unsigned int encode(u8 *p, const struct template *t, bool rex_ok)
 		*p++ = (rex_ok ? r & 0xe0 : 0xe0) | t->map;
 		*p++ = t->w << 7 | (below(2) ? 0x78 : below(16) << 3) | t->l << 2 | t->pfx;
 	} else {
+		/* a prefix more than once, one that says nothing new, and a REX prefix that is not the last */
+		if (t->pfx && below(8) == 0)
+			*p++ = pfx[t->pfx];
+		if (below(8) == 0)
+			*p++ = 0x3e;
+		if (rex_ok && below(16) == 0)
+			*p++ = 0x40 | below(16);
+		if (below(8) == 0)
+			*p++ = 0x3e;
 		if (t->pfx)
 			*p++ = pfx[t->pfx];
+		else if (below(8) == 0)
+			*p++ = 0x3e;
 		if (rex_ok && (t->w || below(2)))
 			*p++ = 0x40 | t->w << 3 | (r & 7);
 		if (t->map) {
@@ -574,7 +588,8 @@ static bool loads_mxcsr(enum x86_op op)
 
 /* All that an instruction reads or changes. */
 struct outcome {
-	u32 vector;		/* of its exception */
+	u32 vector, error;	/* of its exception; is it a write that has no page? */
+	u64 addr;		/* of a page fault */
 	u64 gpr[16], rflags;
 	struct x86_fxsave fx;
 	u8 ymmh[16][16];
@@ -584,6 +599,8 @@ struct outcome {
 static void host_outcome(const struct instance *in, struct outcome *o)
 {
 	o->vector = nat_fault;
+	o->error = nat_fault == X86_EXC_PF ? nat_error & X86_PF_W : 0;
+	o->addr = nat_fault == X86_EXC_PF ? nat_addr : 0;
 	memcpy(o->gpr, nat->gpr, sizeof(o->gpr));
 	o->rflags = nat->rflags;
 	o->fx = nat->area.fx;
@@ -608,6 +625,8 @@ static int guest_outcome(struct x86_cpu *cpu, const struct instance *in, const s
 	x86_fpu_sync(cpu);
 
 	to->vector = ret == X86_FAULT ? cpu->exc.vector : 0;
+	to->error = to->vector == X86_EXC_PF ? cpu->exc.error : 0;
+	to->addr = to->vector == X86_EXC_PF ? cpu->s.cr2 : 0;
 	memcpy(to->gpr, cpu->s.gpr, sizeof(to->gpr));
 	to->rflags = x86_get_rflags(&cpu->s);
 	to->fx = fpu->fx;
@@ -626,7 +645,7 @@ static bool same_x87(const struct outcome *a, const struct outcome *b)
 
 static bool same_outcome(const struct instance *in, const struct outcome *a, const struct outcome *b)
 {
-	return a->vector == b->vector && !memcmp(a->gpr, b->gpr, sizeof(a->gpr)) &&
+	return a->vector == b->vector && a->error == b->error && a->addr == b->addr && !memcmp(a->gpr, b->gpr, sizeof(a->gpr)) &&
 	       !((a->rflags ^ b->rflags) & X86_ARITH) && a->fx.mxcsr == b->fx.mxcsr && same_x87(a, b) &&
 	       !memcmp(a->fx.xmm, b->fx.xmm, sizeof(a->fx.xmm)) && !memcmp(a->ymmh, b->ymmh, sizeof(a->ymmh)) &&
 	       !memcmp(a->mem, b->mem, in->len);
@@ -635,10 +654,12 @@ static bool same_outcome(const struct instance *in, const struct outcome *a, con
 static void report_outcome(const struct instance *in, const struct outcome *before, const struct outcome *guest,
 			   const struct outcome *host)
 {
-	if (guest->vector != host->vector) {
+	if (guest->vector != host->vector || guest->error != host->error || guest->addr != host->addr) {
 		report(in, "exception");
 		if (failures < 40)
-			printf("#   guest %u, native %u\n", guest->vector, host->vector);
+			printf("#   guest %u error %u at %#llx, native %u error %u at %#llx\n", guest->vector,
+			       guest->error, (unsigned long long)guest->addr, host->vector, host->error,
+			       (unsigned long long)host->addr);
 		return;
 	}
 	if (memcmp(guest->gpr, host->gpr, sizeof(guest->gpr))) {
@@ -792,12 +813,28 @@ static bool may_compute_first(struct x86_cpu *cpu, const struct instance *in, co
 	return true;
 }
 
+/* VMASKMOV and VPMASKMOV that store: which of the elements that have no page is met first is the processor's affair. */
+static bool may_store_later(const struct instance *in, const struct outcome *host, struct outcome *o)
+{
+	switch (in->insn.op) {
+	case X86_OP_VMASKMOVPS: case X86_OP_VMASKMOVPD: case X86_OP_VPMASKMOVD: case X86_OP_VPMASKMOVQ:
+		break;
+	default:
+		return false;
+	}
+	if (!stores(in) || o->vector != X86_EXC_PF || host->addr < o->addr || host->addr >= in->target + 32)
+		return false;
+	o->addr = host->addr;
+	return true;
+}
+
 /* The other known outcome than @guest, if there is one, in @other. */
 static bool differs_by_host(struct x86_cpu *cpu, const struct instance *in, const struct uop *u,
-			    const struct outcome *from, const struct outcome *guest, struct outcome *other)
+			    const struct outcome *from, const struct outcome *host, const struct outcome *guest,
+			    struct outcome *other)
 {
 	*other = *guest;
-	return may_count_ymmh(in, from, other) || may_load_first(cpu, in, u, from, other) ||
+	return may_store_later(in, host, other) || may_count_ymmh(in, from, other) || may_load_first(cpu, in, u, from, other) ||
 	       may_reset_top(in, from, other) || may_compute_first(cpu, in, u, from, other);
 }
 
@@ -843,7 +880,7 @@ static bool run_instance(struct x86_cpu *cpu, struct instance *in)
 		forget_pointers(in, host.mem + (in->target - (u64)in->win));
 	}
 	if (same_outcome(in, &guest, &host) ||
-	    (differs_by_host(cpu, in, &u, &from, &guest, &other) && same_outcome(in, &other, &host)))
+	    (differs_by_host(cpu, in, &u, &from, &host, &guest, &other) && same_outcome(in, &other, &host)))
 		return true;
 	report_outcome(in, &from, &guest, &host);
 	return false;
