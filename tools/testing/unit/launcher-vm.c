@@ -19,7 +19,7 @@
 
 #include "launcher/devices/devices.h"
 #include "launcher/machine/machine.h"
-#include "launcher/plug.h"
+#include "launcher/machine/pc.h"
 #include "launcher/vm.h"
 #include "tap.h"
 
@@ -379,50 +379,9 @@ void machine_power_button(struct vm *vm)
 	vm_end(vm, VM_END_POWEROFF, NULL);
 }
 
-/* Nothing can be plugged into it. */
-
-static const char *const no_bus = "no PCI bus";
-
-const char *plug_add_disk(struct vm *vm, const char *name, const struct vm_disk *disk)
+void pm_gpe(struct vm *vm, unsigned int n)
 {
-	(void)vm, (void)name, (void)disk;
-	return no_bus;
-}
-
-const char *plug_add_net(struct vm *vm, const char *name, const struct vm_net *net)
-{
-	(void)vm, (void)name, (void)net;
-	return no_bus;
-}
-
-const char *plug_del_disk(struct vm *vm, const char *name)
-{
-	(void)vm, (void)name;
-	return no_bus;
-}
-
-const char *plug_del_net(struct vm *vm, const char *name)
-{
-	(void)vm, (void)name;
-	return no_bus;
-}
-
-const char *plug_add_device(struct vm *vm, const char *driver, const char *id, const char *name, const char *serial,
-			    const uint8_t *mac)
-{
-	(void)vm, (void)driver, (void)id, (void)name, (void)serial, (void)mac;
-	return no_bus;
-}
-
-const char *plug_del_device(struct vm *vm, const char *id)
-{
-	(void)vm, (void)id;
-	return no_bus;
-}
-
-void plug_list(struct vm *vm, void (*fn)(void *, const char *, const struct vm_disk *, const struct vm_net *), void *opaque)
-{
-	(void)vm, (void)fn, (void)opaque;
+	(void)vm, (void)n;
 }
 
 /* --- running it --- */
