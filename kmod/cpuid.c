@@ -66,31 +66,18 @@
 #define XCR0_KNOWN (XFEATURE_MASK_FP | XFEATURE_MASK_SSE | XFEATURE_MASK_YMM | XFEATURE_MASK_AVX512 | \
 		    XFEATURE_MASK_PKRU)
 
-static u64 host_xcr0;
-static u64 xcr0_known;
-static u64 host_xss;
+u64 tenon_host_xcr0 __ro_after_init;
+/* What the host keeps by XSAVES; a guest runs with IA32_XSS = 0, whether or not it is told of XSAVES. */
+u64 tenon_host_xss __ro_after_init;
+static u64 xcr0_known __ro_after_init;
 
-u64 tenon_host_xcr0(void)
-{
-	return host_xcr0;
-}
-
-/*
- * What the host keeps by XSAVES; a guest runs with IA32_XSS = 0, whether or not it is told of
- * XSAVES.
- */
-u64 tenon_host_xss(void)
-{
-	return host_xss;
-}
-
-void tenon_cpuid_setup(void)
+void __init tenon_cpuid_setup(void)
 {
 	if (boot_cpu_has(X86_FEATURE_XSAVES))
-		rdmsrl(MSR_IA32_XSS, host_xss);
+		rdmsrl(MSR_IA32_XSS, tenon_host_xss);
 	if (boot_cpu_has(X86_FEATURE_XSAVE))
-		host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
-	xcr0_known = host_xcr0 & XCR0_KNOWN;
+		tenon_host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+	xcr0_known = tenon_host_xcr0 & XCR0_KNOWN;
 }
 
 /*
@@ -204,7 +191,7 @@ static void add_basic(struct cpuid_list *list)
 	e->edx &= F1_EDX;
 	/* OSXSAVE shows CR4, not the host's. */
 	e->ecx &= ~B(27);
-	if (!host_xcr0)
+	if (!tenon_host_xcr0)
 		e->ecx &= ~(B(26) | B(28) | B(12) | B(29));
 
 	if (max_leaf >= 2)
@@ -242,7 +229,7 @@ static void add_basic(struct cpuid_list *list)
 			e->ebx = e->ecx = e->edx = 0;
 		}
 	}
-	if (max_leaf >= 0xd && host_xcr0) {
+	if (max_leaf >= 0xd && tenon_host_xcr0) {
 		e = add(list, 0xd, 0, true);
 		e->eax = xcr0_known;
 		e->edx = xcr0_known >> 32;
@@ -417,7 +404,7 @@ static void cpuid_changed(struct tenon_vcpu *vcpu)
 	vcpu->cr4_allowed = X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE |
 			    X86_CR4_PAE | X86_CR4_MCE | X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR |
 			    X86_CR4_OSXMMEXCPT;
-	if ((c1 & B(26)) && host_xcr0)
+	if ((c1 & B(26)) && tenon_host_xcr0)
 		vcpu->cr4_allowed |= X86_CR4_OSXSAVE;
 	if ((b7 & B(7)) && boot_cpu_has(X86_FEATURE_SMEP))
 		vcpu->cr4_allowed |= X86_CR4_SMEP;

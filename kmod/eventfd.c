@@ -413,9 +413,7 @@ bool tenon_coalesced_write(struct tenon_vcpu *vcpu, bool pio, u64 addr, unsigned
 			   const void *data)
 {
 	struct tenon_vm *vm = vcpu->vm;
-	/* As with KVM, the ring of the VM is on the page of its first vCPU. */
-	struct kvm_coalesced_mmio_ring *ring =
-		page_address(vm->vcpu[0]->run_page[TENON_COALESCED_PAGE]);
+	struct kvm_coalesced_mmio_ring *ring;
 	const struct tenon_zone *z;
 	bool found = false;
 	u32 last, next;
@@ -435,6 +433,8 @@ bool tenon_coalesced_write(struct tenon_vcpu *vcpu, bool pio, u64 addr, unsigned
 	if (!found)
 		return false;
 
+	/* As with KVM, the ring of the VM is on the page of its first vCPU. */
+	ring = page_address(vm->vcpu[0]->run_page[TENON_COALESCED_PAGE]);
 	spin_lock(&vm->ring_lock);
 	/* User space can write here, too. */
 	last = READ_ONCE(ring->last);

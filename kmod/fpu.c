@@ -211,7 +211,7 @@ static long set_xsave(struct tenon_vcpu *vcpu, void __user *arg)
 	if (!buf)
 		return -ENOMEM;
 	ret = copy_from_user(buf, arg, given) ? -EFAULT :
-		fpu_copy_uabi_to_guest_fpstate(&vcpu->fpu, buf, tenon_host_xcr0(), &vcpu->pkru);
+		fpu_copy_uabi_to_guest_fpstate(&vcpu->fpu, buf, tenon_host_xcr0, &vcpu->pkru);
 	kfree(buf);
 	return ret;
 }

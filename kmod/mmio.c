@@ -32,7 +32,7 @@ enum emu_result {
 struct emu {
 	struct tenon_vcpu *vcpu;
 	const struct x86_row *row;
-	struct x86_insn insn;
+	const struct x86_insn *insn;
 	struct tenon_code code;
 	bool one_operand; /* in memory: it is where the processor says that the fault was */
 };
@@ -126,8 +126,7 @@ static bool knows_gpa(const struct emu *e, u64 linear, unsigned int len, bool wr
 	       offset == (vcpu->mmio.gpa & ~PAGE_MASK) && len <= PAGE_SIZE - offset;
 }
 
-static enum emu_result mem_access(struct emu *e, u64 linear, void *data, unsigned int len,
-				  bool write)
+static noinline enum emu_result mem_access_walk(struct emu *e, u64 linear, void *data, unsigned int len, bool write)
 {
 	const u32 access = (write ? TENON_ACCESS_WRITE : 0) | (e->code.cpl == 3 ? TENON_ACCESS_USER : 0);
 	struct tenon_vcpu *vcpu = e->vcpu;
@@ -135,12 +134,6 @@ static enum emu_result mem_access(struct emu *e, u64 linear, void *data, unsigne
 	unsigned int part[2], n, pages;
 	u32 error;
 
-	/*
-	 * Not again by hand what the processor has looked up, and found the guest allowed to do, before it met with a
-	 * hole in the memory behind.
-	 */
-	if (knows_gpa(e, linear, len, write))
-		return write ? mmio_write(vcpu, vcpu->mmio.gpa, data, len) : mmio_read(vcpu, vcpu->mmio.gpa, data, len);
 	part[0] = min_t(unsigned int, len, PAGE_SIZE - (linear & ~PAGE_MASK));
 	part[1] = len - part[0];
 	pages = part[1] ? 2 : 1;
@@ -171,6 +164,19 @@ static enum emu_result mem_access(struct emu *e, u64 linear, void *data, unsigne
 	return EMU_OK;
 }
 
+/*
+ * Not again by hand what the processor has looked up, and found the guest allowed to do, before it met with a hole in the
+ * memory behind.
+ */
+static enum emu_result mem_access(struct emu *e, u64 linear, void *data, unsigned int len, bool write)
+{
+	struct tenon_vcpu *vcpu = e->vcpu;
+
+	if (!knows_gpa(e, linear, len, write))
+		return mem_access_walk(e, linear, data, len, write);
+	return write ? mmio_write(vcpu, vcpu->mmio.gpa, data, len) : mmio_read(vcpu, vcpu->mmio.gpa, data, len);
+}
+
 static u64 reg_of(struct emu *e, unsigned int reg)
 {
 	return reg < 16 ? e->vcpu->gpr[array_index_nospec(reg, 16)] : 0;
@@ -178,12 +184,12 @@ static u64 reg_of(struct emu *e, unsigned int reg)
 
 static u64 addr_mask(struct emu *e)
 {
-	return e->insn.addrsize == 8 ? ~0ull : e->insn.addrsize == 4 ? 0xffffffffull : 0xffffull;
+	return e->insn->addrsize == 8 ? ~0ull : e->insn->addrsize == 4 ? 0xffffffffull : 0xffffull;
 }
 
 static enum emu_result mem_operand(struct emu *e, unsigned int len, bool write, u64 *linear)
 {
-	const struct x86_insn *insn = &e->insn;
+	const struct x86_insn *insn = e->insn;
 	u64 ea = insn->disp;
 
 	if (insn->base == X86_REG_RIP)
@@ -198,7 +204,7 @@ static enum emu_result mem_operand(struct emu *e, unsigned int len, bool write, 
 
 static u64 gpr_read(struct emu *e, unsigned int reg, unsigned int size)
 {
-	if (size == 1 && !(e->insn.flags & X86_IF_REX) && reg >= 4 && reg < 8)
+	if (size == 1 && !(e->insn->flags & X86_IF_REX) && reg >= 4 && reg < 8)
 		return e->vcpu->gpr[reg - 4] >> 8 & 0xff;
 	return reg_of(e, reg) & (size == 8 ? ~0ull : (1ull << size * 8) - 1);
 }
@@ -207,7 +213,7 @@ static void gpr_write(struct emu *e, unsigned int reg, unsigned int size, u64 va
 {
 	u64 *r = &e->vcpu->gpr[array_index_nospec(reg & 15, 16)];
 
-	if (size == 1 && !(e->insn.flags & X86_IF_REX) && reg >= 4 && reg < 8) {
+	if (size == 1 && !(e->insn->flags & X86_IF_REX) && reg >= 4 && reg < 8) {
 		r = &e->vcpu->gpr[reg - 4];
 		*r = (*r & ~0xff00ull) | (value & 0xff) << 8;
 		return;
@@ -230,7 +236,7 @@ static void gpr_write(struct emu *e, unsigned int reg, unsigned int size, u64 va
 
 static bool opnd_is_memory(const struct emu *e, const struct x86_opnd *o)
 {
-	if (!(e->insn.flags & X86_IF_MEM))
+	if (!(e->insn->flags & X86_IF_MEM))
 		return false;
 	switch (o->kind) {
 	case X86_OK_E:
@@ -246,7 +252,7 @@ static bool opnd_is_memory(const struct emu *e, const struct x86_opnd *o)
 
 static enum emu_result opnd_read(struct emu *e, const struct x86_opnd *o, union value *v)
 {
-	const struct x86_insn *insn = &e->insn;
+	const struct x86_insn *insn = e->insn;
 	const unsigned int size = x86_opnd_size(insn, o);
 	u64 linear;
 	enum emu_result r;
@@ -293,7 +299,7 @@ static enum emu_result opnd_read(struct emu *e, const struct x86_opnd *o, union 
 
 static enum emu_result opnd_write(struct emu *e, const struct x86_opnd *o, const union value *v)
 {
-	const struct x86_insn *insn = &e->insn;
+	const struct x86_insn *insn = e->insn;
 	const unsigned int size = x86_opnd_size(insn, o);
 	u64 linear;
 	enum emu_result r;
@@ -464,14 +470,14 @@ static void string_add(struct emu *e, unsigned int reg, s64 delta)
 {
 	const u64 mask = addr_mask(e), old = e->vcpu->gpr[reg];
 
-	e->vcpu->gpr[reg] = e->insn.addrsize == 2 ? (old & ~mask) | ((old + delta) & mask) :
+	e->vcpu->gpr[reg] = e->insn->addrsize == 2 ? (old & ~mask) | ((old + delta) & mask) :
 						    (old + delta) & mask;
 }
 
 /* One element an attempt: with a repeat prefix, RIP stays until the count is through. */
 static enum emu_result emu_string(struct emu *e, bool *again)
 {
-	const struct x86_insn *insn = &e->insn;
+	const struct x86_insn *insn = e->insn;
 	struct tenon_vcpu *vcpu = e->vcpu;
 	const unsigned int size = insn->opsize;
 	const bool rep = insn->flags & (X86_IF_REP | X86_IF_REPNE);
@@ -550,14 +556,14 @@ static enum emu_result emu_string(struct emu *e, bool *again)
 static enum emu_result emu_bit(struct emu *e)
 {
 	const struct x86_opnd *s = &e->row->opnd[1];
-	const unsigned int size = e->insn.opsize, bits = size * 8;
+	const unsigned int size = e->insn->opsize, bits = size * 8;
 	union value v, index;
 	u64 linear, bit;
 	enum emu_result r;
 
 	r = opnd_read(e, s, &index);
 	if (r == EMU_OK)
-		r = mem_operand(e, size, e->insn.op != X86_OP_BT, &linear);
+		r = mem_operand(e, size, e->insn->op != X86_OP_BT, &linear);
 	if (r != EMU_OK)
 		return r;
 	/* A bit number in a register reaches beyond the operand, either way. */
@@ -574,7 +580,7 @@ static enum emu_result emu_bit(struct emu *e)
 		return r;
 	bit = 1ull << (index.q[0] & (bits - 1));
 	index.q[0] = v.q[0] & bit;
-	switch (e->insn.op) {
+	switch (e->insn->op) {
 	case X86_OP_BTS:
 		v.q[0] |= bit;
 		break;
@@ -585,7 +591,7 @@ static enum emu_result emu_bit(struct emu *e)
 		v.q[0] ^= bit;
 		break;
 	}
-	if (e->insn.op != X86_OP_BT)
+	if (e->insn->op != X86_OP_BT)
 		r = mem_access(e, linear, &v, size, true);
 	if (r == EMU_OK)
 		set_flags(e, X86_EFLAGS_CF, index.q[0] ? X86_EFLAGS_CF : 0);
@@ -594,10 +600,10 @@ static enum emu_result emu_bit(struct emu *e)
 
 static enum emu_result emu_one(struct emu *e, bool *again)
 {
-	const struct x86_insn *insn = &e->insn;
+	const struct x86_insn *insn = e->insn;
 	const struct x86_opnd *o = e->row->opnd;
-	const unsigned int size = x86_opnd_size(insn, &o[0]);
 	union value a, b;
+	unsigned int size;
 	enum emu_result r;
 	u64 old;
 
@@ -616,9 +622,13 @@ static enum emu_result emu_one(struct emu *e, bool *again)
 	}
 	if (!(insn->flags & X86_IF_MEM))
 		return EMU_UNKNOWN;
+	if (likely(insn->op == X86_OP_MOV)) {
+		r = opnd_read(e, &o[1], &a);
+		return r == EMU_OK ? opnd_write(e, &o[0], &a) : r;
+	}
 
+	size = x86_opnd_size(insn, &o[0]);
 	switch (insn->op) {
-	case X86_OP_MOV:
 	case X86_OP_MOVNTI:
 	case X86_OP_MOVZXB:
 	case X86_OP_MOVZXW:
@@ -777,7 +787,7 @@ static int mmio_read_done(struct tenon_vcpu *vcpu)
 	memcpy(f->data, vcpu->run->mmio.data, sizeof(f->data));
 	vcpu->mmio.reads++;
 	/* The same instruction, unless the caller has moved RIP. */
-	if (likely(vcpu->mmio.decoded && vcpu->mmio.rip == vcpu->rip)) {
+	if (likely(vcpu->mmio.insn && vcpu->mmio.rip == vcpu->rip)) {
 		struct emu e = { .vcpu = vcpu, .insn = vcpu->mmio.insn };
 
 		tenon_vendor->get_code(vcpu, &e.code);
@@ -830,8 +840,8 @@ static int carry_out(struct emu *e)
 	bool again = false;
 	u64 next;
 
-	e->row = &x86_rows[array_index_nospec(e->insn.row, x86_row_count)];
-	switch (e->insn.op) {
+	e->row = &x86_rows[array_index_nospec(e->insn->row, x86_row_count)];
+	switch (e->insn->op) {
 	case X86_OP_MOVS:
 	case X86_OP_CMPS:
 	case X86_OP_BT:
@@ -846,13 +856,12 @@ static int carry_out(struct emu *e)
 	vcpu->mmio.cursor = 0;
 	vcpu->mmio.writes = 0;
 	vcpu->mmio.written = 0;
-	vcpu->mmio.decoded = false;
+	vcpu->mmio.insn = NULL;
 
 	switch (emu_one(e, &again)) {
 	case EMU_USER:
 		vcpu->mmio.insn = e->insn;
 		vcpu->mmio.rip = vcpu->rip;
-		vcpu->mmio.decoded = true;
 		mmio_exit(vcpu, &vcpu->mmio.rd[vcpu->mmio.reads], false);
 		vcpu->complete = mmio_read_done;
 		return 0;
@@ -865,7 +874,7 @@ static int carry_out(struct emu *e)
 		break;
 	}
 	vcpu->mmio.reads = 0;
-	next = vcpu->rip + (again ? 0 : e->insn.len);
+	next = vcpu->rip + (again ? 0 : e->insn->len);
 	tenon_advance(vcpu, e->code.mode == X86_MODE_64 ? next : (u32)next);
 	return mmio_write_next(vcpu);
 }
@@ -875,20 +884,20 @@ static int emulate(struct tenon_vcpu *vcpu, const u8 *bytes, unsigned int nbytes
 {
 	u8 fetched[TENON_FETCH_MAX];
 	struct emu e = { .vcpu = vcpu };
-	enum x86_decode_result decoded = X86_DECODE_MORE;
 	int ret;
 
 	tenon_vendor->get_code(vcpu, &e.code);
 	if (nbytes)
-		decoded = x86_decode(&e.insn, bytes, nbytes, e.code.mode);
-	if (decoded == X86_DECODE_MORE) {
+		e.insn = tenon_decode(vcpu, &e.code, bytes, nbytes);
+	/* The processor gives no more bytes than there are in one page. */
+	if (!e.insn) {
 		ret = tenon_fetch(vcpu, &e.code, fetched, &nbytes);
 		if (ret == -EFAULT)
 			return 1;
 		if (!ret)
-			decoded = x86_decode(&e.insn, fetched, nbytes, e.code.mode);
+			e.insn = tenon_decode(vcpu, &e.code, fetched, nbytes);
 	}
-	return decoded == X86_DECODE_OK ? carry_out(&e) : emulation_failure(vcpu);
+	return e.insn ? carry_out(&e) : emulation_failure(vcpu);
 }
 
 /*
@@ -900,6 +909,28 @@ int tenon_mmio_fault(struct tenon_vcpu *vcpu, u64 gpa, u32 access, const u8 *byt
 	vcpu->mmio.gpa = gpa;
 	vcpu->mmio.gpa_write = access & TENON_ACCESS_WRITE;
 	return emulate(vcpu, bytes, nbytes);
+}
+
+/*
+ * The instruction that these bytes are, or NULL; valid until the next call. What a driver does to its device, it does
+ * again and again: the last few are kept, by their bytes, which alone decide what they mean in a mode.
+ */
+const struct x86_insn *tenon_decode(struct tenon_vcpu *vcpu, const struct tenon_code *code, const u8 *bytes,
+				    unsigned int n)
+{
+	/* Prefix, opcode and operands are in the first three, whatever their order. */
+	const unsigned int at = n < 3 ? 0 : (bytes[0] ^ bytes[1] ^ bytes[2] ^ bytes[2] >> 4) % TENON_DECODED;
+	struct tenon_decoded *d = &vcpu->decoded[array_index_nospec(at, TENON_DECODED)];
+
+	if (d->insn.len && d->insn.len <= n && d->mode == code->mode && !memcmp(d->bytes, bytes, d->insn.len))
+		return &d->insn;
+	d->mode = code->mode;
+	if (x86_decode(&d->insn, bytes, n, code->mode) != X86_DECODE_OK) {
+		d->insn.len = 0;
+		return NULL;
+	}
+	memcpy(d->bytes, bytes, d->insn.len);
+	return &d->insn;
 }
 
 /*
@@ -930,8 +961,8 @@ static unsigned int plain_length(const u8 *bytes)
 int tenon_skip_insn(struct tenon_vcpu *vcpu)
 {
 	u64 next = tenon_vendor->next_rip(vcpu);
+	const struct x86_insn *insn;
 	struct tenon_code code;
-	struct x86_insn insn;
 	u8 bytes[TENON_FETCH_MAX];
 	unsigned int n, len;
 	int ret;
@@ -945,9 +976,10 @@ int tenon_skip_insn(struct tenon_vcpu *vcpu)
 			return emulation_failure(vcpu);
 		len = n >= 3 ? plain_length(bytes) : 0;
 		if (!len) {
-			if (x86_decode(&insn, bytes, n, code.mode) != X86_DECODE_OK)
+			insn = tenon_decode(vcpu, &code, bytes, n);
+			if (!insn)
 				return emulation_failure(vcpu);
-			len = insn.len;
+			len = insn->len;
 		}
 		next = vcpu->rip + len;
 		if (code.mode != X86_MODE_64)

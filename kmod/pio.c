@@ -165,19 +165,22 @@ int tenon_pio_string(struct tenon_vcpu *vcpu, u16 port, unsigned int size, bool 
 {
 	const unsigned int reg = in ? X86_RDI : X86_RSI;
 	unsigned int seg = X86_ES, addrsize, n;
+	const struct x86_insn *insn;
 	struct tenon_code code;
-	struct x86_insn insn;
 	u8 bytes[TENON_FETCH_MAX], data[4] = {};
 	u64 count = 1, linear, room;
 	u32 i;
 
 	/* The instruction tells segment and address size; not every processor does. */
 	tenon_vendor->get_code(vcpu, &code);
-	if (tenon_fetch(vcpu, &code, bytes, &n) || x86_decode(&insn, bytes, n, code.mode) != X86_DECODE_OK)
+	if (tenon_fetch(vcpu, &code, bytes, &n))
 		return 1;
-	addrsize = insn.addrsize;
+	insn = tenon_decode(vcpu, &code, bytes, n);
+	if (!insn)
+		return 1;
+	addrsize = insn->addrsize;
 	if (!in)
-		seg = insn.seg;
+		seg = insn->seg;
 	if (rep) {
 		count = vcpu->gpr[X86_RCX] & addr_mask(addrsize);
 		if (!count) {

@@ -349,12 +349,12 @@ static int vcpu_enter(struct tenon_vcpu *vcpu)
 
 	if (test_thread_flag(TIF_NEED_FPU_LOAD))
 		switch_fpu_return();
-	host_xcr0 = tenon_host_xcr0();
+	host_xcr0 = tenon_host_xcr0;
 	swap_xcr0 = host_xcr0 && vcpu->xcr0 != host_xcr0;
 	if (swap_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, vcpu->xcr0);
 
-	host_xss = tenon_host_xss();
+	host_xss = tenon_host_xss;
 	if (host_xss)
 		wrmsrl(MSR_IA32_XSS, 0);
 

@@ -102,6 +102,15 @@ struct tenon_mmio_frag {
 #define TENON_MMIO_FRAGS 8
 #define TENON_NO_GPA	 (~0ull)
 
+/* Instructions that have been decoded: tenon_decode() */
+#define TENON_DECODED 16
+
+struct tenon_decoded {
+	u8 bytes[X86_INSN_MAX];
+	u8 mode;
+	struct x86_insn insn; /* len 0: none */
+};
+
 /* Counters of a vCPU: debugfs.c */
 struct tenon_stats {
 	u64 exits;
@@ -253,12 +262,13 @@ struct tenon_vcpu {
 		unsigned int written;
 		u64 gpa; /* of the operand, by the processor, or TENON_NO_GPA */
 		bool gpa_write; /* the guest's paging lets it be written, too */
-		bool decoded; /* insn is the instruction at rip */
+		const struct x86_insn *insn; /* that at rip, while user space serves its read, or NULL */
 		u64 rip;
-		struct x86_insn insn; /* while user space serves a read */
 		struct tenon_mmio_frag rd[TENON_MMIO_FRAGS];
 		struct tenon_mmio_frag wr[TENON_MMIO_FRAGS];
 	} mmio;
+
+	struct tenon_decoded decoded[TENON_DECODED];
 
 	/* paravirtual clock */
 	u64 pv_system_time; /* MSR */
@@ -515,6 +525,8 @@ int tenon_linear(struct tenon_vcpu *vcpu, const struct tenon_code *code, unsigne
 /* ---- mmio.c, mmio-vec.c, pio.c ---- */
 int tenon_mmio_fault(struct tenon_vcpu *vcpu, u64 gpa, u32 access, const u8 *bytes, unsigned int nbytes);
 int tenon_skip_insn(struct tenon_vcpu *vcpu);
+const struct x86_insn *tenon_decode(struct tenon_vcpu *vcpu, const struct tenon_code *code, const u8 *bytes,
+				    unsigned int n);
 int tenon_vec_read(struct tenon_vcpu *vcpu, unsigned int reg, void *data, bool ymm);
 int tenon_vec_write(struct tenon_vcpu *vcpu, unsigned int reg, const void *data, unsigned int len,
 		    bool vex);
@@ -583,8 +595,8 @@ int tenon_cpuid_set(struct tenon_vcpu *vcpu, struct kvm_cpuid2 __user *arg);
 int tenon_cpuid_get(struct tenon_vcpu *vcpu, struct kvm_cpuid2 __user *arg);
 void tenon_cpuid(struct tenon_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
 const struct kvm_cpuid_entry2 *tenon_cpuid_find(struct tenon_vcpu *vcpu, u32 function, u32 index);
-u64 tenon_host_xcr0(void);
-u64 tenon_host_xss(void);
+extern u64 tenon_host_xcr0;
+extern u64 tenon_host_xss;
 bool tenon_offers_virt_ssbd(void);
 u64 tenon_spec_ctrl_bits(void);
 unsigned int tenon_xsave_size(void);

@@ -178,8 +178,8 @@ static int exit_xsetbv(struct tenon_vcpu *vcpu)
 /* The general register of a MOV to or from CR or DR, from the hardware or by decoding. */
 static int mov_reg(struct tenon_vcpu *vcpu, unsigned int *reg, u64 *next)
 {
+	const struct x86_insn *insn;
 	struct tenon_code code;
-	struct x86_insn insn;
 	unsigned int n;
 	u8 bytes[TENON_FETCH_MAX];
 
@@ -190,10 +190,13 @@ static int mov_reg(struct tenon_vcpu *vcpu, unsigned int *reg, u64 *next)
 		return 0;
 	}
 	svm_get_code(vcpu, &code);
-	if (tenon_fetch(vcpu, &code, bytes, &n) || x86_decode(&insn, bytes, n, code.mode) != X86_DECODE_OK)
+	if (tenon_fetch(vcpu, &code, bytes, &n))
 		return -EFAULT;
-	*reg = array_index_nospec(insn.rm & 0xf, 16);
-	*next = vcpu->rip + insn.len;
+	insn = tenon_decode(vcpu, &code, bytes, n);
+	if (!insn)
+		return -EFAULT;
+	*reg = array_index_nospec(insn->rm & 0xf, 16);
+	*next = vcpu->rip + insn->len;
 	if (code.mode != X86_MODE_64)
 		*next = (u32)*next;
 	return 0;

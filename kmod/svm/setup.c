@@ -231,6 +231,8 @@ static int svm_cpu_enable(void)
 	sc->last = NULL;
 	svm_write_tsc_ratio(TENON_TSC_UNSCALED);
 	sc->tsc_ratio = TENON_TSC_UNSCALED;
+	if (boot_cpu_has(X86_FEATURE_RDTSCP))
+		rdmsrl(MSR_TSC_AUX, sc->host_tsc_aux);
 	svm_reduce_speculation(true);
 	sc->enabled = true;
 	return 0;

@@ -38,6 +38,7 @@ struct svm_cpu {
 	u32 asid_next;
 	/* what guests' RDTSC is scaled by: the register does not concern the host */
 	u64 tsc_ratio;
+	u64 host_tsc_aux; /* the kernel's own, which stays */
 	/* the last guest that ran here */
 	struct vmcb *last;
 };
@@ -62,7 +63,6 @@ struct svm_vcpu {
 	u64 nmi_iret_rip;
 	u64 entry_dr6; /* a debugger's traps leave no trace in the guest's DR6 */
 	u64 guest_dr7; /* the VMCB may hold the debugger's instead */
-	u64 host_tsc_aux;
 };
 
 static inline struct svm_vcpu *to_svm(struct tenon_vcpu *vcpu)

@@ -182,19 +182,16 @@ void svm_vcpu_load(struct tenon_vcpu *vcpu, int cpu)
 		svm->asid_generation = 0;
 		svm->vmcb->control.clean = 0;
 	}
-	if (boot_cpu_has(X86_FEATURE_RDTSCP)) {
-		rdmsrl(MSR_TSC_AUX, svm->host_tsc_aux);
-		if (svm->host_tsc_aux != vcpu->msr_tsc_aux)
-			wrmsrl(MSR_TSC_AUX, vcpu->msr_tsc_aux);
-	}
+	if (boot_cpu_has(X86_FEATURE_RDTSCP) && sc->host_tsc_aux != vcpu->msr_tsc_aux)
+		wrmsrl(MSR_TSC_AUX, vcpu->msr_tsc_aux);
 }
 
 void svm_vcpu_put(struct tenon_vcpu *vcpu)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
+	const struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
 
-	if (boot_cpu_has(X86_FEATURE_RDTSCP) && svm->host_tsc_aux != vcpu->msr_tsc_aux)
-		wrmsrl(MSR_TSC_AUX, svm->host_tsc_aux);
+	if (boot_cpu_has(X86_FEATURE_RDTSCP) && sc->host_tsc_aux != vcpu->msr_tsc_aux)
+		wrmsrl(MSR_TSC_AUX, sc->host_tsc_aux);
 }
 
 /* ---- registers ---- */
@@ -491,8 +488,8 @@ static void svm_events(struct tenon_vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 	struct vmcb_control *c = &svm->vmcb->control;
+	int vector, pending = tenon_irq_pending(vcpu);
 	bool want_irq = false;
-	int vector;
 
 	svm->nmi_step = false;
 	if (vcpu->exception.pending) {
@@ -538,8 +535,9 @@ static void svm_events(struct tenon_vcpu *vcpu)
 		}
 		svm_nmi_window(svm);
 	}
-	if (tenon_irq_pending(vcpu) >= 0 && svm_can_take_irq(vcpu)) {
+	if (pending >= 0 && svm_can_take_irq(vcpu)) {
 		vector = tenon_irq_ack(vcpu);
+		pending = tenon_irq_pending(vcpu);
 		if (vector >= 0) {
 			vcpu->stats.interrupts++;
 			trace_tenon_inject(vcpu->id, "interrupt", vector, false, 0);
@@ -548,8 +546,8 @@ static void svm_events(struct tenon_vcpu *vcpu)
 	}
 
 windows:
-	if (!want_irq)
-		want_irq = tenon_irq_pending(vcpu) >= 0;
+	if (pending >= 0)
+		want_irq = true;
 	/* With a user-space controller, the caller asks for the window. */
 	if (READ_ONCE(vcpu->run->request_interrupt_window) && tenon_user_pic(vcpu))
 		want_irq = true;
