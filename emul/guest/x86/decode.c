@@ -31,6 +31,7 @@ struct x86_parse {
 	u8 rex;			/* REX or what VEX says in its place: W R X B in bits 3..0 */
 	u8 vvvv;		/* VEX.vvvv, complemented, all four bits in every mode */
 	bool addrsize;		/* 67 */
+	bool invalid;		/* #UD, once all of it is there: fetches come first, SDM vol. 3 "Prioritization of Concurrent Events" */
 	s8 seg;			/* override or -1 */
 };
 
@@ -226,7 +227,10 @@ static bool mod_is_ignored(const struct x86_parse *p, const struct x86_insn *ins
 	return p->map == X86_TM_0F && (insn->opcode & 0xfc) == 0x20;
 }
 
-/* Finds the row among those of the opcode, reading ModRM if they have one. */
+/*
+ * Finds the row among those of the opcode, reading ModRM if they have one. If none fits, it is any of them: what follows
+ * the opcode is the same, and is fetched before the instruction is found to be invalid.
+ */
 static enum x86_decode_result select_row(struct x86_parse *p, struct x86_insn *insn)
 {
 	unsigned int row = x86_chains[p->map & (X86_TM_COUNT - 1)][insn->opcode];
@@ -265,7 +269,9 @@ static enum x86_decode_result select_row(struct x86_parse *p, struct x86_insn *i
 			return X86_DECODE_OK;
 		}
 	}
-	return X86_DECODE_INVALID;
+	insn->row = x86_chains[p->map & (X86_TM_COUNT - 1)][insn->opcode];
+	p->invalid = true;
+	return X86_DECODE_OK;
 }
 
 static void set_sizes(const struct x86_parse *p, struct x86_insn *insn, u32 rf)
@@ -290,10 +296,10 @@ static void set_sizes(const struct x86_parse *p, struct x86_insn *insn, u32 rf)
 }
 
 /* LOCK, REP and the segment that memory operands without ModRM use. */
-static enum x86_decode_result apply_prefixes(const struct x86_parse *p, struct x86_insn *insn, u32 rf)
+static void apply_prefixes(struct x86_parse *p, struct x86_insn *insn, u32 rf)
 {
 	if (insn->flags & X86_IF_LOCK && !(rf & X86_RF_LOCK && insn->flags & X86_IF_MEM))
-		return X86_DECODE_INVALID;
+		p->invalid = true;
 
 	if (rf & X86_RF_REP) {
 		if (insn->flags & X86_IF_F3)
@@ -307,7 +313,6 @@ static enum x86_decode_result apply_prefixes(const struct x86_parse *p, struct x
 		insn->seg = p->seg;
 		insn->flags |= X86_IF_SEGOVR;
 	}
-	return X86_DECODE_OK;
 }
 
 static enum x86_decode_result fetch_disp(struct x86_parse *p, struct x86_insn *insn, unsigned int size)
@@ -523,16 +528,14 @@ static enum x86_decode_result parse(struct x86_parse *p, struct x86_insn *insn)
 	row = &x86_rows[insn->row];
 
 	set_sizes(p, insn, row->flags);
-	result = apply_prefixes(p, insn, row->flags);
-	if (result != X86_DECODE_OK)
-		return result;
-
+	apply_prefixes(p, insn, row->flags);
 	if (row->flags & X86_RF_MODRM) {
 		result = parse_modrm(p, insn);
 		if (result != X86_DECODE_OK)
 			return result;
 	}
-	return parse_operands(p, insn, row);
+	result = parse_operands(p, insn, row);
+	return result == X86_DECODE_OK && p->invalid ? X86_DECODE_INVALID : result;
 }
 
 enum x86_decode_result x86_decode(struct x86_insn *insn, const u8 *bytes, unsigned int n, enum x86_mode mode)
