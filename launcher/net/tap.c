@@ -312,7 +312,7 @@ static int attach(struct tap *tap, const struct vm_net *config)
 static int tap_open(struct net *net, const struct vm_net *config, unsigned int index)
 {
 	struct tap *tap = calloc(1, sizeof(*tap));
-	bool created = !config->ifname || !if_nametoindex(config->ifname);
+	bool created;
 	int err;
 
 	(void)index;
@@ -329,6 +329,7 @@ static int tap_open(struct net *net, const struct vm_net *config, unsigned int i
 		snprintf(tap->name, sizeof(tap->name), "%s", config->ifname);
 		return 0;
 	}
+	created = !config->ifname || !if_nametoindex(config->ifname);
 	err = attach(tap, config);
 	if (!err) {
 		choose_mac(tap->name, net->mac);

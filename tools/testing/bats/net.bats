@@ -246,6 +246,42 @@ for i in $(seq 12); do timeout 60 wget -q -O - http://10.9.0.1/big | md5sum | cu
 	done
 }
 
+@test "net: tap: a card on a bridge is added to a machine that runs, and removed" {
+	local d=$BATS_TEST_TMPDIR
+
+	[ "$(id -u)" = 0 ] || in_netns true || skip "this host gives a test no network namespace of its own"
+	[ -e /dev/net/tun ] || skip "this host has no /dev/net/tun"
+	in_netns ip link add br0 type bridge 2>/dev/null || skip "this host has no bridges"
+	console=$d/console
+	echo "tenon device add" >"$console.command"
+	cat >"$d/ns.sh" <<-EOF
+	export XDG_RUNTIME_DIR=$d
+	ip link add br0 type bridge
+	ip addr add 10.9.0.1/24 dev br0
+	ip link set br0 up
+	"$tenon" run --net none --name plug -m 256M -k "$guests/cloud/vmlinuz" -i "$guests/initrd-cloud-amd64" \
+		-a 'console=ttyS0 quiet' >"$console" 2>"$console.errors" </dev/null &
+	for i in \$(seq 600); do ! grep -q 'to leave' "$console" || break; sleep 0.1; done
+	"$tenon" device add plug card --net tap,ifname=vm0,bridge=br0,mtu=1400 || exit
+	ip -o link >"$d/links"
+	echo 'until [ -e /sys/class/net/eth0 ]; do usleep 100000; done; ip addr add 10.9.0.2/24 dev eth0; ip link set eth0 up
+		echo "T>mtu=\$(cat /sys/class/net/eth0/mtu)"; echo "T>up"' | timeout 2 "$tenon" console plug >/dev/null
+	for i in \$(seq 60); do ! "$guests/busybox-amd64" ping -c 1 -W 1 10.9.0.2 >/dev/null || { echo ping=yes >"$d/result"; break; }; sleep 0.1; done
+	"$tenon" device remove plug card
+	echo "remove=\$?" >>"$d/result"
+	ip -o link >"$d/left"
+	"$tenon" kill plug
+	wait
+	EOF
+	in_netns timeout $((120 * ${TENON_SLOW:-1})) sh "$d/ns.sh"
+	status=none
+	grep -q ' vm0: .*[<,]UP[,>].*mtu 1400 .*master br0' "$d/links" || fail "no interface on the bridge"
+	grep -q T.mtu=1400 "$console" || fail "MTU is $(answer mtu)"
+	grep -q ping=yes "$d/result" || fail "the guest does not answer a ping"
+	grep -q remove=0 "$d/result" || fail "the card was not removed"
+	! grep -q vm0 "$d/left" || fail "the interface was left behind"
+}
+
 @test "net: tap: what is not there, or not allowed, is refused" {
 	local arg
 
