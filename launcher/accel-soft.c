@@ -121,7 +121,7 @@ static int soft_vm_init(struct vm *vm)
 			goto fail;
 	}
 	s->vm = vm;
-	s->start = clock_ns();
+	s->start = guest_ns(&vm->loop);
 	s->nr_vcpus = vm->config.cpus;
 	s->vcpu = calloc(s->nr_vcpus, sizeof(*s->vcpu));
 	if (!s->vcpu)

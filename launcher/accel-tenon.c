@@ -40,6 +40,11 @@ struct kvm_machine {
 	size_t run_size;
 	unsigned int nr_slots;
 	struct split_irq *split;	/* NULL: all chips are in the kernel */
+	struct {
+		bool clock_valid, pit_valid;
+		struct kvm_clock_data clock;
+		struct kvm_pit_state2 pit;
+	} stopped;			/* time, while it stands still */
 	struct kvm_vcpu_state {
 		int fd;
 		struct kvm_run *run;
@@ -282,6 +287,32 @@ static void node_pit_irq(struct vm *vm, bool on)
 	if (!on)
 		pit.flags |= KVM_PIT_FLAGS_HPET_LEGACY;
 	ioctl(m->vm, KVM_SET_PIT2, &pit);
+}
+
+/*
+ * Setting the PIT starts its counters over and forgets ticks that were not delivered; the paravirtual clock goes on from
+ * where it was. The TSC runs on, and a local APIC's timer that has expired meanwhile interrupts once.
+ */
+static void node_clock(struct vm *vm, bool run)
+{
+	struct kvm_machine *m = vm->accel;
+
+	if (!run) {
+		m->stopped.clock_valid = !ioctl(m->vm, KVM_GET_CLOCK, &m->stopped.clock);
+		m->stopped.pit_valid = !m->split && !ioctl(m->vm, KVM_GET_PIT2, &m->stopped.pit);
+		return;
+	}
+	if (m->stopped.pit_valid)
+		ioctl(m->vm, KVM_SET_PIT2, &m->stopped.pit);
+	if (m->stopped.clock_valid) {
+		struct kvm_clock_data clock = { .clock = m->stopped.clock.clock };
+
+		ioctl(m->vm, KVM_SET_CLOCK, &clock);
+		/* The guest's watchdogs are told that it was not its fault. */
+		for (unsigned int i = 0; i < vm->config.cpus; i++)
+			ioctl(m->vcpu[i].fd, KVM_KVMCLOCK_CTRL, 0);
+	}
+	m->stopped.clock_valid = m->stopped.pit_valid = false;
 }
 
 static void node_msi(struct vm *vm, uint64_t addr, uint32_t data)
@@ -602,6 +633,7 @@ static void node_nmi(struct vcpu *vcpu)
 	.kick		= node_kick,					\
 	.irq_line	= node_irq_line,				\
 	.pit_irq	= node_pit_irq,					\
+	.clock		= node_clock,					\
 	.msi		= node_msi,					\
 	.nmi		= node_nmi,					\
 	.doorbell	= node_doorbell,				\

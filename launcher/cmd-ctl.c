@@ -259,7 +259,7 @@ static int simple(int argc, char **argv, const char *usage, const char *call)
 int cmd_pause(int argc, char **argv)
 {
 	return simple(argc, argv, "Usage: tenon pause NAME\n\nStops the processors of a machine; `tenon resume` lets them go on.\n"
-		      "The machine's clocks run on.\n", "stop");
+		      "Its clocks stand meanwhile, but for that of the date.\n", "stop");
 }
 
 int cmd_resume(int argc, char **argv)

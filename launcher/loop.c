@@ -39,6 +39,14 @@ uint64_t clock_ns(void)
 	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
+uint64_t guest_ns(const struct loop *loop)
+{
+	uint64_t stopped = atomic_load_explicit(&loop->guest_stopped, memory_order_relaxed);
+
+	return stopped != TIMER_OFF ? stopped :
+	       clock_ns() - atomic_load_explicit(&loop->guest_behind, memory_order_relaxed);
+}
+
 static int loop_epoll_add(struct loop *loop, int fd, uint32_t events, uint64_t data)
 {
 	struct epoll_event ev = { .events = events, .data.u64 = data };
@@ -54,6 +62,7 @@ int loop_init(struct loop *loop, pthread_mutex_t *device_lock)
 	pthread_mutex_init(&loop->lock, NULL);
 	loop->device_lock = device_lock;
 	loop->programmed = TIMER_OFF;
+	loop->guest_stopped = TIMER_OFF;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -97,11 +106,42 @@ void timer_init(struct timer *t, void (*fn)(void *), void *opaque)
 	*t = (struct timer) { .deadline = TIMER_OFF, .fn = fn, .opaque = opaque };
 }
 
+void timer_init_guest(struct timer *t, void (*fn)(void *), void *opaque)
+{
+	timer_init(t, fn, opaque);
+	t->guest = true;
+}
+
+/* With loop->lock: a timer's deadline by clock_ns(). */
+static uint64_t host_deadline(const struct loop *loop, const struct timer *t)
+{
+	uint64_t behind = loop->guest_behind;
+
+	if (!t)
+		return TIMER_OFF;
+	if (!t->guest)
+		return t->deadline;
+	return loop->guest_stopped != TIMER_OFF || t->deadline > TIMER_OFF - behind ? TIMER_OFF : t->deadline + behind;
+}
+
+/* With loop->lock: the timer that is due first, and when. NULL: none will be. */
+static struct timer *first_armed(const struct loop *loop, uint64_t *deadline)
+{
+	uint64_t host = host_deadline(loop, loop->armed), guest = host_deadline(loop, loop->armed_guest);
+
+	*deadline = host < guest ? host : guest;
+	if (*deadline == TIMER_OFF)
+		return NULL;
+	return host <= guest ? loop->armed : loop->armed_guest;
+}
+
 /* With loop->lock. */
 static void loop_program(struct loop *loop)
 {
-	uint64_t deadline = loop->armed ? loop->armed->deadline : TIMER_OFF;
 	struct itimerspec its = { 0 };
+	uint64_t deadline;
+
+	first_armed(loop, &deadline);
 
 	/* An expiry for nothing costs less than a system call at every change. */
 	if (deadline >= loop->programmed)
@@ -115,9 +155,15 @@ static void loop_program(struct loop *loop)
 }
 
 /* With loop->lock. */
+static struct timer **armed_list(struct loop *loop, const struct timer *t)
+{
+	return t->guest ? &loop->armed_guest : &loop->armed;
+}
+
+/* With loop->lock. */
 static void timer_unlink(struct loop *loop, struct timer *t)
 {
-	struct timer **p = &loop->armed;
+	struct timer **p = armed_list(loop, t);
 
 	while (*p && *p != t)
 		p = &(*p)->next;
@@ -129,7 +175,7 @@ static void timer_unlink(struct loop *loop, struct timer *t)
 
 void timer_set(struct loop *loop, struct timer *t, uint64_t deadline)
 {
-	struct timer **p = &loop->armed;
+	struct timer **p = armed_list(loop, t);
 
 	pthread_mutex_lock(&loop->lock);
 	if (t->deadline == deadline)
@@ -149,16 +195,34 @@ out:
 	pthread_mutex_unlock(&loop->lock);
 }
 
+void guest_clock_stop(struct loop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	loop->guest_stopped = guest_ns(loop);
+	pthread_mutex_unlock(&loop->lock);
+}
+
+void guest_clock_start(struct loop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	if (loop->guest_stopped != TIMER_OFF) {
+		loop->guest_behind = clock_ns() - loop->guest_stopped;
+		loop->guest_stopped = TIMER_OFF;
+		loop_program(loop);
+	}
+	pthread_mutex_unlock(&loop->lock);
+}
+
 /* Call one expired timer; false if there is none. */
 static bool loop_expire_one(struct loop *loop)
 {
-	uint64_t now = clock_ns();
+	uint64_t now = clock_ns(), deadline;
 	struct timer *t;
 	bool unlocked;
 
 	pthread_mutex_lock(&loop->lock);
-	t = loop->armed;
-	if (!t || t->deadline > now) {
+	t = first_armed(loop, &deadline);
+	if (!t || deadline > now) {
 		pthread_mutex_unlock(&loop->lock);
 		return false;
 	}
@@ -168,8 +232,8 @@ static bool loop_expire_one(struct loop *loop)
 		pthread_mutex_unlock(&loop->lock);
 		pthread_mutex_lock(loop->device_lock);
 		pthread_mutex_lock(&loop->lock);
-		t = loop->armed;
-		if (t && (t->unlocked || t->deadline > now))
+		t = first_armed(loop, &deadline);
+		if (t && (t->unlocked || deadline > now))
 			t = NULL;
 	}
 	if (t)

@@ -5,21 +5,26 @@
 #ifndef TENON_LOOP_H
 #define TENON_LOOP_H
 
-#include <stdbool.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
-/* Monotonic clock in nanoseconds: the time of all devices. */
+/* Monotonic clock of the host in nanoseconds. */
 uint64_t clock_ns(void);
 
 struct loop;
 
+/* The same for the guest, the time of all its devices: it stands still while the guest does. Any thread. */
+uint64_t guest_ns(const struct loop *loop);
+
 /* A timer; embed it. The callback runs on the main thread with the device lock held (unless unlocked). */
 struct timer {
-	uint64_t deadline;		/* clock_ns() time, or TIMER_OFF */
+	uint64_t deadline;		/* clock_ns() or guest_ns() time, or TIMER_OFF */
 	void (*fn)(void *opaque);
 	void *opaque;
 	bool unlocked;			/* fn takes the locks it needs itself */
+	bool guest;			/* deadline is guest_ns() time */
 	struct timer *next;		/* loop's list of armed timers, by deadline */
 };
 #define TIMER_OFF UINT64_MAX
@@ -34,7 +39,9 @@ struct watch {
 
 struct loop {
 	pthread_mutex_t lock;		/* armed timers; innermost: taken with any other lock held */
-	struct timer *armed;
+	struct timer *armed, *armed_guest;
+	atomic_ullong guest_behind;	/* nanoseconds that guest_ns() has stood still */
+	atomic_ullong guest_stopped;	/* guest_ns() while it does, or TIMER_OFF */
 	int epoll_fd, timer_fd, wake_fd;
 	struct watch **by_fd;		/* so that an event for a watch deleted meanwhile finds nothing */
 	unsigned int nr_fd;
@@ -47,6 +54,10 @@ struct loop {
 int loop_init(struct loop *loop, pthread_mutex_t *device_lock);
 void loop_exit(struct loop *loop);
 void timer_init(struct timer *t, void (*fn)(void *), void *opaque);
+void timer_init_guest(struct timer *t, void (*fn)(void *), void *opaque);
+/* Stop guest_ns() and the timers by it, or let them go on. No vCPU is in guest code. */
+void guest_clock_stop(struct loop *loop);
+void guest_clock_start(struct loop *loop);
 /* (Re)arm for an absolute time, or disarm with TIMER_OFF. Any thread. */
 void timer_set(struct loop *loop, struct timer *t, uint64_t deadline);
 int watch_add(struct loop *loop, struct watch *w, uint32_t events);

@@ -60,7 +60,7 @@ static const struct pit_ops pit_ops = {
 static void pit_timer_fn(void *opaque)
 {
 	struct chips *c = opaque;
-	u64 now = clock_ns(), next;
+	u64 now = guest_ns(c->loop), next;
 
 	pthread_mutex_lock(c->lock);
 	pit_advance(&c->pit, now);
@@ -89,9 +89,9 @@ static void port_byte(struct chips *c, u16 port, u8 *byte, bool write)
 			*byte = pic_read(&c->pic, port);
 	} else if (is_pit_port(port)) {
 		if (write)
-			pit_write(&c->pit, port, *byte, clock_ns());
+			pit_write(&c->pit, port, *byte, guest_ns(c->loop));
 		else
-			*byte = pit_read(&c->pit, port, clock_ns());
+			*byte = pit_read(&c->pit, port, guest_ns(c->loop));
 	} else if (!write) {
 		*byte = 0xff;
 	}
@@ -140,7 +140,7 @@ void chips_line(struct chips *c, unsigned int gsi, bool level)
 void chips_pit_irq(struct chips *c, bool on)
 {
 	pthread_mutex_lock(c->lock);
-	pit_connect_irq0(&c->pit, on, clock_ns());
+	pit_connect_irq0(&c->pit, on, guest_ns(c->loop));
 	pthread_mutex_unlock(c->lock);
 }
 
@@ -154,9 +154,9 @@ void chips_init(struct chips *c, struct loop *loop, pthread_mutex_t *lock, const
 	pic_init(&c->pic, &pic_ops, c);
 	/* As firmware leaves it: the ACPI interrupt (9) and PCI's (10, 11) are level-triggered. */
 	pic_write(&c->pic, 0x4d1, 0x0e);
-	timer_init(&c->pit_timer, pit_timer_fn, c);
+	timer_init_guest(&c->pit_timer, pit_timer_fn, c);
 	c->pit_timer.unlocked = true;
-	pit_init(&c->pit, &pit_ops, c, clock_ns());
+	pit_init(&c->pit, &pit_ops, c, guest_ns(c->loop));
 }
 
 void chips_exit(struct chips *c)

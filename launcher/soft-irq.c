@@ -88,7 +88,7 @@ static u64 lapic_deadline_ns(struct soft_vcpu *v)
 	case LAPIC_CLOCK_NS:
 		return d.at;
 	case LAPIC_CLOCK_TSC:
-		now = clock_ns();
+		now = guest_ns(&soft_of(v)->vm->loop);
 		tsc = now - soft_of(v)->start + emul_x86_state(v->emul)->tsc_offset;
 		left = d.at > tsc ? d.at - tsc : 0;
 		return left > TIMER_OFF - 1 - now ? TIMER_OFF - 1 : now + left;
@@ -109,7 +109,7 @@ static void lapic_timer_fn(void *opaque)
 {
 	struct soft_vcpu *v = opaque;
 	struct soft_vm *s = soft_of(v);
-	u64 now = clock_ns(), next;
+	u64 now = guest_ns(&s->vm->loop), next;
 
 	pthread_mutex_lock(&s->lock);
 	lapic_timer_expire(&v->lapic, now, now - s->start + emul_x86_state(v->emul)->tsc_offset);
@@ -166,9 +166,9 @@ bool soft_irq_access(struct soft_vm *s, struct soft_vcpu *v, enum emul_space spa
 		pthread_mutex_lock(&s->lock);
 		if (write) {
 			memcpy(&val, data, len);
-			lapic_write(&v->lapic, (u32)off, len, (u32)val, clock_ns());
+			lapic_write(&v->lapic, (u32)off, len, (u32)val, guest_ns(&s->vm->loop));
 		} else {
-			val = lapic_read(&v->lapic, (u32)off, len, clock_ns());
+			val = lapic_read(&v->lapic, (u32)off, len, guest_ns(&s->vm->loop));
 			memcpy(data, &val, len);
 		}
 		pthread_mutex_unlock(&s->lock);
@@ -250,7 +250,7 @@ bool soft_msr_read(void *opaque, struct emul_vcpu *ev, u32 msr, u64 *val)
 	if (msr == LAPIC_MSR_BASE)
 		*val = v->lapic.base;
 	else
-		ok = lapic_msr_read(&v->lapic, msr, val, clock_ns()) == 0;
+		ok = lapic_msr_read(&v->lapic, msr, val, guest_ns(&s->vm->loop)) == 0;
 	pthread_mutex_unlock(&s->lock);
 	return ok;
 }
@@ -265,7 +265,7 @@ bool soft_msr_write(void *opaque, struct emul_vcpu *ev, u32 msr, u64 val)
 	if (msr == LAPIC_MSR_BASE)
 		ret = lapic_set_base(&v->lapic, val, false);
 	else
-		ret = lapic_msr_write(&v->lapic, msr, val, clock_ns());
+		ret = lapic_msr_write(&v->lapic, msr, val, guest_ns(&s->vm->loop));
 	pthread_mutex_unlock(&s->lock);
 	return ret == 0;
 }
@@ -289,7 +289,7 @@ int soft_irq_init(struct soft_vm *s)
 		};
 
 		pthread_cond_init(&v->cond, NULL);
-		timer_init(&v->timer, lapic_timer_fn, v);
+		timer_init_guest(&v->timer, lapic_timer_fn, v);
 		v->timer.unlocked = true;
 		s->lapics[i] = &v->lapic;
 		lapic_init(&v->lapic, &v->page, &config, &lapic_ops, v);

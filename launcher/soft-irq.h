@@ -35,7 +35,7 @@ struct soft_vcpu {
 struct soft_vm {
 	struct vm *vm;
 	struct emul_vm *emul;
-	u64 start;			/* clock_ns() at which the TSC was 0 */
+	u64 start;			/* guest_ns() at which the TSC was 0 */
 
 	pthread_mutex_t lock;
 	struct chips chips;
@@ -50,7 +50,7 @@ struct soft_vm {
 
 static inline u64 soft_tsc(const struct soft_vm *s)
 {
-	return clock_ns() - s->start;
+	return guest_ns(&s->vm->loop) - s->start;
 }
 
 int soft_irq_init(struct soft_vm *s);

@@ -85,6 +85,9 @@ static void pause_timer(void *opaque)
 	all = vm->nr_paused == vm->config.cpus;
 	pthread_mutex_unlock(&vm->run_lock);
 	if (all) {
+		guest_clock_stop(&vm->loop);
+		if (vm->config.accel->clock)
+			vm->config.accel->clock(vm, false);
 		ctl_event(vm, "STOP", NULL);
 		return;
 	}
@@ -104,6 +107,9 @@ void vm_resume(struct vm *vm)
 	if (!atomic_load(&vm->paused))
 		return;
 	timer_set(&vm->loop, &vm->pause_timer, TIMER_OFF);
+	if (vm->config.accel->clock)
+		vm->config.accel->clock(vm, true);
+	guest_clock_start(&vm->loop);
 	pthread_mutex_lock(&vm->run_lock);
 	atomic_store(&vm->paused, false);
 	pthread_cond_broadcast(&vm->run_cond);

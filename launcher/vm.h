@@ -198,8 +198,8 @@ void vm_end(struct vm *vm, int how, const char *msg, ...) __attribute__((format(
 /* Ask the guest to power off (ACPI power button). With the device lock held. */
 void vm_powerdown(struct vm *vm);
 /*
- * Keep all vCPUs out of guest code, or let them go on. Takes effect soon; the event STOP says when. Device timers run
- * on. Main thread, with the device lock held.
+ * Keep all vCPUs out of guest code, or let them go on. Takes effect soon; the event STOP says when, and
+ * from then on the guest's clock stands (loop.h). Main thread, with the device lock held.
  */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);

@@ -61,7 +61,7 @@ static const struct hpet_ops hpet_ops = {
 static void timer_fn(void *opaque)
 {
 	struct board_hpet *h = opaque;
-	u64 now = clock_ns(), next;
+	u64 now = guest_ns(&h->vm->loop), next;
 
 	hpet_advance(&h->hpet, now);
 	next = hpet_deadline(&h->hpet);
@@ -73,14 +73,14 @@ static uint64_t board_read(void *opaque, uint64_t off, unsigned int len)
 {
 	struct board_hpet *h = opaque;
 
-	return hpet_read(&h->hpet, (u32)off, len, clock_ns());
+	return hpet_read(&h->hpet, (u32)off, len, guest_ns(&h->vm->loop));
 }
 
 static void board_write(void *opaque, uint64_t off, uint64_t val, unsigned int len)
 {
 	struct board_hpet *h = opaque;
 
-	hpet_write(&h->hpet, (u32)off, len, val, clock_ns());
+	hpet_write(&h->hpet, (u32)off, len, val, guest_ns(&h->vm->loop));
 }
 
 static const struct region_ops board_ops = { .read = board_read, .write = board_write };
@@ -93,7 +93,7 @@ static int board_init(struct vm *vm, void **state)
 		return -ENOMEM;
 	h->vm = vm;
 	*state = h;
-	timer_init(&h->timer, timer_fn, h);
+	timer_init_guest(&h->timer, timer_fn, h);
 	hpet_init(&h->hpet, &hpet_ops, h);
 	return bus_add(&vm->mmio, HPET_DEFAULT_BASE, HPET_WINDOW_SIZE, &board_ops, h, "hpet");
 }

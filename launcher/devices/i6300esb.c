@@ -57,7 +57,7 @@ static void start_stage(struct esb *esb, unsigned int stage)
 	uint64_t clocks = ((uint64_t)esb->preload[stage] + 1) << shift;
 
 	esb->stage = stage;
-	timer_set(&esb->vm->loop, &esb->timer, clock_ns() + clocks * NS_PER_SEC / PCI_CLOCK);
+	timer_set(&esb->vm->loop, &esb->timer, guest_ns(&esb->vm->loop) + clocks * NS_PER_SEC / PCI_CLOCK);
 }
 
 static void act(struct esb *esb)
@@ -87,11 +87,6 @@ static void expire(void *opaque)
 {
 	struct esb *esb = opaque;
 
-	/* Whoever is kept from running can't answer. */
-	if (vm_paused(esb->vm)) {
-		start_stage(esb, esb->stage);
-		return;
-	}
 	if (esb->lock & LOCK_FREE || esb->stage == 0) {
 		start_stage(esb, 1 - esb->stage);
 		return;
@@ -188,7 +183,7 @@ static int esb_init(struct vm *vm, void **state)
 	if (!esb)
 		return -ENOMEM;
 	esb->vm = vm;
-	timer_init(&esb->timer, expire, esb);
+	timer_init_guest(&esb->timer, expire, esb);
 	esb_reset(vm, esb);
 	esb->pci.name = "i6300esb";
 	pci_put16(esb->pci.cfg + PCI_VENDOR_ID, 0x8086);

@@ -7,7 +7,8 @@
  *
  * While it runs, the time is computed when somebody looks. While it is stopped (SET, or the divider chain
  * held in reset), the registers hold it. "Ticks" are nanoseconds of guest time since 1970. The periodic
- * interrupt follows the monotonic clock, the one every other device has.
+ * interrupt follows the guest's monotonic clock, the one every other device has; time of day runs on battery, also
+ * while the guest is stopped.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -86,7 +87,7 @@ struct rtc {
 	ticks_t offset;			/* ticks = host's CLOCK_REALTIME + offset */
 	int64_t fraction;		/* of a second, while stopped */
 	int64_t seen;			/* second up to which UF and AF are accounted for */
-	uint64_t periodic_base;		/* clock_ns() of a tick of the periodic divider */
+	uint64_t periodic_base;		/* guest_ns() of a tick of the periodic divider */
 	uint64_t periodic_seen;		/* ticks since then that PF is accounted for */
 	bool irq;
 	bool irq_off;			/* not connected */
@@ -288,7 +289,7 @@ static unsigned int rtc_period(const struct rtc *r)
 
 static uint64_t periodic_ticks(const struct rtc *r, unsigned int period)
 {
-	unsigned __int128 ns = clock_ns() - r->periodic_base;
+	unsigned __int128 ns = guest_ns(&r->vm->loop) - r->periodic_base;
 
 	return (uint64_t)(ns * 32768 / NS_PER_SEC / period);
 }
@@ -355,7 +356,7 @@ static void rtc_set_control(struct rtc *r, unsigned int reg, uint8_t val)
 	if (!was_running && rtc_running(r))
 		rtc_set_from_regs(r);
 	if (rtc_period(r) != period) {
-		r->periodic_base = clock_ns();
+		r->periodic_base = guest_ns(&r->vm->loop);
 		r->periodic_seen = 0;
 	}
 	rtc_update_irq(r);
@@ -519,10 +520,10 @@ static int rtc_init(struct vm *vm, void **state)
 	vm->rtc = r;
 	*state = r;
 	timer_init(&r->second, rtc_second, r);
-	timer_init(&r->periodic, rtc_periodic, r);
+	timer_init_guest(&r->periodic, rtc_periodic, r);
 	r->cmos[RTC_A] = 0x26;			/* 32.768 kHz crystal, 1024 Hz */
 	r->cmos[RTC_B] = B_24H;
-	r->periodic_base = clock_ns();
+	r->periodic_base = guest_ns(&r->vm->loop);
 	r->seen = floor_sec(rtc_ticks(r));
 	cmos_init(r);
 	rtc_latch(r);

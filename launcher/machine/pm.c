@@ -46,15 +46,15 @@ struct pm {
 	bool sci;
 };
 
-static uint64_t timer_ticks(void)
+static uint64_t timer_ticks(const struct pm *pm)
 {
-	return (unsigned __int128)clock_ns() * PM_TIMER_HZ / 1000000000u;
+	return (unsigned __int128)guest_ns(&pm->vm->loop) * PM_TIMER_HZ / 1000000000u;
 }
 
 /* Set TMR_STS if bit 31 has toggled since the last look. */
 static void look_at_timer(struct pm *pm)
 {
-	uint64_t now = timer_ticks();
+	uint64_t now = timer_ticks(pm);
 
 	if ((now ^ pm->ticks_seen) >> 31)
 		pm->sts |= PM1_TMR;
@@ -119,7 +119,7 @@ static uint64_t pm_read(void *opaque, uint64_t off, unsigned int len)
 	unsigned int i;
 
 	if (off >= PM_TMR)
-		return off + len <= PM_TMR + 4 ? (timer_ticks() & 0xffffffffu) >> 8 * (off - PM_TMR) : 0;
+		return off + len <= PM_TMR + 4 ? (timer_ticks(pm) & 0xffffffffu) >> 8 * (off - PM_TMR) : 0;
 	for (i = 0; i < len; i++)
 		val |= (uint64_t)(pm_read16(pm, (off + i) & ~1u) >> 8 * ((off + i) & 1) & 0xff) << 8 * i;
 	return val;
@@ -206,8 +206,8 @@ static int pm_init(struct vm *vm, void **state)
 	if (!pm)
 		return -ENOMEM;
 	pm->vm = vm;
-	pm->ticks_seen = timer_ticks();
-	timer_init(&pm->overflow, overflow_fn, pm);
+	pm->ticks_seen = timer_ticks(pm);
+	timer_init_guest(&pm->overflow, overflow_fn, pm);
 
 	pm->pci.name = "piix4-pm";
 	pci_put16(pm->pci.cfg + PCI_VENDOR_ID, 0x8086);
@@ -247,7 +247,7 @@ static void pm_reset(struct vm *vm, void *state)
 	struct pm *pm = state;
 
 	(void)vm;
-	pm->ticks_seen = timer_ticks();
+	pm->ticks_seen = timer_ticks(pm);
 	pm->sts = 0;
 	pm->en = 0;
 	pm->cnt = 0;

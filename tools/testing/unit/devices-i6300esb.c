@@ -149,11 +149,11 @@ static void test_reload(void)
 static void test_actions(void)
 {
 	reset();
-	atomic_store(&vm->paused, true);
+	guest_clock_stop(&vm->loop);
 	preload(5000, 5000);
 	cfg_set(vm, DEVFN, LOCK, 2, 1);
 	is_u64(pass(100), 1, "a machine that is paused need not answer");
-	atomic_store(&vm->paused, false);
+	guest_clock_start(&vm->loop);
 	is_u64(pass(2000), 0, "one that goes on has to");
 
 	reset();

@@ -261,6 +261,48 @@ static void test_watch(void)
 	ok(stop == 0, "loop_wake() from another thread");
 }
 
+/* The guest's clock stands, and with it its timers; the host's go on. */
+static void test_guest_clock(void)
+{
+	struct test_timer guest[2] = { { .id = 1 }, { .id = 3 } }, host = { .id = 2 };
+	uint64_t at, stood;
+
+	nr_order = 0;
+	timer_init_guest(&guest[0].t, fire, &guest[0]);
+	timer_init_guest(&guest[1].t, fire, &guest[1]);
+	timer_init(&host.t, fire, &host);
+	at = clock_ns();
+	ok(guest_ns(&loop) - at < 100 * MS, "the guest's clock is the host's at first");
+	timer_set(&loop, &guest[0].t, guest_ns(&loop) + 5 * MS);
+	timer_set(&loop, &guest[1].t, guest_ns(&loop) + 40 * MS);
+	timer_set(&loop, &host.t, clock_ns() + 20 * MS);
+	run_for(10 * MS);
+	guest_clock_stop(&loop);
+	at = guest_ns(&loop);
+	stood = clock_ns();
+	run_for(60 * MS);
+	is_u64(guest_ns(&loop), at, "it stands");
+	ok(nr_order == 2 && order[0] == 1 && order[1] == 2, "timers of the host expire, those of the guest do not");
+	stood = clock_ns() - stood;
+	guest_clock_start(&loop);
+	at = guest_ns(&loop) - at;
+	ok(at < 20 * MS, "it goes on where it stood");
+	is_u64(nr_order, 2, "and nothing is due at once");
+	guest[1].due = clock_ns() + 5 * MS;
+	run_for(60 * MS);
+	ok(nr_order == 3 && order[2] == 3, "the timer comes by the guest's clock");
+	ok(!early, "not before");
+	guest_clock_start(&loop);
+	ok(clock_ns() - guest_ns(&loop) >= stood, "to let a clock go on that goes changes nothing");
+	guest_clock_stop(&loop);
+	timer_set(&loop, &guest[0].t, guest_ns(&loop));
+	run_for(5 * MS);
+	is_u64(nr_order, 3, "what is armed while it stands waits");
+	guest_clock_start(&loop);
+	run_for(5 * MS);
+	is_u64(nr_order, 4, "until it goes on");
+}
+
 int main(void)
 {
 	is_u64((uint64_t)loop_init(&loop, &device_lock), 0, "set up");
@@ -268,6 +310,7 @@ int main(void)
 	test_periodic();
 	test_threads();
 	test_watch();
+	test_guest_clock();
 	loop_exit(&loop);
 	return tap_done();
 }
