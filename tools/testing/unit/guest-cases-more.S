@@ -1347,3 +1347,296 @@
 	setz	%al
 	movzbl	%al, %eax
 	OK
+
+/* --- the end of a code segment, vol. 3 "Limit Checking" --- */
+
+	/* on in a code segment whose limit is the last byte before @end, by a far return */
+	.macro	CODE_TO end
+	movl	$((\end - F - 1) & 0xffff), T + FREE
+	movl	$(0x00409b00 + ((\end - F - 1) & 0xf0000)), T + FREE + 4
+	pushl	$FREE
+	pushl	$(6f - F)
+	lret
+6:
+	.endm
+	CASE	P32, "0d:0000+00000020", "Limit Checking: the instruction behind the end of the code", Q	/* QEMU checks no limits */
+	CODE_TO	1f
+	nop
+1:	nop
+	OK
+	CASE	P32, "0d:0000+00000020", "Limit Checking: an instruction over the end of the code", Q
+	CODE_TO	1f
+	nop
+	.byte	0xb8, 0
+1:	.byte	0, 0, 0
+	OK
+	CASE	P32, "0d:0000+0000001f", "Limit Checking: JMP beyond the end of the code", Q
+	CODE_TO	1f
+	jmp	1f
+1:	OK
+	CASE	P32, "0d:0000=00000005", "Limit Checking: LOOP beyond the end leaves ECX", Q
+	mov	$5, %ecx
+	mov	$5, %eax
+	CODE_TO	1f
+	loop	1f
+1:	OK
+	CASE	P32, "0d:0000", "Limit Checking: RET beyond the end of the code", Q
+	CODE_TO	1f
+	pushl	$0x80000
+	ret
+1:	OK
+	CASE	P32, "0d:0000", "Limit Checking: CALL beyond the end of the code", Q
+	CODE_TO	1f
+	call	1f
+1:	OK
+	CASE	P32, "0d:0000", "Limit Checking: far JMP to an offset beyond the limit"
+	movl	$0x00000fff, T + FREE
+	movl	$0x00409b00, T + FREE + 4
+	ljmp	$FREE, $0x1000
+
+/* --- stacks: how wide SP is, and where it ends; vol. 3 "Stack Segments", vol. 2 "PUSH", "POP", "ENTER" --- */
+
+	.macro	STACK16 want, title, not=0
+	CASE	P16, "\want", "Stack: \title", \not
+	mov	$DATA16, %ax
+	mov	%ax, %ds
+	.endm
+	STACK16	"30=0000fffe", "a 16-bit SP wraps round"
+	mov	$0, %esp
+	push	%ax
+	movzwl	%sp, %eax
+	mov	$0xe000, %esp
+	OK
+	STACK16	"30=00050000", "a 16-bit SP leaves the upper half of ESP alone"
+	mov	$0x50002, %esp
+	push	%ax
+	mov	%esp, %eax
+	mov	$0xe000, %esp
+	OK
+	STACK16	"30=0000e000", "PUSH SP pushes what it was"
+	mov	$0xe000, %esp
+	push	%sp
+	pop	%ax
+	movzwl	%ax, %eax
+	OK
+	STACK16	"30=00001234", "POP SP takes what was there"
+	mov	$0xe000, %esp
+	pushw	$0x1234
+	pop	%sp
+	mov	%esp, %eax
+	mov	$0xe000, %esp
+	OK
+	STACK16	"30=0000dffe", "ENTER: the new frame pointer"
+	mov	$0xe000, %esp
+	enter	$16, $0
+	mov	%ebp, %eax
+	OK
+	STACK16	"30=0000dfea", "ENTER at level 2: SP below the display"
+	mov	$0xe000, %esp
+	mov	$0xd000, %ebp
+	enter	$16, $2
+	movzwl	%sp, %eax
+	OK
+	CASE	L64, "30=0000e008", "Stack: POP of memory by RSP: the address counts from behind"
+	movq	$7, 8(%rsp)
+	movq	$9, (%rsp)
+	mov	%rsp, %rbx
+	pop	(%rsp)
+	cmpq	$9, 8(%rbx)
+	jne	1f
+	mov	%esp, %eax
+1:	OK
+	CASE	P32, "30=00000001", "Stack: PUSHA pushes ESP as it was"
+	mov	%esp, %ebx
+	pusha
+	cmp	%ebx, 12(%esp)
+	mov	$0, %eax
+	setz	%al
+	OK
+	CASE	P32, "30=0000aaaa", "Stack: a 16-bit RET cuts EIP", Q	/* QEMU reads more than 16 bits of what is on the stack */
+	mov	$0xaaaa, %eax
+	movl	$0x00000fff + ((BASE & 0xffff) << 16), T + FREE
+	movl	$0x004f9b00 + (BASE >> 16), T + FREE + 4
+	pushl	$FREE
+	pushl	$(1f - guest_cases_fw)
+	lret
+1:	pushw	$0x7fff
+	pushw	$(2f - guest_cases_fw)
+	data16 ret
+2:	OK
+
+/* --- what CPL 3 may ask of descriptors, vol. 2 "VERR/VERW", "LAR", "LSL", "ARPL" --- */
+
+	.macro	ASK want, insn, sel, title
+	CASE	U32, "30=\want", "\title"
+	mov	$\sel, %ebx
+	\insn	%bx
+	setz	%al
+	OK
+	.endm
+	ASK	00000000, verr, DATA, "VERR of DPL 0 at CPL 3"
+	ASK	00000001, verr, UDATA, "VERR of DPL 3 at CPL 3"
+	ASK	00000001, verr, CONFORMING, "VERR of conforming code at CPL 3"
+	ASK	00000000, verr, XONLY, "VERR of execute-only code"
+	ASK	00000001, verw, UDATA, "VERW of DPL 3 at CPL 3"
+	ASK	00000000, verw, UCODE32, "VERW of code"
+	ASK	00000000, verr, 0, "VERR of a null selector"
+	ASK	00000000, verr, 0xff8, "VERR beyond the GDT"
+	CASE	P32, "30=ffffffff", "LSL: in bytes, whatever the granularity"
+	mov	$DATA, %ebx
+	lsl	%ebx, %eax
+	OK
+	CASE	P32, "30=00000fff", "LSL of a limit in bytes"
+	mov	$SMALL, %ebx
+	lsl	%ebx, %eax
+	OK
+	CASE	P32, "30=00c09300", "LAR: access rights in place"
+	mov	$DATA, %ebx
+	lar	%ebx, %eax
+	and	$0xfff0ffff, %eax	/* undefined */
+	OK
+	CASE	P32, "30=00000001", "LAR of a segment that is not present"
+	mov	$ABSENT, %ebx
+	lar	%ebx, %ecx
+	setz	%al
+	OK
+
+/* --- the accessed bit of descriptors, vol. 3 "Code- and Data-Segment Descriptor Types" --- */
+
+	CASE	P32, "30=00000093", "Accessed: MOV to DS sets it"
+	SETFREE	0x0000ffff, 0x00cf9200
+	mov	$FREE, %ebx
+	mov	%bx, %ds
+	mov	$DATA, %ebx
+	mov	%bx, %ds
+	movzbl	T + FREE + 5, %eax
+	OK
+	CASE	P32, "30=0000009b", "Accessed: far JMP sets it", Q	/* QEMU does not */
+	SETFREE	0x0000ffff, 0x00cf9a00
+	.byte	0xea
+	.long	1f - F
+	.word	FREE
+1:	movzbl	T + FREE + 5, %eax
+	OK
+	CASE	P32, "30=00000092", "Accessed: VERW does not"
+	SETFREE	0x0000ffff, 0x00cf9200
+	mov	$FREE, %ebx
+	verw	%bx
+	movzbl	T + FREE + 5, %eax
+	OK
+	CASE	P32, "30=0000008b", "LTR makes the TSS busy"
+	mov	$SEL_TSS2, %ebx
+	ltr	%bx
+	movzbl	T + SEL_TSS2 + 5, %eax
+	OK
+	CASE	G32, "0e:0003@000300cd", "Accessed: the table's page is read-only, WP", Q	/* QEMU writes a doubleword */
+	SETFREE	0x0000ffff, 0x00cf9200
+	movl	$0x30005, PT32 + 0x30 * 4
+	mov	%cr3, %ebx
+	mov	%ebx, %cr3
+	mov	$FREE, %ebx
+	mov	%bx, %ds
+	OK
+	CASE	G32, "30=00000000", "Accessed: nothing is written if it is set"
+	SETFREE	0x0000ffff, 0x00cf9300
+	movl	$0x30005, PT32 + 0x30 * 4
+	mov	%cr3, %ebx
+	mov	%ebx, %cr3
+	mov	$FREE, %ebx
+	mov	%bx, %ds
+	mov	$DATA, %ebx
+	mov	%bx, %ds
+	movl	$0x30007, PT32 + 0x30 * 4
+	mov	%cr3, %ebx
+	mov	%ebx, %cr3
+	OK
+
+/* --- paging structures, vol. 3 "Accessed and Dirty Flags" --- */
+
+	CASE	L64, "30=00000027", "Accessed and Dirty Flags: a write sets A, not D, above the page"
+	movb	%al, PLAY
+	movzbl	PD + 8, %eax
+	OK
+	CASE	L64, "30=00000067", "Accessed and Dirty Flags: CMPXCHG8B that does not match writes"
+	cmpl	$0, PLAY
+	incl	PLAY
+	andl	$~0x40, PT
+	invlpg	PLAY
+	cmpxchg8b PLAY
+	movzbl	PT, %eax
+	OK
+	CASE	L64, "30=00000007", "Accessed and Dirty Flags: a fault sets nothing in the page's entry"
+	movl	$0x50003, PT
+	movb	$0, PLAY + 0x1000
+	movl	$0x50007, PT
+	movzbl	PT, %eax
+	OK
+	CASE	L64, "0e:0009@40000000", "4-Level Paging: bit 13 of a PDPTE of 1 GiB is reserved", Q	/* QEMU leaves P of the error code clear */
+	movl	$0x2087, PDPT + 8
+	movb	0x40000000, %al
+
+/* --- arithmetic that faults; registers of a processor --- */
+
+	CASE	P32, "00", "AAM by 0"
+	.byte	0xd4, 0
+	CASE	P32, "00", "DIV: the quotient does not fit"
+	mov	$1, %edx
+	mov	$1, %ebx
+	div	%ebx
+	CASE	P32, "00", "IDIV: the quotient does not fit"
+	mov	$0x80000000, %eax
+	cltd
+	mov	$-1, %ebx
+	idiv	%ebx
+	CASE	P32, "05", "BOUND: below"
+	movl	$5, PLAY - 0x1a0000
+	movl	$9, PLAY - 0x1a0000 + 4
+	mov	$4, %eax
+	bound	%eax, PLAY - 0x1a0000
+	CASE	P32, "30=00000009", "BOUND: the upper bound is within"
+	movl	$5, PLAY - 0x1a0000
+	movl	$9, PLAY - 0x1a0000 + 4
+	mov	$9, %eax
+	bound	%eax, PLAY - 0x1a0000
+	OK
+	CASE	L64, "30=00001234", "RDPID reads TSC_AUX", 3	/* neither has RDPID */
+	SETMSR	0xc0000103, 0, 0x1234
+	.byte	0xf3, 0x0f, 0xc7, 0xf8
+	OK
+	CASE	L64, "30=00001234", "RDTSCP reads TSC_AUX"
+	SETMSR	0xc0000103, 0, 0x1234
+	rdtscp
+	mov	%ecx, %eax
+	OK
+	CASE	L64, "06", "RDFSBASE without CR4.FSGSBASE"
+	rdfsbase %rax
+	CASE	L64, "0d:0000", "WRFSBASE: not canonical", Q	/* QEMU does not check */
+	CR4_SET	0x10000
+	bts	$47, %rbx
+	wrfsbase %rbx
+	CASE	L64, "30=00000078", "WRGSBASE, and an access by GS"
+	CR4_SET	0x10000
+	movb	$0x78, PLAY + 4
+	mov	$PLAY, %ebx
+	wrgsbase %rbx
+	movzbl	%gs:4, %eax
+	OK
+	CASE	C32, "06", "RDFSBASE in compatibility mode"
+	mov	%cr4, %eax
+	or	$0x10000, %eax
+	mov	%eax, %cr4
+	.byte	0xf3, 0x0f, 0xae, 0xc0
+	CASE	P32, "0d:0000", "UMIP: SIDT in virtual-8086 mode"
+	TO_V86	0x3000, 0x800
+	sidt	0x500
+	CASE	P32, "30=00000000", "SIDT in virtual-8086 mode without UMIP"
+	TO_V86	0x3000, 0
+	sidt	0x500
+	OK
+	CASE	P32, "30=00000002", "SYSENTER clears IF and VM"
+	SETMSR	0x174, 0, 0x10
+	SETMSR	0x175, 0, 0xa000
+	SETMSR	0x176, 0, 2f - F
+	sti
+	sysenter
+2:	FLAGS	0x20202 | 2

@@ -10,7 +10,8 @@
  *	:error		if the vector has an error code
  *	=eax		of INT 30H, or wherever the case says it
  *	@cr2		of a page fault
- *	!dr6+rip	of a debug exception: its lower 16 bits; where, from the case's start
+ *	!dr6		of a debug exception: its lower 16 bits
+ *	+rip		where, from the case's start, if the case says it
  *
  * CASE mode, want, section of the manual, who does not do that one (Q: QEMU, B: Bochs; why stands behind it)
  *

@@ -62,7 +62,7 @@ static bool has_error(u32 vector)
 	return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
 }
 
-/* As the wants are written; of a debug exception's address, or EAX, only if @want has it. Real mode has no error codes. */
+/* As the wants are written; of where it was, and of EAX, only if @want has it. Real mode has no error codes. */
 static void describe(const struct result *r, const struct guest_case *c, char *buf, size_t len)
 {
 	int n = snprintf(buf, len, "%02x", r->vector);
@@ -73,7 +73,7 @@ static void describe(const struct result *r, const struct guest_case *c, char *b
 		n += snprintf(buf + n, len - n, "@%08x", r->cr2);
 	if (r->vector == 1)
 		n += snprintf(buf + n, len - n, "!%04x", r->dr6 & 0xffff);
-	if (r->vector == 1 && strchr(c->want, '+'))
+	if (strchr(c->want, '+'))
 		n += snprintf(buf + n, len - n, "+%08x", r->rip);
 	if (r->vector == 0x30 || strchr(c->want, '='))
 		snprintf(buf + n, len - n, "=%08x", r->eax);
