@@ -72,7 +72,7 @@ sources = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c $(d)/*.S)))
 objects = $(addprefix $(B)/,$(addsuffix .o,$(basename $(1))))
 
 emul_obj := $(call objects,$(call sources,$(emul_dirs)))
-launcher_libs := -ljson-c -lz -lzstd -lslirp -lnl-route-3 -lnl-3 -llzma -lseccomp -lnbd
+launcher_libs := -ljson-c -lz -lzstd -lslirp -lnl-route-3 -lnl-3 -llzma -lseccomp -lnbd -luring
 launcher_obj := $(call objects,$(call sources,$(launcher_dirs)))
 libemul := $(B)/libemul.a
 liblauncher := $(B)/liblauncher.a

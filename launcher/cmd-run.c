@@ -123,7 +123,7 @@ static const char help[] =
 	"                         qcow2, all else raw; or what a server exports, as nbd://HOST/NAME or\n"
 	"                         nbd+unix:///NAME?socket=PATH; OPT: format=raw|qcow2, ro, snapshot (drop what is written),\n"
 	"                         cache=writeback|writethrough|none|unsafe, discard=on|off, backing=inside|any|none,\n"
-	"                         serial=TEXT\n"
+	"                         aio=threads|io_uring, serial=TEXT\n"
 	"      --net user[,...]   a network card; the guest connects as this user's programs do (default).\n"
 	"                         hostfwd=tcp::2222-:22 lets the host's port 2222 lead to the guest's 22,\n"
 	"                         host-loopback lets the guest reach the host's 127.0.0.1, as 10.0.2.2\n"
@@ -300,7 +300,7 @@ static int read_disk(char *arg, struct vm_config *config)
 	if (bad)
 		msg_error("--disk: '%s' is not possible. Options are ro or snapshot, format=raw|qcow2, "
 			  "discard=on|off, backing=inside|any|none, cache=writeback|writethrough|none|unsafe, "
-			  "serial= (up to 20 characters)", bad);
+			  "aio=threads|io_uring, serial= (up to 20 characters)", bad);
 	else
 		msg_error("--disk: no file name. Give --disk FILE or --disk FILE,ro");
 	return -EINVAL;

@@ -96,6 +96,10 @@ static int disk_value(const char *key, size_t len, const char *val, struct vm_di
 	}
 	if (len == 5 && !strncmp(key, "cache", len))
 		return block_cache_by_name(val, &disk->cache) ? 0 : -EINVAL;
+	if (len == 3 && !strncmp(key, "aio", len)) {
+		disk->aio = strcmp(val, "io_uring") ? BLOCK_AIO_THREADS : BLOCK_AIO_URING;
+		return disk->aio == BLOCK_AIO_URING || !strcmp(val, "threads") ? 0 : -EINVAL;
+	}
 	if (len == 7 && !strncmp(key, "backing", len)) {
 		for (unsigned int i = 0; i < sizeof(backings) / sizeof(backings[0]); i++) {
 			if (!strcmp(val, backings[i])) {
@@ -110,7 +114,7 @@ static int disk_value(const char *key, size_t len, const char *val, struct vm_di
 int parse_disk(char *s, struct vm_disk *disk, const char **bad)
 {
 	static const char *const names[] = {
-		"ro", "snapshot", "format=", "cache=", "discard=", "backing=", "serial=",
+		"ro", "snapshot", "format=", "cache=", "discard=", "backing=", "serial=", "aio=",
 	};
 	unsigned int seen = 0, i;
 	char *comma;

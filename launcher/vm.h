@@ -45,6 +45,7 @@ struct vm_disk {
 	const struct block_driver *format;	/* NULL: by the name */
 	enum block_cache cache;
 	enum block_backing backing;
+	enum block_aio aio;
 };
 
 struct net_ops;

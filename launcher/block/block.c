@@ -222,6 +222,27 @@ int block_write(struct block *blk, const struct iovec *iov, unsigned int nr, uin
 	return finish(blk, len ? blk->drv->write(blk, &cur, len, off) : 0, sync);
 }
 
+int block_fd(struct block *blk)
+{
+	return blk->drv->place && blk->file->ops->fd ? blk->file->ops->fd(blk->file) : -1;
+}
+
+void block_hold(struct block *blk, bool on)
+{
+	if (blk->drv->hold)
+		blk->drv->hold(blk, on);
+	blk->file->ops->hold(blk->file, on);
+}
+
+bool block_place(struct block *blk, bool write, const struct iovec *iov, unsigned int nr, uint64_t off, uint64_t *at)
+{
+	uint64_t len = vector_len(iov, nr);
+
+	if (!len || !in_range(blk, off, len) || (write && (blk->readonly || blk->writethrough)))
+		return false;
+	return blk->drv->place(blk, write, off, len, at) && blk->file->ops->takes(blk->file, iov, nr, *at);
+}
+
 int block_flush(struct block *blk)
 {
 	return blk->readonly ? 0 : blk->drv->flush(blk);

@@ -49,6 +49,13 @@ struct bfile_ops {
 	int (*discard)(struct bfile *f, uint64_t off, uint64_t len);
 	/* Optional: provide the space of a range, content unchanged. */
 	int (*reserve)(struct bfile *f, uint64_t off, uint64_t len);
+	/*
+	 * Optional, for transfers that do not go through here (ring.h): the descriptor; whether it takes these buffers as
+	 * they are; and no read-modify-write meanwhile.
+	 */
+	int (*fd)(struct bfile *f);
+	bool (*takes)(struct bfile *f, const struct iovec *iov, unsigned int nr, uint64_t off);
+	void (*hold)(struct bfile *f, bool on);
 	/* Optional: how far from @off is all data, or all hole (*hole)? */
 	uint64_t (*extent)(struct bfile *f, uint64_t off, uint64_t len, bool *hole);
 	void (*close)(struct bfile *f);
@@ -79,6 +86,13 @@ enum block_cache {
 
 extern const char *const block_cache_names[];
 bool block_cache_by_name(const char *name, enum block_cache *cache);
+
+/* Who transfers what has its place in the file. */
+enum block_aio {
+	BLOCK_AIO_DEFAULT,  /* io_uring where the host has it and does not cache */
+	BLOCK_AIO_THREADS,  /* a thread for each request */
+	BLOCK_AIO_URING,    /* by io_uring, several of a thread's at a time */
+};
 
 /* Which files an image may name as its backing file. */
 enum block_backing {
@@ -130,6 +144,12 @@ struct block_driver {
 	int (*discard)(struct block *blk, uint64_t off, uint64_t len);
 	int (*zero)(struct block *blk, uint64_t off, uint64_t len, bool unmap);
 	int (*resize)(struct block *blk, uint64_t size);
+	/*
+	 * Optional: where in blk->file all of a range is, if it can be read, or written over, there. While held, it stays
+	 * there.
+	 */
+	bool (*place)(struct block *blk, bool write, uint64_t off, uint64_t len, uint64_t *at);
+	void (*hold)(struct block *blk, bool on);
 	/* How much from @off on is of one kind; BLOCK_HOLE: what the backing file has there, or zeros. */
 	int (*extent)(struct block *blk, uint64_t off, uint64_t len, enum block_kind *kind, uint64_t *n);
 };
@@ -158,6 +178,14 @@ int block_close(struct block *blk);
 int block_read(struct block *blk, const struct iovec *iov, unsigned int nr, uint64_t off);
 int block_write(struct block *blk, const struct iovec *iov, unsigned int nr, uint64_t off, bool sync);
 int block_flush(struct block *blk);
+/*
+ * For transfers by a ring (ring.h): the descriptor of the file, or -1; and between block_hold(on) and block_hold(off), by
+ * one thread that does nothing else with the image meanwhile, where in the file a range is. False: for block_read() and
+ * block_write() only.
+ */
+int block_fd(struct block *blk);
+void block_hold(struct block *blk, bool on);
+bool block_place(struct block *blk, bool write, const struct iovec *iov, unsigned int nr, uint64_t off, uint64_t *at);
 /* Content of the range becomes undefined (discard) or zero; @unmap: its space may be given back. */
 int block_discard(struct block *blk, uint64_t off, uint64_t len);
 int block_zero(struct block *blk, uint64_t off, uint64_t len, bool unmap);

@@ -315,6 +315,28 @@ static int host_write(struct bfile *f, struct block_cursor *cur, uint64_t len, u
 	return 0;
 }
 
+static int host_fd(struct bfile *f)
+{
+	return ((struct host_file *)f)->fd;
+}
+
+static bool host_takes(struct bfile *f, const struct iovec *iov, unsigned int nr, uint64_t off)
+{
+	const struct host_file *h = (const struct host_file *)f;
+
+	return !h->align || aligned(h, iov, nr, off, 0);
+}
+
+static void host_hold(struct bfile *f, bool on)
+{
+	struct host_file *h = (struct host_file *)f;
+
+	if (h->align && on)
+		pthread_rwlock_rdlock(&h->edges);
+	else if (h->align)
+		pthread_rwlock_unlock(&h->edges);
+}
+
 static int host_sync(struct bfile *f)
 {
 	int err;
@@ -392,6 +414,9 @@ static void host_close(struct bfile *f)
 static const struct bfile_ops host_ops = {
 	.read = host_read,
 	.write = host_write,
+	.fd = host_fd,
+	.takes = host_takes,
+	.hold = host_hold,
 	.sync = host_sync,
 	.size = host_size,
 	.resize = host_resize,

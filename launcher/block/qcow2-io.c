@@ -372,6 +372,29 @@ int qcow2_write(struct block *blk, struct block_cursor *cur, uint64_t len, uint6
 	return err;
 }
 
+/* ---- by others */
+
+bool qcow2_place(struct block *blk, bool write, uint64_t off, uint64_t len, uint64_t *at)
+{
+	struct qcow2 *q = blk->priv;
+	struct q2_extent ext;
+
+	if (q2_lookup(q, off, len, &ext) || ext.kind != Q2_DATA || ext.len < len)
+		return false;
+	*at = ext.host;
+	return !write || (ext.copied && !check_host(q, ext.host, len));
+}
+
+void qcow2_hold(struct block *blk, bool on)
+{
+	struct qcow2 *q = blk->priv;
+
+	if (on)
+		pthread_rwlock_rdlock(&q->lock);
+	else
+		pthread_rwlock_unlock(&q->lock);
+}
+
 /* ---- discarding and zeroing */
 
 /* Is there anything below this cluster that a missing entry would show? */

@@ -248,6 +248,8 @@ bool q2_is_metadata(const struct qcow2 *q, uint64_t off, uint64_t len);
 int q2_read(struct qcow2 *q, struct block_cursor *cur, uint64_t len, uint64_t off);
 int qcow2_read(struct block *blk, struct block_cursor *cur, uint64_t len, uint64_t off);
 int qcow2_write(struct block *blk, struct block_cursor *cur, uint64_t len, uint64_t off);
+bool qcow2_place(struct block *blk, bool write, uint64_t off, uint64_t len, uint64_t *at);
+void qcow2_hold(struct block *blk, bool on);
 int qcow2_discard(struct block *blk, uint64_t off, uint64_t len);
 int qcow2_zero(struct block *blk, uint64_t off, uint64_t len, bool unmap);
 int qcow2_extent(struct block *blk, uint64_t off, uint64_t len, enum block_kind *kind, uint64_t *n);

@@ -59,6 +59,13 @@ static int raw_write(struct block *blk, struct block_cursor *cur, uint64_t len, 
 	return blk->file->ops->write(blk->file, cur, len, off);
 }
 
+static bool raw_place(struct block *blk, bool write, uint64_t off, uint64_t len, uint64_t *at)
+{
+	(void)blk, (void)write, (void)len;
+	*at = off;
+	return true;
+}
+
 static int raw_flush(struct block *blk)
 {
 	return bfile_sync(blk->file);
@@ -118,6 +125,7 @@ const struct block_driver block_raw = {
 	.close = raw_close,
 	.read = raw_read,
 	.write = raw_write,
+	.place = raw_place,
 	.flush = raw_flush,
 	.discard = raw_discard,
 	.zero = raw_zero,

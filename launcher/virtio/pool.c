@@ -48,40 +48,75 @@ static bool more(struct virtio_dev *dev)
 	return false;
 }
 
-static void *pool_thread(void *opaque)
+static void done(struct virtio_work *work, const char *why, uint32_t written)
 {
-	struct virtio_work *work = opaque;
 	struct virtio_dev *dev = work->dev;
-	struct virtio_pool *pool = dev->pool;
 
-	pool->ops->enter(dev);
-	pthread_mutex_lock(&dev->lock);
-	while (!pool->stop) {
-		uint32_t written = 0;
-		const char *why;
+	work->busy = false;
+	/* Stopped meanwhile, by a reset for one: nobody waits for the chain. */
+	if (why)
+		virtio_needs_reset(dev, why);
+	else if (virtio_queue_live(dev, work->queue))
+		virtio_push(dev, work->queue, &work->elem, written);
+}
 
-		if (!take(dev, work)) {
-			pthread_cond_wait(&pool->wake, &dev->lock);
-			continue;
-		}
-		why = pool->ops->taken ? pool->ops->taken(work) : NULL;
+void virtio_pool_done(struct virtio_work *work, const char *why, uint32_t written)
+{
+	pthread_mutex_lock(&work->dev->lock);
+	done(work, why, written);
+	pthread_mutex_unlock(&work->dev->lock);
+}
+
+/* The chains that a thread works on next, from @first on. */
+static unsigned int gather(struct virtio_dev *dev, struct virtio_work *first)
+{
+	const struct virtio_pool_ops *ops = dev->pool->ops;
+	unsigned int nr = 0, max = ops->batch ? ops->batch(dev) : 1;
+	struct virtio_work *work = first;
+
+	while (nr < max && take(dev, work)) {
+		const char *why = ops->taken ? ops->taken(work) : NULL;
+
 		if (why) {
 			virtio_needs_reset(dev, why);
 			continue;
 		}
 		work->busy = true;
+		work = (struct virtio_work *)((char *)work + ops->work_size);
+		nr++;
+	}
+	return nr;
+}
+
+static void *pool_thread(void *opaque)
+{
+	struct virtio_work *first = opaque;
+	struct virtio_dev *dev = first->dev;
+	struct virtio_pool *pool = dev->pool;
+
+	pool->ops->enter(dev);
+	pthread_mutex_lock(&dev->lock);
+	while (!pool->stop) {
+		unsigned int nr = gather(dev, first);
+
+		if (!nr) {
+			pthread_cond_wait(&pool->wake, &dev->lock);
+			continue;
+		}
 		if (++pool->nr_busy < pool->nr && more(dev))
 			pthread_cond_signal(&pool->wake);
 		pthread_mutex_unlock(&dev->lock);
-		why = pool->ops->serve(work, &written);
-		pthread_mutex_lock(&dev->lock);
-		work->busy = false;
+		if (nr == 1) {
+			uint32_t written = 0;
+			const char *why = pool->ops->serve(first, &written);
+
+			pthread_mutex_lock(&dev->lock);
+			done(first, why, written);
+		} else {
+			pool->ops->serve_all(first, nr);
+			pthread_mutex_lock(&dev->lock);
+		}
 		pool->nr_busy--;
-		/* Stopped meanwhile, by a reset for one: nobody waits for the chain. */
-		if (why)
-			virtio_needs_reset(dev, why);
-		else if (virtio_queue_live(dev, work->queue))
-			virtio_push(dev, work->queue, &work->elem, written);
 		pthread_cond_broadcast(&pool->done);
 	}
 	pthread_mutex_unlock(&dev->lock);
@@ -109,12 +144,14 @@ void virtio_pool_quiesce(struct virtio_dev *dev)
 static int add_thread(struct virtio_dev *dev, const char *what)
 {
 	struct virtio_pool *pool = dev->pool;
-	struct virtio_work *work = calloc(1, pool->ops->work_size);
+	unsigned int nr = pool->ops->batch ? pool->ops->batch(dev) : 1;
+	struct virtio_work *work = calloc(nr, pool->ops->work_size);
 	int err;
 
 	if (!work)
 		return -ENOMEM;
-	work->dev = dev;
+	for (unsigned int i = 0; i < nr; i++)
+		((struct virtio_work *)((char *)work + i * pool->ops->work_size))->dev = dev;
 	/* Threads look at each other under the lock. */
 	pthread_mutex_lock(&dev->lock);
 	err = virtio_thread(&work->thread, pool->ops->name, pool_thread, work, what);

@@ -11,10 +11,10 @@
 
 #include "virtio.h"
 
-/* What a thread has in hand; the device's own data of it follows. */
+/* A chain that a thread has in hand; the device's own data of it follows. */
 struct virtio_work {
 	struct virtio_dev *dev;
-	pthread_t thread;
+	pthread_t thread;		/* in the first of those of a thread */
 	bool busy;			/* with dev->lock */
 	unsigned int queue;
 	struct vq_elem elem;
@@ -24,6 +24,10 @@ struct virtio_pool_ops {
 	const char *name;		/* of the threads */
 	unsigned int threads;
 	size_t work_size;		/* struct virtio_work and what follows */
+	/* How many chains a thread may take at a time, with dev->lock held; optional: one. */
+	unsigned int (*batch)(struct virtio_dev *dev);
+	/* Several of them, @work_size apart: virtio_pool_done() for each. */
+	void (*serve_all)(struct virtio_work *first, unsigned int nr);
 	/* On each thread before all else: sandbox_enter(). */
 	void (*enter)(struct virtio_dev *dev);
 	/* optional, with dev->lock held: a chain was taken. NULL, or why it makes no sense. */
@@ -42,7 +46,7 @@ struct virtio_pool {
 	unsigned int nr_busy;
 	bool stop;
 	unsigned int nr;
-	struct virtio_work **work;
+	struct virtio_work **work;	/* each thread's first */
 };
 
 /* After virtio_init(), before virtio_exit(). 0, or -errno with a message printed; @what for it. */
@@ -51,6 +55,8 @@ void virtio_pool_exit(struct virtio_dev *dev);
 
 void virtio_pool_notify(struct virtio_dev *dev, unsigned int queue);
 void virtio_pool_quiesce(struct virtio_dev *dev);
+/* A chain has been served: give it back. @why and @written are what serve() says. */
+void virtio_pool_done(struct virtio_work *work, const char *why, uint32_t written);
 /* Wait until one of the threads has finished something. With dev->lock, which is dropped meanwhile. */
 void virtio_pool_wait(struct virtio_dev *dev);
 

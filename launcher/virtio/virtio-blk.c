@@ -18,11 +18,13 @@
 #include <linux/virtio_config.h>
 
 #include "../block/block.h"
+#include "../block/ring.h"
 #include "../msg.h"
 #include "../sandbox.h"
 #include "pool.h"
 
 #define BLK_THREADS	4
+#define BLK_BATCH	16u		/* requests that a thread with a ring takes at a time */
 #define BLK_PHYSICAL	4096u		/* the host's page */
 #define BLK_QUEUES_MAX	8u		/* a queue for each CPU, up to this many */
 /* Segments of a request, less header and status, plus what RAM boundaries may split. */
@@ -39,6 +41,8 @@ struct vblk {
 	struct virtio_dev vdev;
 	struct block block;
 	char id[VIRTIO_BLK_ID_BYTES];
+	struct block_ring *ring[BLK_THREADS];	/* each thread's; none: NULL, also in the first one */
+	atomic_uint rings_taken;
 
 	bool writeback;			/* owned by vdev.lock */
 };
@@ -53,6 +57,8 @@ struct vblk_set {
 struct request {
 	struct virtio_work work;
 	bool sync;			/* on stable storage before it completes */
+	bool in, done;			/* in a ring: a read; given back */
+	uint64_t len;
 	struct iovec iov[BLK_IOV_MAX];
 	struct {
 		uint64_t gpa, len;
@@ -110,16 +116,24 @@ static bool map_data(struct vm *vm, struct request *req, bool in, uint64_t off, 
 	return !len;
 }
 
-static uint8_t read_write(struct vblk *blk, struct request *req, bool in, uint64_t sector, bool sync)
+/* The buffers of a read or write; false if it makes no sense. */
+static bool map_request(struct vblk *blk, struct request *req, bool in, uint64_t sector)
 {
 	uint64_t len = in ? req->work.elem.in_len - 1u : req->work.elem.out_len - sizeof(struct virtio_blk_outhdr);
 	uint64_t nr = len / BLOCK_SECTOR, capacity = blk->block.size / BLOCK_SECTOR;
+
+	if (len % BLOCK_SECTOR || sector > capacity || nr > capacity - sector || (!in && blk->block.readonly))
+		return false;
+	req->len = len;
+	return map_data(blk->vdev.vm, req, in, in ? 0 : sizeof(struct virtio_blk_outhdr), len);
+}
+
+static uint8_t read_write(struct vblk *blk, struct request *req, bool in, uint64_t sector, bool sync)
+{
 	struct vm *vm = blk->vdev.vm;
 	int err;
 
-	if (len % BLOCK_SECTOR || sector > capacity || nr > capacity - sector || (!in && blk->block.readonly))
-		return VIRTIO_BLK_S_IOERR;
-	if (!map_data(vm, req, in, in ? 0 : sizeof(struct virtio_blk_outhdr), len))
+	if (!map_request(blk, req, in, sector))
 		return VIRTIO_BLK_S_IOERR;
 	if (in)
 		err = block_read(&blk->block, req->iov, req->nr, sector * BLOCK_SECTOR);
@@ -169,6 +183,17 @@ static const char *blk_taken(struct virtio_work *work)
 	return NULL;
 }
 
+static bool get_header(struct virtio_work *work, struct virtio_blk_outhdr *hdr)
+{
+	return work->elem.out_len >= sizeof(*hdr) && work->elem.in_len &&
+	       vq_copy(work->dev->vm, &work->elem, false, 0, hdr, sizeof(*hdr));
+}
+
+static const char *put_status(struct virtio_work *work, uint8_t status)
+{
+	return vq_copy(work->dev->vm, &work->elem, true, work->elem.in_len - 1u, &status, 1) ? NULL : "status is not in RAM";
+}
+
 static const char *blk_serve(struct virtio_work *work, uint32_t *written)
 {
 	struct request *req = (struct request *)work;
@@ -178,8 +203,7 @@ static const char *blk_serve(struct virtio_work *work, uint32_t *written)
 	struct virtio_blk_outhdr hdr;
 	uint8_t status;
 
-	if (elem->out_len < sizeof(hdr) || !elem->in_len ||
-	    !vq_copy(vm, elem, false, 0, &hdr, sizeof(hdr)))
+	if (!get_header(work, &hdr))
 		return "request without header or status";
 	*written = 1;
 	switch (le32toh(hdr.type)) {
@@ -213,7 +237,70 @@ static const char *blk_serve(struct virtio_work *work, uint32_t *written)
 	default:
 		status = VIRTIO_BLK_S_UNSUPP;
 	}
-	return vq_copy(vm, elem, true, elem->in_len - 1u, &status, 1) ? NULL : "status is not in RAM";
+	return put_status(work, status);
+}
+
+/*
+ * Several requests at a time. Reads and writes of what has its place in the file go there by the thread's ring; all
+ * others, and those that do not come back whole, are served one after the other.
+ */
+static _Thread_local struct block_ring *ring;
+
+static unsigned int blk_batch(struct virtio_dev *dev)
+{
+	return ((struct vblk *)dev)->ring[0] ? BLK_BATCH : 1;
+}
+
+static void ring_start(struct vblk *blk, struct request *req)
+{
+	struct virtio_blk_outhdr hdr;
+	uint32_t type;
+	uint64_t at;
+
+	if (!get_header(&req->work, &hdr))
+		return;
+	type = le32toh(hdr.type);
+	req->in = type == VIRTIO_BLK_T_IN;
+	if ((!req->in && (type != VIRTIO_BLK_T_OUT || req->sync)) || !map_request(blk, req, req->in, le64toh(hdr.sector)))
+		return;
+	if (block_place(&blk->block, !req->in, req->iov, req->nr, le64toh(hdr.sector) * BLOCK_SECTOR, &at))
+		block_ring_add(ring, !req->in, req->iov, req->nr, at, req);
+	else
+		unmap_data(blk->vdev.vm, req, req->in);
+}
+
+static void blk_serve_all(struct virtio_work *first, unsigned int nr)
+{
+	struct request *reqs = (struct request *)first, *req;
+	struct vblk *blk = (struct vblk *)first->dev;
+	int64_t got;
+
+	for (unsigned int i = 0; i < nr; i++)
+		reqs[i].done = false;
+	if (block_ring_usable(ring)) {
+		block_hold(&blk->block, true);
+		for (unsigned int i = 0; i < nr; i++)
+			ring_start(blk, &reqs[i]);
+		block_ring_submit(ring);
+		while ((req = block_ring_wait(ring, &got))) {
+			unmap_data(blk->vdev.vm, req, req->in);
+			req->done = got == (int64_t)req->len;
+			if (req->done)
+				virtio_pool_done(&req->work, put_status(&req->work, VIRTIO_BLK_S_OK),
+						 req->in ? req->work.elem.in_len : 1);
+		}
+		block_hold(&blk->block, false);
+	}
+	for (unsigned int i = 0; i < nr; i++) {
+		uint32_t written = 0;
+		const char *why;
+
+		if (reqs[i].done)
+			continue;
+		unmap_data(blk->vdev.vm, &reqs[i], reqs[i].in);
+		why = blk_serve(&reqs[i].work, &written);
+		virtio_pool_done(&reqs[i].work, why, written);
+	}
 }
 
 /* Device ops */
@@ -279,8 +366,10 @@ static const struct virtio_ops blk_ops = {
 
 static void blk_enter(struct virtio_dev *dev)
 {
-	const struct block *block = &((struct vblk *)dev)->block;
+	struct vblk *blk = (struct vblk *)dev;
+	const struct block *block = &blk->block;
 
+	ring = blk->ring[atomic_fetch_add(&blk->rings_taken, 1)];
 	sandbox_enter(nbd_uri(block->path) ? SANDBOX_NBD : SANDBOX_DISK, NULL);
 }
 
@@ -288,6 +377,8 @@ static const struct virtio_pool_ops blk_pool = {
 	.name = "blk",
 	.threads = BLK_THREADS,
 	.work_size = sizeof(struct request),
+	.batch = blk_batch,
+	.serve_all = blk_serve_all,
 	.enter = blk_enter,
 	.taken = blk_taken,
 	.serve = blk_serve,
@@ -297,10 +388,38 @@ _Static_assert(offsetof(struct vblk, vdev) == 0, "the casts above");
 
 /* Creation */
 
+static void free_rings(struct vblk *blk)
+{
+	for (unsigned int i = 0; i < BLK_THREADS; i++) {
+		block_ring_free(blk->ring[i]);
+		blk->ring[i] = NULL;
+	}
+}
+
+/* All of them or none. A confined process makes no rings: disks that are added while the guest runs do without. */
+static void make_rings(struct vblk *blk, bool asked)
+{
+	int fd = sandbox_entered() ? -1 : block_fd(&blk->block);
+
+	if (fd < 0)
+		return;
+	for (unsigned int i = 0; i < BLK_THREADS; i++) {
+		blk->ring[i] = block_ring_new(fd, BLK_BATCH);
+		if (!blk->ring[i]) {
+			if (asked)
+				msg_warn("disk '%s': io_uring: %s. Using threads (aio=threads)", blk->block.path,
+					 strerror(errno));
+			free_rings(blk);
+			return;
+		}
+	}
+}
+
 static void disk_exit(struct vblk *blk)
 {
 	virtio_pool_exit(&blk->vdev);
 	virtio_exit(&blk->vdev);
+	free_rings(blk);
 	block_close(&blk->block);
 	free(blk);
 }
@@ -332,6 +451,8 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 		memset(blk->id, 0, sizeof(blk->id));
 		memcpy(blk->id, config->serial, strnlen(config->serial, sizeof(blk->id)));
 	}
+	if (config->aio == BLOCK_AIO_URING || (config->aio == BLOCK_AIO_DEFAULT && config->cache == BLOCK_NONE))
+		make_rings(blk, config->aio == BLOCK_AIO_URING);
 	blk->writeback = true;
 	blk->vdev.ops = &blk_ops;
 	blk->vdev.slot = slot;
@@ -357,6 +478,7 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 err_virtio:
 	virtio_exit(&blk->vdev);
 err_close:
+	free_rings(blk);
 	block_close(&blk->block);
 err_free:
 	free(blk);

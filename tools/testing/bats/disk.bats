@@ -124,8 +124,8 @@ verified()
 	"${base[@]}" -o extended_l2=on "$d/extended.qcow2"
 	qemu-img convert -c -O qcow2 -o compression_type=zstd,refcount_bits=64 "$d/base.raw" "$d/zstd.qcow2"
 	serve "$d/sock" "$d/served" -f raw --discard=unmap
-	for line in raw direct,cache=none backed.qcow2 v2.qcow2,cache=writethrough extended.qcow2,cache=none zstd.qcow2 \
-		base.raw,snapshot; do
+	for line in raw,aio=io_uring direct,cache=none,aio=threads backed.qcow2,aio=io_uring v2.qcow2,cache=writethrough \
+		extended.qcow2,cache=none zstd.qcow2 base.raw,snapshot; do
 		args+=(--disk "$d/$line")
 	done
 	args+=(--disk "nbd+unix:///disk?socket=$d/sock")

@@ -58,6 +58,11 @@ static uint32_t common(unsigned int reg, unsigned int len)
 	return mmio_read(vm, cap_addr(VIRTIO_PCI_CAP_COMMON_CFG) + reg, len);
 }
 
+static void *ram(uint64_t gpa)
+{
+	return (char *)vm->ram[0].host + gpa;
+}
+
 static void set_common(unsigned int reg, uint64_t val, unsigned int len)
 {
 	mmio_write(vm, cap_addr(VIRTIO_PCI_CAP_COMMON_CFG) + reg, val, len);
@@ -158,10 +163,10 @@ static uint8_t request(uint32_t type, uint64_t sector, uint32_t len, bool in)
 	return status;
 }
 
-static bool set_up(bool readonly)
+static bool set_up(bool readonly, enum block_aio aio)
 {
 	vm = fake_vm(4 << 20);
-	vm->config.disk[0] = (struct vm_disk){ .path = path, .readonly = readonly };
+	vm->config.disk[0] = (struct vm_disk){ .path = path, .readonly = readonly, .aio = aio };
 	vm->config.nr_disks = 1;
 	vm->config.cpus = 2;
 	if (pci_host_device.init(vm, &pci) || virtio_blk_device.init(vm, &blk))
@@ -395,6 +400,53 @@ static void test_sync_fails(void)
 	is_u64(request(VIRTIO_BLK_T_IN, 0, 512, true), VIRTIO_BLK_S_OK, "reads go on");
 }
 
+/* Several requests that a thread finds at once, which go through its ring if it has one. */
+static void test_together(void)
+{
+	static const struct {
+		uint32_t type;
+		uint64_t sector;
+		uint32_t len;
+		uint8_t status;
+	} req[] = {
+		{ VIRTIO_BLK_T_OUT, 16, 1024, VIRTIO_BLK_S_OK },
+		{ VIRTIO_BLK_T_IN, 32, 512, VIRTIO_BLK_S_OK },
+		{ VIRTIO_BLK_T_OUT, IMAGE / 512 - 1, 1024, VIRTIO_BLK_S_IOERR },
+		{ 77, 0, 512, VIRTIO_BLK_S_UNSUPP },
+		{ VIRTIO_BLK_T_IN, 33, 1024, VIRTIO_BLK_S_OK },
+	};
+	uint8_t *data = ram(DATA), want[1536], back[1024];
+	unsigned int round, i, wrong = 0;
+
+	for (i = 0; i < sizeof(want); i++)
+		want[i] = i * 7 + (i >> 8);
+	is_u64(pwrite(image_fd, want, sizeof(want), 32 * 512), sizeof(want), "the image has something");
+	for (round = 0; round < 200 && !wrong; round++) {
+		start(BASIC, 0);
+		memset(data, round, 0x1000);
+		memset(ram(STATUS), 0xee, 8);
+		for (i = 0; i < 5; i++) {
+			struct virtio_blk_outhdr hdr = { .type = req[i].type, .sector = req[i].sector };
+			uint16_t head = 3 * i;
+
+			dma_write(vm, HDR + 16 * i, &hdr, sizeof(hdr));
+			desc(head, HDR + 16 * i, 16, VRING_DESC_F_NEXT, head + 1);
+			desc(head + 1, DATA + 0x800 * i, req[i].len,
+			     VRING_DESC_F_NEXT | (req[i].type == VIRTIO_BLK_T_IN ? VRING_DESC_F_WRITE : 0), head + 2);
+			desc(head + 2, STATUS + i, 1, VRING_DESC_F_WRITE, 0);
+			dma_write(vm, AVAIL + 4 + 2 * i, &head, 2);
+		}
+		avail_idx = 4;
+		kick(12);
+		wrong += !completed();
+		for (i = 0; i < 5; i++)
+			wrong += *(uint8_t *)ram(STATUS + i) != req[i].status;
+		wrong += pread(image_fd, back, 1024, 16 * 512) != 1024 || memcmp(back, data, 1024) || back[0] != (uint8_t)round;
+		wrong += memcmp(data + 0x800, want, 512) || memcmp(data + 0x2000, want + 512, 1024);
+	}
+	is_u64(wrong, 0, "200 times five requests at once: statuses and data");
+}
+
 static void test_broken(void)
 {
 	quiet(true);
@@ -489,19 +541,28 @@ static void test_random(void)
 int main(void)
 {
 	image_fd = mkstemp(path);
-	if (image_fd < 0 || ftruncate(image_fd, IMAGE) || !set_up(false))
+	if (image_fd < 0 || ftruncate(image_fd, IMAGE) || !set_up(false, BLOCK_AIO_THREADS))
 		return 1;
 	test_discovery();
 	test_requests();
 	test_ranges();
 	test_write_through();
+	test_together();
 	test_broken();
 	test_random();
 	test_sync_fails();
 	tear_down();
 	quiet(false);
 
-	if (!set_up(true))
+	if (!set_up(false, BLOCK_AIO_URING))
+		return 1;
+	test_requests();
+	test_together();
+	test_broken();
+	test_random();
+	tear_down();
+
+	if (!set_up(true, BLOCK_AIO_THREADS))
 		return 1;
 	ok(offered() >> VIRTIO_BLK_F_RO & 1, "a read-only disk says so");
 	start(BASIC, 0);
