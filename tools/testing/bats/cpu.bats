@@ -99,6 +99,10 @@ dos()
 @test "cpu: a 32-bit kernel, interpreted; segments of a program's own" {
 	until_true test -e "$BATS_FILE_TMPDIR/interpreter.status"
 	recall interpreter
-	check_answers 1 160 256
+	# Not its clock: it is slow, and not alone.
+	expect "exit status" "$status" -eq 0
+	[ "$(answer machine)" = i686 ] || fail "machine is $(answer machine)"
+	[ "$(answer sum)" = "$(seq 1 20000 | md5sum | cut -c 1-32)" ] || fail "a checksum is wrong: $(answer sum)"
+	[ -z "$(answer bad)" ] || fail "the kernel complained: $(answer bad)"
 	check_segments
 }
