@@ -387,9 +387,9 @@ static const char device_usage[] =
 	"       tenon device remove [--timeout SECONDS] NAME ID\n"
 	"       tenon device ls NAME\n\n"
 	"Adds a disk or a network card to a machine that runs, takes it away again, or lists what was added. ID is a name of\n"
-	"your choice; a disk has it as serial number, too. Options are those of tenon run, but for snapshot; a qcow2 image\n"
-	"that is added has no backing file. The guest's system has to let go of a device (PCI hot-plug by ACPI), for which\n"
-	"remove waits, 60 seconds at most.\n";
+	"your choice; a disk has it as serial number, too. Options are those of tenon run, but for snapshot and\n"
+	"transitional; a qcow2 image that is added has no backing file. The guest's system has to let go of a device (PCI\n"
+	"hot-plug by ACPI), for which remove waits, 60 seconds at most.\n";
 
 static struct json_object *pair(struct json_object *obj, const char *key, const char *val)
 {
@@ -506,13 +506,17 @@ static int device_add(int argc, char **argv)
 		fputs(device_usage, stderr);
 		return EXIT_USAGE;
 	}
-	if (is_disk && (parse_disk(argv[4], &disk, &bad) || disk.snapshot || nbd_uri(disk.path))) {
+	if (is_disk && (parse_disk(argv[4], &disk, &bad) || disk.snapshot || disk.transitional || nbd_uri(disk.path))) {
 		msg_error("--disk: '%s' is not possible here. See tenon device --help", bad ? bad : disk.snapshot ? "snapshot" :
-			  argv[4]);
+			  disk.transitional ? "transitional" : argv[4]);
 		return EXIT_USAGE;
 	}
 	if (!is_disk && (net_parse(argv[4], &net) || !net.ops))
 		return EXIT_USAGE;
+	if (net.transitional) {
+		msg_error("--net: 'transitional' is not possible here. See tenon device --help");
+		return EXIT_USAGE;
+	}
 	if (conn_machine(&c, argv[1]))
 		return EXIT_FAILED;
 	status = is_disk ? add_disk(&c, argv[2], &disk) : add_net(&c, argv[2], &net);

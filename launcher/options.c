@@ -114,7 +114,7 @@ static int disk_value(const char *key, size_t len, const char *val, struct vm_di
 int parse_disk(char *s, struct vm_disk *disk, const char **bad)
 {
 	static const char *const names[] = {
-		"ro", "snapshot", "format=", "cache=", "discard=", "backing=", "serial=", "aio=",
+		"ro", "snapshot", "transitional", "format=", "cache=", "discard=", "backing=", "serial=", "aio=",
 	};
 	unsigned int seen = 0, i;
 	char *comma;
@@ -137,6 +137,8 @@ int parse_disk(char *s, struct vm_disk *disk, const char **bad)
 			disk->readonly = true;
 		else if (i == 1)
 			disk->snapshot = true;
+		else if (i == 2)
+			disk->transitional = true;
 		else if (disk_value(opt, (size_t)(eq - opt), eq + 1, disk)) {
 			*bad = opt;
 			return -EINVAL;

@@ -40,7 +40,7 @@ struct vm_channel {
 struct vm_disk {
 	const char *path;
 	int fd;				/* open and locked already; 0: not */
-	bool readonly, snapshot, no_discard;
+	bool readonly, snapshot, no_discard, transitional;
 	const char *serial;		/* NULL: made from its number */
 	const struct block_driver *format;	/* NULL: by the name */
 	enum block_cache cache;
@@ -61,6 +61,7 @@ struct vm_net {
 	const struct net_ops *ops;
 	uint8_t mac[6];			/* all 0: choose one */
 	unsigned int mtu;		/* 0: the back end's own */
+	bool transitional;
 
 	/* user */
 	bool host_loopback;		/* the guest may connect to the host's 127.0.0.1 */

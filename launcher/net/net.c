@@ -130,6 +130,10 @@ static int parse_option(char *s, struct vm_net *net)
 		net->mtu = (unsigned int)num;
 		return 0;
 	}
+	if (!val && !strcmp(s, "transitional")) {
+		net->transitional = true;
+		return 0;
+	}
 	if (user && val && !strcmp(s, "hostfwd"))
 		return parse_hostfwd(val, net);
 	if (user && !val && !strcmp(s, "host-loopback")) {
@@ -142,7 +146,8 @@ static int parse_option(char *s, struct vm_net *net)
 		return parse_ifname(s, val, &net->bridge);
 	msg_error("--net %s: there is no option '%s'%s. Choose from %s", net->ops->name, s,
 		  val ? "" : " without a value",
-		  user ? "hostfwd=, host-loopback, mac=, mtu=" : "ifname=, bridge=, mac=, mtu=");
+		  user ? "hostfwd=, host-loopback, mac=, mtu=, transitional" :
+		  "ifname=, bridge=, mac=, mtu=, transitional");
 	return -EINVAL;
 }
 

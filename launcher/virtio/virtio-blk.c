@@ -456,6 +456,7 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 	blk->writeback = true;
 	blk->vdev.ops = &blk_ops;
 	blk->vdev.slot = slot;
+	blk->vdev.transitional = config->transitional;
 	blk->vdev.nr_queues = vm->config.cpus < BLK_QUEUES_MAX ? vm->config.cpus : BLK_QUEUES_MAX;
 	blk->vdev.offered =
 		1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH |

@@ -33,7 +33,6 @@
 #define QUEUE_CTRL	2
 #define NET_BATCH	64u		/* chains of a queue before others get their turn */
 #define MAC_TABLE	64u		/* addresses of the receive filter; more: no filter */
-#define HDR_SIZE	sizeof(struct virtio_net_hdr_v1)
 #define BIT(n)		(1ull << (n))
 
 _Static_assert(sizeof(struct virtio_net_hdr_v1) == 12, "frame header");
@@ -69,6 +68,13 @@ struct vnet_set {
 	unsigned int nr;
 	struct vnet *card[VM_MAX_NETS];
 };
+
+/* Without version 1, it ends before num_buffers, unless buffers are merged. */
+static uint32_t hdr_size(const struct virtio_dev *dev)
+{
+	return virtio_has(dev, VIRTIO_F_VERSION_1) || virtio_has(dev, VIRTIO_NET_F_MRG_RXBUF) ?
+	       sizeof(struct virtio_net_hdr_v1) : sizeof(struct virtio_net_hdr);
+}
 
 static void wake(struct vnet *card)
 {
@@ -155,7 +161,7 @@ static int fill_chains(struct vnet *card, struct virtio_net_hdr_v1 *hdr, const u
 
 	do {
 		struct vq_elem *elem = n ? &card->elem : &card->first;
-		size_t off = n ? 0 : HDR_SIZE, part;
+		size_t off = n ? 0 : hdr_size(dev), part;
 		int got = vq_pop(vq, elem);
 
 		if (got < 0)
@@ -186,7 +192,7 @@ static int fill_chains(struct vnet *card, struct virtio_net_hdr_v1 *hdr, const u
 		return -EMSGSIZE;
 	}
 	hdr->num_buffers = htole16(n);
-	if (!vq_copy(dev->vm, &card->first, true, 0, hdr, HDR_SIZE)) {
+	if (!vq_copy(dev->vm, &card->first, true, 0, hdr, hdr_size(dev))) {
 		vq->broken = "receive buffer outside RAM";
 		return -EPROTO;
 	}
@@ -231,16 +237,16 @@ static long take_frame(struct vnet *card, struct virtio_net_hdr_v1 *hdr)
 {
 	struct virtio_dev *dev = &card->vdev;
 	struct vq_elem *elem = &card->elem;
-	size_t len = elem->out_len - HDR_SIZE;
+	const uint32_t head = hdr_size(dev);
+	size_t len = elem->out_len - head;
 
-	if (elem->out_len < HDR_SIZE) {
+	if (elem->out_len < head) {
 		virtio_needs_reset(dev, "frame without header");
 		return -1;
 	}
 	if (len < ETH_HLEN || len > NET_FRAME_MAX)
 		return 0;
-	if (!vq_copy(dev->vm, elem, false, 0, hdr, HDR_SIZE) ||
-	    !vq_copy(dev->vm, elem, false, HDR_SIZE, card->frame, len)) {
+	if (!vq_copy(dev->vm, elem, false, 0, hdr, head) || !vq_copy(dev->vm, elem, false, head, card->frame, len)) {
 		virtio_needs_reset(dev, "frame outside RAM");
 		return -1;
 	}
@@ -554,6 +560,7 @@ static int card_init(struct vm *vm, const struct vm_net *config, unsigned int in
 		memcpy(card->net.mac, config->mac, sizeof(card->net.mac));
 	card->vdev.ops = &net_ops;
 	card->vdev.slot = slot;
+	card->vdev.transitional = config->transitional;
 	card->vdev.notify_fd = card->wake_fd;
 	card->vdev.offered = config->ops->offload | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_MAC) |
 			     BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS) |

@@ -2,8 +2,9 @@
 /*
  * virtio-pci.c - virtio 1.x over PCI
  *
- * Virtual I/O Device (VIRTIO) Version 1.2, "Virtio Over PCI Bus". Modern only: no I/O BAR, device ids from
- * 0x1040. BAR 4 holds all register structures, a page each; BAR 1 the MSI-X table.
+ * Virtual I/O Device (VIRTIO) Version 1.2, "Virtio Over PCI Bus". BAR 4 holds all register structures, a page each; BAR 1
+ * the MSI-X table. Device ids are from 0x1040, and there is no I/O BAR, unless a device is transitional: BAR 0 has the
+ * registers of "Legacy Interfaces: A Note on PCI Device Layout" then.
  */
 #include <endian.h>
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include "../msg.h"
 #include "virtio.h"
 
+#define LEGACY_BAR		0
 #define REG_BAR			4
 #define MSIX_BAR		1
 #define REG_COMMON		0x0000u
@@ -37,6 +39,12 @@ _Static_assert(offsetof(struct virtio_pci_common_cfg, queue_used_hi) == 52, "com
 
 bool virtio_queue_live(const struct virtio_dev *dev, unsigned int n)
 {
+	/*
+	 * Old drivers use a queue once it has an address: Linux' looked for partitions before it set DRIVER_OK, and up to
+	 * 2.6.33 did not make the device a master of the bus.
+	 */
+	if (dev->legacy)
+		return !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) && dev->vq[n].enabled && !dev->vq[n].broken;
 	return (dev->status & VIRTIO_CONFIG_S_DRIVER_OK) && !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) &&
 	       dev->vq[n].enabled && !dev->vq[n].broken && pci_bus_master(&dev->pci);
 }
@@ -94,6 +102,15 @@ void virtio_signal(struct virtio_dev *dev, unsigned int queue)
 
 /* Device status */
 
+static void reset_queue(struct virtio_dev *dev, unsigned int n)
+{
+	dev->vq[n] = (struct virtqueue){
+		.vm = dev->vm,
+		.size = VQ_MAX_SIZE,
+		.vector = VIRTIO_MSI_NO_VECTOR,
+	};
+}
+
 /* Called with vm->lock held or at exit; takes dev->lock. */
 static void virtio_reset(struct virtio_dev *dev)
 {
@@ -108,12 +125,9 @@ static void virtio_reset(struct virtio_dev *dev)
 	dev->offered_select = 0;
 	dev->features_select = 0;
 	dev->queue_select = 0;
+	dev->legacy = false;
 	for (i = 0; i < dev->nr_queues; i++)
-		dev->vq[i] = (struct virtqueue){
-			.vm = dev->vm,
-			.size = VQ_MAX_SIZE,
-			.vector = VIRTIO_MSI_NO_VECTOR,
-		};
+		reset_queue(dev, i);
 	pci_set_intx(&dev->pci, false);
 	pthread_mutex_unlock(&dev->lock);
 }
@@ -134,10 +148,10 @@ static void write_status(struct virtio_dev *dev, uint8_t val)
 
 	/* Bits are only ever added; all that takes them away is a reset. */
 	val |= old;
-	if ((val & ~old & VIRTIO_CONFIG_S_FEATURES_OK) &&
+	if (!dev->legacy && (val & ~old & VIRTIO_CONFIG_S_FEATURES_OK) &&
 	    ((dev->features & ~dev->offered) || !virtio_has(dev, VIRTIO_F_VERSION_1)))
 		val &= ~VIRTIO_CONFIG_S_FEATURES_OK;
-	if (!(val & VIRTIO_CONFIG_S_FEATURES_OK))
+	if (!dev->legacy && !(val & VIRTIO_CONFIG_S_FEATURES_OK))
 		val &= ~VIRTIO_CONFIG_S_DRIVER_OK;
 	dev->status = val;
 	if (!(val & ~old & VIRTIO_CONFIG_S_DRIVER_OK))
@@ -153,7 +167,7 @@ static void write_status(struct virtio_dev *dev, uint8_t val)
 
 static void enable_queue(struct virtio_dev *dev, struct virtqueue *vq)
 {
-	if (vq->enabled || !(dev->status & VIRTIO_CONFIG_S_FEATURES_OK))
+	if (vq->enabled || (!dev->legacy && !(dev->status & VIRTIO_CONFIG_S_FEATURES_OK)))
 		return;
 	vq->event_idx = virtio_has(dev, VIRTIO_RING_F_EVENT_IDX);
 	vq->indirect = virtio_has(dev, VIRTIO_RING_F_INDIRECT_DESC);
@@ -335,6 +349,153 @@ static void config_write(struct virtio_dev *dev, unsigned int off, uint64_t val,
 	dev->ops->config_written(dev, config, off, len);
 }
 
+/* Reading takes what there is, and the interrupt with it. */
+static uint8_t read_isr(struct virtio_dev *dev)
+{
+	uint8_t val = dev->isr;
+
+	dev->isr = 0;
+	pci_set_intx(&dev->pci, false);
+	return val;
+}
+
+/*
+ * The legacy interface: a driver that knows no more than it, and neither FEATURES_OK nor VERSION_1. It is in use from its
+ * first write to a reset.
+ */
+
+/* Features of 32 bits that mean the same there; and drivers may lay out buffers as they like. */
+static uint32_t legacy_offered(const struct virtio_dev *dev)
+{
+	return (uint32_t)dev->offered | 1u << VIRTIO_F_ANY_LAYOUT;
+}
+
+static unsigned int legacy_config(const struct virtio_dev *dev)
+{
+	return VIRTIO_PCI_CONFIG_OFF(pci_msix_enabled(&dev->pci));
+}
+
+static uint64_t legacy_read(void *opaque, uint64_t off, unsigned int len)
+{
+	struct virtio_dev *dev = opaque;
+	const unsigned int config = legacy_config(dev);
+	const struct virtqueue *vq;
+	uint64_t val = 0;
+
+	pthread_mutex_lock(&dev->lock);
+	vq = selected(dev);
+	if (off >= config) {
+		val = config_read(dev, off - config, len);
+		goto out;
+	}
+	switch (off) {
+	case VIRTIO_PCI_HOST_FEATURES:
+		val = legacy_offered(dev);
+		break;
+	case VIRTIO_PCI_GUEST_FEATURES:
+		val = (uint32_t)dev->features;
+		break;
+	case VIRTIO_PCI_QUEUE_PFN:
+		val = vq && vq->enabled ? vq->desc >> VIRTIO_PCI_QUEUE_ADDR_SHIFT : 0;
+		break;
+	case VIRTIO_PCI_QUEUE_NUM:
+		val = vq ? vq->size : 0;
+		break;
+	case VIRTIO_PCI_QUEUE_SEL:
+		val = dev->queue_select;
+		break;
+	case VIRTIO_PCI_STATUS:
+		val = dev->status;
+		break;
+	case VIRTIO_PCI_ISR:
+		val = read_isr(dev);
+		break;
+	case VIRTIO_MSI_CONFIG_VECTOR:
+		val = dev->config_vector;
+		break;
+	case VIRTIO_MSI_QUEUE_VECTOR:
+		val = vq ? vq->vector : VIRTIO_MSI_NO_VECTOR;
+		break;
+	}
+out:
+	pthread_mutex_unlock(&dev->lock);
+	return val;
+}
+
+/* The rings lie behind one another, the used ring on a page of its own. Address 0 takes the queue out of use. */
+static void legacy_set_queue(struct virtio_dev *dev, struct virtqueue *vq, uint32_t pfn)
+{
+	const uint16_t vector = vq->vector;
+
+	if (!pfn) {
+		vq->enabled = false;	/* from here on no worker takes anything up */
+		dev->ops->quiesce(dev);
+		reset_queue(dev, (unsigned int)(vq - dev->vq));
+		vq->vector = vector;
+		return;
+	}
+	if (vq->enabled)
+		return;
+	vq->desc = (uint64_t)pfn << VIRTIO_PCI_QUEUE_ADDR_SHIFT;
+	vq->avail = vq->desc + sizeof(struct vring_desc) * vq->size;
+	vq->used = (vq->avail + sizeof(uint16_t) * (3 + vq->size) + VIRTIO_PCI_VRING_ALIGN - 1) &
+		   ~(uint64_t)(VIRTIO_PCI_VRING_ALIGN - 1);
+	enable_queue(dev, vq);
+}
+
+static void legacy_write(void *opaque, uint64_t off, uint64_t val, unsigned int len)
+{
+	struct virtio_dev *dev = opaque;
+	const unsigned int config = legacy_config(dev);
+	struct virtqueue *vq;
+
+	if (off == VIRTIO_PCI_STATUS && !(val & 0xff)) {
+		virtio_reset(dev);
+		return;
+	}
+	pthread_mutex_lock(&dev->lock);
+	/* A driver of version 1 has it in its hands. */
+	if (dev->status & VIRTIO_CONFIG_S_FEATURES_OK && !dev->legacy)
+		goto out;
+	dev->legacy = true;
+	vq = selected(dev);
+	if (off >= config) {
+		config_write(dev, off - config, val, len);
+		goto out;
+	}
+	switch (off) {
+	case VIRTIO_PCI_GUEST_FEATURES:
+		dev->features = (uint32_t)val & legacy_offered(dev);
+		break;
+	case VIRTIO_PCI_QUEUE_PFN:
+		if (vq)
+			legacy_set_queue(dev, vq, (uint32_t)val);
+		break;
+	case VIRTIO_PCI_QUEUE_SEL:
+		dev->queue_select = val;
+		break;
+	case VIRTIO_PCI_QUEUE_NOTIFY:
+		val &= 0xffff;
+		if (val < dev->nr_queues && virtio_queue_live(dev, val))
+			dev->ops->notify(dev, val);
+		break;
+	case VIRTIO_PCI_STATUS:
+		write_status(dev, val);
+		break;
+	case VIRTIO_MSI_CONFIG_VECTOR:
+		dev->config_vector = vector_or_none(dev, val);
+		break;
+	case VIRTIO_MSI_QUEUE_VECTOR:
+		if (vq)
+			vq->vector = vector_or_none(dev, val);
+		break;
+	}
+out:
+	pthread_mutex_unlock(&dev->lock);
+}
+
+static const struct region_ops legacy_ops = { .read = legacy_read, .write = legacy_write };
+
 /* The register BAR */
 
 static uint64_t reg_read(void *opaque, uint64_t off, unsigned int len)
@@ -348,11 +509,8 @@ static uint64_t reg_read(void *opaque, uint64_t off, unsigned int len)
 		val = common_read(dev, off - REG_COMMON, len);
 		break;
 	case REG_ISR:
-		if (off == REG_ISR) {
-			val = dev->isr;
-			dev->isr = 0;
-			pci_set_intx(&dev->pci, false);
-		}
+		if (off == REG_ISR)
+			val = read_isr(dev);
 		break;
 	case REG_DEVICE:
 		val = config_read(dev, off - REG_DEVICE, len);
@@ -372,6 +530,11 @@ static void reg_write(void *opaque, uint64_t off, uint64_t val, unsigned int len
 		return;
 	}
 	pthread_mutex_lock(&dev->lock);
+	if (dev->legacy) {
+		/* Until a reset it is the other interface's. */
+		pthread_mutex_unlock(&dev->lock);
+		return;
+	}
 	switch (off & ~(uint64_t)(REG_PAGE - 1)) {
 	case REG_COMMON:
 		common_write(dev, off - REG_COMMON, val, len);
@@ -529,6 +692,16 @@ int virtio_init(struct virtio_dev *dev, struct vm *vm)
 		.opaque = dev,
 		.moved = reg_moved,
 	};
+	if (dev->transitional) {
+		uint64_t size = 32;
+
+		while (size < VIRTIO_PCI_CONFIG_OFF(true) + dev->ops->config_size)
+			size *= 2;
+		pci_put16(pci->cfg + PCI_DEVICE_ID, dev->ops->id == 1 ? 0x1000 : 0x1001);
+		pci->cfg[PCI_REVISION_ID] = 0;
+		pci_put16(pci->cfg + PCI_SUBSYSTEM_ID, dev->ops->id);
+		pci->bar[LEGACY_BAR] = (struct pci_bar){ .size = size, .io = true, .ops = &legacy_ops, .opaque = dev };
+	}
 	pci->cfg_read = virtio_cfg_read;
 	pci->cfg_written = virtio_cfg_written;
 	pci->reset = virtio_pci_reset;

@@ -123,6 +123,7 @@ struct virtio_dev {
 	uint64_t offered;		/* features */
 	unsigned int nr_queues;		/* ops->nr_queues, unless the device says otherwise */
 	struct virtio_pool *pool;	/* pool.h, or NULL */
+	bool transitional;		/* has the interface of drivers before 1.0 as well; before virtio_init() */
 	int notify_fd;			/* an eventfd that is as good as ops->notify(), or 0; before virtio_init() */
 
 	pthread_mutex_t lock;
@@ -131,6 +132,7 @@ struct virtio_dev {
 	uint16_t config_vector;
 	uint32_t offered_select, features_select;
 	uint16_t queue_select;
+	bool legacy;			/* its driver uses that interface */
 	struct virtqueue *vq;
 	bool warned;
 	uint8_t pci_cfg_cap;		/* offset of the configuration access capability */

@@ -220,3 +220,23 @@ echo_at()
 	ended
 	[ ! -e "$v" ] || fail "a socket was left behind"
 }
+
+@test "devices: a driver that knows no virtio 1.0 uses a transitional disk and card" {
+	local d=$BATS_TEST_TMPDIR
+
+	truncate -s 4M "$d/img"
+	with_modules cloud 'rmmod virtio_net virtio_blk virtio_rng virtio_pci
+		insmod /modules/virtio_pci.ko force_legacy=1; for m in virtio_blk virtio_net; do insmod /modules/$m.ko; done
+		until [ -b /dev/vda ]; do usleep 100000; done
+		for i in /sys/bus/virtio/devices/*; do echo "T>features=$(cut -c33 $i/features)"; done
+		seq 1 200000 | dd of=/dev/vda bs=4096 conv=fsync 2>/dev/null
+		udhcpc -i eth0 -n -q -t 10 2>&1 | sed -n "s/^lease of/T>lease=/p"; echo "T>end"' "$d/initrd" \
+		drivers/virtio/virtio_pci drivers/block/virtio_blk drivers/net/virtio_net
+	boot legacy 120 '. /test.sh; poweroff -f' --net user,transitional --disk "$d/img,transitional" -m 256M \
+		-k "$guests/cloud/vmlinuz" -i "$d/initrd" -a 'console=ttyS0 quiet'
+	expect "exit status" "$status" -eq 0
+	expect "devices with VIRTIO_F_VERSION_1" "$(grep -c 'T>features=1' "$console")" -eq 0
+	expect "devices without" "$(grep -c 'T>features=0' "$console")" -ge 2
+	[ "$(head -c "$(seq 1 200000 | wc -c)" "$d/img" | md5sum)" = "$(seq 1 200000 | md5sum)" ] || fail "the disk"
+	[[ "$(answer lease)" == *10.0.2.15* ]] || fail "lease: $(answer lease)"
+}

@@ -106,8 +106,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		vm = machine[i].vm = fake_vm(4 << 20);
 		vm->config.cpus = 2;
 		vm->config.nr_disks = vm->config.nr_nets = vm->config.nr_shares = 1;
-		vm->config.disk[0] = (struct vm_disk){ .path = image, .cache = BLOCK_UNSAFE };
+		vm->config.disk[0] = (struct vm_disk){ .path = image, .cache = BLOCK_UNSAFE, .transitional = true };
 		vm->config.net[0].ops = &echo;
+		vm->config.net[0].transitional = true;
 		/* Read-only: names from an input must not become files of the host. */
 		vm->config.share[0] = (struct vm_share){ .path = share, .tag = "fuzz", .readonly = true };
 		vm->config.balloon = true;
@@ -157,6 +158,14 @@ static void packed_chain(struct input *in)
 	notify(q);
 }
 
+/* Where BAR 0 of a transitional device is, put there again. */
+static uint16_t ports;
+
+static void in_port(uint32_t off)
+{
+	in(vm, ports + (off & ~3u), 4);
+}
+
 static void step(struct input *in)
 {
 	uint8_t what = take_uint(in, 1), data[32];
@@ -183,6 +192,7 @@ static void step(struct input *in)
 		cfg_set(vm, DEVFN, 0x20, bar, 4);
 		cfg_set(vm, DEVFN, 0x24, 0, 4);
 		cfg_set(vm, DEVFN, 0x14, msix, 4);
+		cfg_set(vm, DEVFN, 0x10, ports, 4);
 		break;
 	case 4:
 		mmio_write(vm, msix + (take_uint(in, 2) & 0xffc), take_uint(in, 4), 4);
@@ -203,6 +213,15 @@ static void step(struct input *in)
 		off = take_uint(in, 1) & 63;
 		set_common(off, take_uint(in, len), len);
 		break;
+	case 10:
+		/* the ports of a transitional one; a queue where the rings are */
+		off = take_uint(in, 1) & 0x7f;
+		if (off == VIRTIO_PCI_QUEUE_PFN && len == 4)
+			out(vm, ports + off, DESC(take_uint(in, 1) % DRV_QUEUES) >> 12, 4);
+		else
+			out(vm, ports + off, take_uint(in, len < 4 ? len : 4), len < 4 ? len : 4);
+		in_port(off);
+		break;
 	default:
 		chain(in);
 	}
@@ -216,6 +235,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	vm = machine[i].vm;
 	pci = machine[i].pci;
 	drv_init(DRV_QUEUES);
+	ports = cfg_get(vm, DEVFN, 0x10, 4) & ~3u;
 	start(~0ull & offered() & ~(in.left & 1 ? 1ull << VIRTIO_F_RING_PACKED : 0));
 	for (i = 0; i < STEPS && in.left; i++)
 		step(&in);

@@ -161,7 +161,7 @@ static inline bool needs_reset(void)
 
 static inline void drv_enable(void)
 {
-	cfg_set(vm, DEVFN, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	cfg_set(vm, DEVFN, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
 }
 
 static inline void drv_init(unsigned int queues)
