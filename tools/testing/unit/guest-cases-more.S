@@ -1084,6 +1084,20 @@
 	popfl
 	movb	%al, PLAY - 0x1a0000
 	OK
+	/* vol. 3 "Masking Exceptions and Interrupts When Switching Stacks": one instruction later */
+	.macro	SS_WATCHED want, title, not=0
+	CASE	P32, "\want", "Data-Breakpoint: \title", \not
+	mov	%ss, PLAY - 0x1a0000
+	DR	0, PLAY - 0x1a0000
+	DR	7, 0x70402
+	mov	PLAY - 0x1a0000, %ss
+	.endm
+	SS_WATCHED "01!0ff1+0000001d", "MOV SS from what is watched: behind the next instruction", Q	/* QEMU does not wait */
+	nop
+	nop
+	OK
+	SS_WATCHED "01!0ff1", "MOV SS from what is watched, and INT3: in its handler", B	/* Bochs forgets it */
+	int3
 	CASE	L64, "0d:0000", "MOV to DR6: upper half", Q	/* QEMU does not check */
 	bts	$32, %rax
 	mov	%rax, %dr6
