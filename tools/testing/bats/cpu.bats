@@ -96,6 +96,12 @@ dos()
 @test "cpu: x86-64-v3 has the features it names" { check_features cloud x86-64-v3; }
 @test "cpu: max has every feature, and Linux warns of none" { check_features cloud max; }
 
+@test "cpu: features that are taken away are not there, and fault" {
+	# f16c, fma, vaes and vpclmulqdq need avx; gfni, sha and aes need only SSE2.
+	check_features cloud max avx avx2 f16c fma vaes vpclmulqdq sha_ni adx bmi1 bmi2 abm movbe rdrand rdseed rdpid rdtscp fsgsbase \
+		clwb clflushopt popcnt xsaveopt xsavec xsaves xgetbv1
+}
+
 @test "cpu: a 32-bit kernel, interpreted; segments of a program's own" {
 	until_true test -e "$BATS_FILE_TMPDIR/interpreter.status"
 	recall interpreter
