@@ -106,7 +106,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		vm = machine[i].vm = fake_vm(4 << 20);
 		vm->config.cpus = 2;
 		vm->config.nr_disks = vm->config.nr_nets = vm->config.nr_shares = 1;
-		vm->config.disk[0] = (struct vm_disk){ .path = image, .cache = BLOCK_UNSAFE, .transitional = true };
+		vm->config.disk[0] = (struct vm_disk){
+			.path = image, .cache = BLOCK_UNSAFE, .aio = BLOCK_AIO_URING, .transitional = true,
+		};
 		vm->config.net[0].ops = &echo;
 		vm->config.net[0].transitional = true;
 		/* Read-only: names from an input must not become files of the host. */
