@@ -29,7 +29,7 @@
 struct emul_block {
 	struct emul_block *_Atomic next;	/* in the page's chain */
 	u16 off, end;			/* first byte in the page, one after the last */
-	u8 mode;			/* what else the decoding depended on */
+	u32 mode;			/* what else the decoding depended on */
 	bool shared;			/* in the page's chain: not private to a vCPU */
 	atomic_bool stale;		/* the bytes have changed since */
 	u16 hits;			/* how often it was interpreted, about; the translator's */
@@ -39,7 +39,7 @@ struct emul_block {
 	struct emul_block *whole;	/* this is a part of that one, whose bytes lie in two pages */
 };
 
-/* emul_block.mode of a part: no lookup finds it. */
+/* emul_block.mode of a part, or its low byte: no lookup finds it. */
 #define EMUL_BLOCK_PART	0xff
 
 #define EMUL_PAGE_CHAINS 64
@@ -144,7 +144,7 @@ void *emul_code_begin(struct emul_vcpu *vcpu, struct emul_page *page, size_t roo
 void emul_code_claim(struct emul_page *page, unsigned int off, unsigned int len);
 void emul_code_insert(struct emul_vm *vm, struct emul_page *page, struct emul_block *b, size_t size);
 void emul_code_end(struct emul_vm *vm);
-static inline struct emul_block *emul_code_find(const struct emul_page *page, unsigned int off, u8 mode)
+static inline struct emul_block *emul_code_find(const struct emul_page *page, unsigned int off, u32 mode)
 {
 	struct emul_block *b = atomic_load_explicit(&page->chain[off / 64], memory_order_acquire);
 

@@ -120,7 +120,8 @@ static_assert(X86_BLOCK_SIZE(1) <= sizeof(struct x86_block), "room for the lengt
 
 struct crossing {
 	u64 lin;
-	u8 mode, len, bytes[X86_INSN_MAX];
+	u32 mode;
+	u8 len, bytes[X86_INSN_MAX];
 	u16 hits;
 	struct crossing_code *code;
 	const struct emul_page *page[2];	/* of the code; while the arena is of this epoch */
@@ -154,7 +155,7 @@ static void fetch_byte(struct x86_cpu *cpu, const struct emul_itlb_entry *e, uns
 }
 
 /* Does the instruction last seen at @lin cross the page's end? crossing_get() looks whether it is still there. */
-static bool crossing_known(const struct x86_cpu *cpu, u64 lin, unsigned int off, u8 mode)
+static bool crossing_known(const struct x86_cpu *cpu, u64 lin, unsigned int off, u32 mode)
 {
 	const struct crossing *c = &cpu->crossing->c[(lin ^ lin >> EMUL_PAGE_SHIFT) % CROSSINGS];
 
@@ -231,7 +232,8 @@ static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int
 {
 	struct crossing *c = &cpu->crossing->c[(lin ^ lin >> EMUL_PAGE_SHIFT) % CROSSINGS];
 	const struct emul_itlb_entry *e = x86_fetch_page(cpu, lin), *first = e, *second = NULL;
-	u8 bytes[X86_INSN_MAX], mode = X86_BLOCK_MODE(cpu);
+	u8 bytes[X86_INSN_MAX];
+	u32 mode = X86_BLOCK_MODE(cpu);
 	enum x86_decode_result res = X86_DECODE_MORE;
 	struct uop *u = &c->uop[0];
 	unsigned int n = 0, known;
@@ -315,7 +317,7 @@ static void set_decoded(struct emul_vm *vm, struct x86_block *b)
 	atomic_store_explicit(&b->b.decoded, vm->insns_epoch, memory_order_release);
 }
 
-static struct x86_block *build(struct x86_cpu *cpu, const struct emul_itlb_entry *e, unsigned int off, u8 mode)
+static struct x86_block *build(struct x86_cpu *cpu, const struct emul_itlb_entry *e, unsigned int off, u32 mode)
 {
 	const unsigned int most = cpu->core.vm->cfg.jit == EMUL_JIT_STRESS ? 1 : X86_BLOCK_MAX;
 	struct emul_page *page = e->page;
@@ -385,7 +387,7 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, bool one)
 	unsigned int off = lin & ~EMUL_PAGE_MASK;
 	const struct emul_itlb_entry *e;
 	struct x86_block *b = NULL;
-	u8 mode = X86_BLOCK_MODE(cpu);
+	u32 mode;
 
 	if (unlikely(emul_insns_full(cpu->core.vm)))
 		emul_code_trim(&cpu->core);
@@ -397,6 +399,7 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, bool one)
 	if (!e)
 		return NULL;
 	cpu->s.gpr[X86_REG_RIP] = cpu->s.rip - off;
+	mode = X86_BLOCK_MODE(cpu);
 	if (likely(e->page)) {
 		b = (struct x86_block *)emul_code_find(e->page, off, mode);
 		/* An instruction known to cross is in no block: no reason to make this a page with code. */

@@ -7,8 +7,22 @@
 
 #include "cpu.h"
 
-/* What the decoding of a block depends on beside its bytes: emul_block.mode */
-#define X86_BLOCK_MODE(cpu)	((cpu)->mode | (x86_protected(cpu) ? 0 : 4) | (cpu)->tlb_mode << 3 | (cpu)->flat32 << 5)
+/*
+ * What the decoding of a block depends on beside its bytes: emul_block.mode. 16-bit code is translated for the IP that its
+ * page starts at, which is from -4095 to 0xffff.
+ */
+#define X86_BLOCK_FLAT32	BIT(5)
+#define X86_BLOCK_CODE16	BIT(6)
+static inline u32 X86_BLOCK_MODE(const struct x86_cpu *cpu)
+{
+	u32 mode = cpu->mode | (x86_protected(cpu) ? 0 : 4) | cpu->tlb_mode << 3 | (cpu->flat32 ? X86_BLOCK_FLAT32 : 0);
+
+	return likely(!cpu->code16) ? mode : mode | X86_BLOCK_CODE16 | (u32)cpu->s.gpr[X86_REG_RIP] << 15;
+}
+static inline s32 x86_block_page_ip(u32 mode)
+{
+	return (s32)mode >> 15;
+}
 
 #define X86_BLOCK_MAX	64	/* instructions */
 

@@ -36,9 +36,14 @@ void x86_mode_changed(struct x86_cpu *cpu)
 		cpu->stack_mask = ss->attr & X86_ATTR_DB ? 0xffffffff : 0xffff;
 	}
 	keep = !cpu->code64;
-	cpu->flat32 = false;
+	cpu->flat32 = cpu->code16 = false;
 	if (keep)
 		flat_segments(cpu);
+	if (cpu->mode == X86_MODE_16) {
+		x86_code16_changed(cpu);
+		for (unsigned int i = 0; i < X86_SEG_COUNT; i++)
+			x86_bound_changed(cpu, i);
+	}
 	cpu->lin_base[X86_ES] = keep ? s->seg[X86_ES].base : 0;
 	cpu->lin_base[X86_CS] = keep ? cs->base : 0;
 	cpu->lin_base[X86_SS] = keep ? ss->base : 0;

@@ -119,8 +119,8 @@ struct x86_tlb_log {
 #define X86_JUMP_SIZE	(1U << X86_JUMP_BITS)
 #define X86_JUMP_PAGES	8192
 struct x86_jump_cache {
-	u8 mode;				/* X86_BLOCK_MODE() of its code: it is flushed when another is wanted */
-	u64 tag[X86_JUMP_SIZE];			/* RIP, or X86_JUMP_EMPTY() */
+	u8 mode;				/* low byte of the X86_BLOCK_MODE() of its code: it is flushed when another is wanted */
+	u64 tag[X86_JUMP_SIZE];			/* RIP, below the base of CS in 16-bit code, or X86_JUMP_EMPTY() */
 	const void *code[X86_JUMP_SIZE];
 	u64 pages[X86_JUMP_PAGES / 64];		/* hashed: pages of which there was ever an entry */
 	bool half[2];				/* and in which halves of the address space */
@@ -144,7 +144,7 @@ struct x86_far {
 	const void *code;			/* NULL: empty */
 	const struct emul_page *page;		/* that the RIP's page was */
 	u32 turn;
-	u8 mode;				/* X86_BLOCK_MODE(); of code that lies in two pages, none */
+	u8 mode;				/* as that of the jump cache; of code that is 16-bit or lies in two pages, none */
 };
 #define X86_FAR_SLOT(rip)	((unsigned int)((rip) ^ (rip) >> 16) % X86_FAR_SIZE)
 
@@ -196,7 +196,9 @@ struct x86_cpu {
 	u64 rip_mask;				/* 16, 32 or 64 bits */
 	u64 stack_mask;				/* of SS: 16, 32 or 64 bits */
 	u64 lin_base[X86_SEG_COUNT];		/* 64-bit mode: 0 but for FS and GS */
+	u64 bound[X86_SEG_COUNT][2];		/* of 16-bit code: offsets below can be read, written; others perhaps */
 	u8 flat;				/* not in 64-bit mode, bit n: segment n needs no check */
+	bool code16;				/* 16-bit code and stack; IP wraps at 64 KiB, which is where the segment ends */
 	bool flat32;				/* 32-bit protected mode; CS, SS, DS and ES are all of 4 GiB, from address 0 */
 	bool slow;				/* one instruction at a time: TF, code breakpoints, embedder's stepping */
 

@@ -210,10 +210,10 @@ static __always_inline struct x86_block *next_block(struct x86_cpu *cpu)
 	if (unlikely(atomic_load_explicit(&cpu->core.request, memory_order_relaxed)) || unlikely(x86_interruptible(cpu)) ||
 	    unlikely(cpu->slow) || unlikely(e->tag != (lin & EMUL_PAGE_MASK)) || unlikely(!e->page))
 		return NULL;
+	cpu->s.gpr[X86_REG_RIP] = cpu->s.rip - off;
 	b = emul_code_find(e->page, off, X86_BLOCK_MODE(cpu));
 	if (unlikely(!b) || (!cpu->code64 && cpu->s.rip + (b->end - off) - 1 > cpu->s.seg[X86_CS].limit))
 		return NULL;
-	cpu->s.gpr[X86_REG_RIP] = cpu->s.rip - off;
 	return (struct x86_block *)b;
 }
 
@@ -325,7 +325,7 @@ static bool run_blocks(struct x86_cpu *cpu, struct x86_block *b)
 				break;
 			u++;
 		} while (likely(!atomic_load_explicit(&cpu->core.request, memory_order_relaxed)));
-		cpu->interpreted[!b->b.shared ? X86_WHY_CROSSING : cpu->code64 || cpu->flat32 ? X86_WHY_COLD :
+		cpu->interpreted[!b->b.shared ? X86_WHY_CROSSING : cpu->code64 || cpu->flat32 || cpu->code16 ? X86_WHY_COLD :
 				 X86_WHY_MODE] += u->idx + (u64)(next != X86_NEXT && u->fn != x86_uop_end);
 
 		if (next != X86_JUMP || x86_lockstep_blocks(cpu))

@@ -144,6 +144,22 @@ static inline void x86_flat32_changed(struct x86_cpu *cpu)
 		      cpu->s.seg[X86_CS].limit == 0xffffffff && x86_protected(cpu);
 }
 
+/* Offsets below which data of the segment can be read, or written, without a look at the rest of the descriptor. */
+static inline void x86_bound_changed(struct x86_cpu *cpu, enum x86_seg seg)
+{
+	const struct x86_segreg *r = &cpu->s.seg[seg];
+	const u16 attr = r->attr & (X86_ATTR_P | X86_ATTR_CODE | X86_ATTR_E | X86_ATTR_W);
+	u64 bound = (u64)r->limit + 1;
+
+	cpu->bound[seg][0] = attr & X86_ATTR_P && !(attr & X86_ATTR_CODE ? ~attr & X86_ATTR_W : attr & X86_ATTR_E) ? bound : 0;
+	cpu->bound[seg][1] = attr == (X86_ATTR_P | X86_ATTR_W) ? bound : 0;
+}
+
+static inline void x86_code16_changed(struct x86_cpu *cpu)
+{
+	cpu->code16 = cpu->mode == X86_MODE_16 && cpu->stack_mask == 0xffff && cpu->s.seg[X86_CS].limit == 0xffff;
+}
+
 /* Derived state after a load of @seg that changes neither CPL nor mode. */
 static inline void x86_seg_changed(struct x86_cpu *cpu, enum x86_seg seg)
 {
@@ -154,6 +170,10 @@ static inline void x86_seg_changed(struct x86_cpu *cpu, enum x86_seg seg)
 		cpu->stack_mask = cpu->s.seg[X86_SS].attr & X86_ATTR_DB ? 0xffffffff : 0xffff;
 	if (!cpu->code64)
 		x86_flat32_changed(cpu);
+	if (cpu->mode == X86_MODE_16) {
+		x86_code16_changed(cpu);
+		x86_bound_changed(cpu, seg);
+	}
 }
 /* A far pointer in memory: offset of the operand size, then the selector. False: exception raised. */
 bool x86_load_far_pointer(struct x86_cpu *cpu, const struct uop *u, u64 *off, u16 *sel);

@@ -10,6 +10,12 @@
 
 #define ALL	X86_ARITH
 
+/* Of 16-bit code a segment may begin or end within the page. */
+static bool in_page(const struct tr *t, s64 off)
+{
+	return off >= 0 && off < (s64)EMUL_PAGE_SIZE && (!t->code16 || (u64)(t->page_ip + off) <= 0xffff);
+}
+
 /*
  * Flags that code at @off of the page may read before it writes them, as far as a few instructions tell. The translation
  * depends on the bytes looked at.
@@ -18,7 +24,7 @@ static u32 peek_live(struct tr *t, s32 off)
 {
 	u32 live = ALL, seen = 0;
 
-	for (unsigned int n = 0; n < 8 && off >= 0 && off < (s32)EMUL_PAGE_SIZE; n++) {
+	for (unsigned int n = 0; n < 8 && in_page(t, off); n++) {
 		unsigned int left = min((unsigned int)(EMUL_PAGE_SIZE - (u32)off), (unsigned int)X86_INSN_MAX);
 		struct jit_flags f;
 		struct x86_insn i = { 0 };
@@ -26,7 +32,7 @@ static u32 peek_live(struct tr *t, s32 off)
 
 		emul_code_claim(t->page, (u32)off, left);
 		memcpy(raw, t->bytes + off, left);
-		if (x86_decode(&i, raw, left, t->w ? X86_MODE_64 : X86_MODE_32) != X86_DECODE_OK)
+		if (x86_decode(&i, raw, left, t->mode) != X86_DECODE_OK)
 			break;
 		x86_check_feature(t->cpu, &i);
 		t->deps |= GENMASK_ULL(((u32)off + i.len - 1) / 64, (u32)off / 64);
@@ -44,11 +50,6 @@ static u32 peek_live(struct tr *t, s32 off)
 	return seen | live;
 }
 
-static bool in_page(s64 off)
-{
-	return off >= 0 && off < (s64)EMUL_PAGE_SIZE;
-}
-
 /* Does the page have a whole instruction at @off? One that crosses its end is reached through the jump cache. */
 static bool linkable(const struct tr *t, s64 off)
 {
@@ -56,12 +57,12 @@ static bool linkable(const struct tr *t, s64 off)
 	struct x86_insn i = { 0 };
 	u8 raw[X86_INSN_MAX];
 
-	if (!in_page(off))
+	if (!in_page(t, off))
 		return false;
 	if (left >= X86_INSN_MAX)
 		return true;
 	memcpy(raw, t->bytes + off, left);
-	return x86_decode(&i, raw, left, t->w ? X86_MODE_64 : X86_MODE_32) != X86_DECODE_MORE;
+	return x86_decode(&i, raw, left, t->mode) != X86_DECODE_MORE;
 }
 
 /* A branch to @off of the page is about to be emitted: with condition @cc, or always. */
@@ -79,10 +80,16 @@ static void branch_to(struct tr *t, const struct uop *u, s64 off, int cc)
 /* Offset of the target in the page; false: not a plain one. */
 static bool target(const struct tr *t, const struct uop *u, s64 *off)
 {
-	if (!t->w && u->insn.opsize == 2)
-		return false;
 	*off = (s64)u->off + u->insn.len + (s64)u->insn.imm;
-	return *off == (s32)*off;
+	if (t->code16) {
+		u32 ip = (u32)(t->page_ip + *off);
+
+		if (u->insn.opsize == 2)
+			ip &= 0xffff;
+		*off = (s64)ip - t->page_ip;
+		return ip <= 0xffff;
+	}
+	return *off == (s32)*off && (t->w || u->insn.opsize != 2);
 }
 
 u32 tr_target_live(struct tr *t, const struct uop *u)
@@ -99,7 +106,7 @@ u32 tr_target_live(struct tr *t, const struct uop *u)
 			return ALL;
 		}
 	}
-	return in_page(off) ? peek_live(t, (s32)off) : ALL;
+	return in_page(t, off) ? peek_live(t, (s32)off) : ALL;
 }
 
 /* The RIP in H_T1: H_T0 becomes its slot in the jump cache; NE: it is not there. */
@@ -107,6 +114,13 @@ static void jump_index(struct tr *t)
 {
 	struct emit *e = &t->e;
 
+	if (t->code16) {
+		/* jump_key() */
+		put_load(e, H_T0, RM_CPU(lin_base[X86_CS]));
+		put_op(e, 0xc1, true, 4, RM_REG(H_T0));		/* shl */
+		put8(e, 32);
+		put_op(e, 0x0b, true, H_T1, RM_REG(H_T0));	/* or */
+	}
 	/* the hash of jump_fill() */
 	put_move(e, H_T0, H_T1);
 	put_op(e, 0xc1, true, 5, RM_REG(H_T0));
@@ -157,14 +171,23 @@ void tr_far(struct tr *t)
 /* Push the address of the instruction after @u. */
 static void push_next(struct tr *t, const struct uop *u)
 {
-	struct rm rm = tr_stack(t, u, X86_RSP, -t->width, true);
-	unsigned int reg = tr_spare(t, &rm);
+	const s32 size = (s32)tr_stack_size(t, u), next = u->off + u->insn.len;
+	struct rm rm = tr_stack(t, u, X86_RSP, -size, true);
 	struct emit *e = &t->e;
 
-	put_load(e, reg, RM_CPU(s.gpr[X86_REG_RIP]));
-	put_lea(e, reg, RM_MEM(reg, u->off + u->insn.len));
-	put_op(e, OP_MOV_MR, t->w, reg, rm);
-	put_addr(t, OP_LEA, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, -t->width));
+	if (t->code16) {
+		u32 ip = (u32)(t->page_ip + next) & 0xffff;
+
+		put_sized(t, (unsigned int)size, 0xc7, 0, rm);	/* mov, immediate */
+		put_bytes(e, &ip, (unsigned int)size);
+	} else {
+		unsigned int reg = tr_spare(t, &rm);
+
+		put_load(e, reg, RM_CPU(s.gpr[X86_REG_RIP]));
+		put_lea(e, reg, RM_MEM(reg, next));
+		put_op(e, OP_MOV_MR, t->w, reg, rm);
+	}
+	tr_set_sp(t, H_GUEST_RSP, -size);
 }
 
 /*
@@ -186,21 +209,37 @@ static void check_canonical(struct tr *t, s64 off)
 
 static bool plain_indirect(const struct tr *t, const struct uop *u)
 {
-	return (t->w || u->insn.opsize == 4) && (!(u->insn.flags & X86_IF_MEM) || tr_ea_ok(t, u));
+	return tr_stack_ok(t, u) && (!(u->insn.flags & X86_IF_MEM) || tr_ea_ok(t, u));
+}
+
+/* H_T1: an address of @size bytes in @rm. */
+static void load_ip(struct tr *t, unsigned int size, struct rm rm)
+{
+	const struct enc movzx = { .map = X86_MAP_0F, .op = 0xb7 };
+
+	if (size == 2) {
+		put_insn(&t->e, &movzx, H_T1, rm);
+		return;
+	}
+	put_addr(t, OP_MOV_RM, H_T1, rm);
+	if (t->code16) {
+		put_imm(&t->e, 7, false, RM_REG(H_T1), 0xffff);
+		tr_slow(t, CC_A);
+	}
 }
 
 /* H_T1: where an indirect branch goes. */
 static void load_target(struct tr *t, const struct uop *u)
 {
 	const struct x86_insn *i = &u->insn;
-
+	unsigned int size = tr_stack_size(t, u);
 	struct rm rm;
 
 	if (i->flags & X86_IF_MEM)
-		rm = tr_operand(t, u, t->width, false);
+		rm = tr_operand(t, u, size, false);
 	else
 		rm = host_reg(i->rm) == H_NONE ? RM_GPR(i->rm) : RM_REG(host_reg(i->rm));
-	put_addr(t, OP_MOV_RM, H_T1, rm);
+	load_ip(t, size, rm);
 }
 
 static bool tr_loop(struct tr *t, const struct uop *u, s64 off)
@@ -209,8 +248,14 @@ static bool tr_loop(struct tr *t, const struct uop *u, s64 off)
 
 	bool w = u->insn.addrsize == 8;
 
-	if (u->insn.addrsize < 4)
-		return false;
+	if (u->insn.addrsize == 2) {
+		tr_clobber(t);
+		if (u->insn.op == X86_OP_LOOP)
+			put_sized(t, 2, OP_LEA, H_RCX, RM_MEM(H_RCX, -1));
+		put_sized(t, 2, 0x85, H_RCX, RM_REG(H_RCX));	/* test */
+		branch_to(t, u, off, u->insn.op == X86_OP_LOOP ? CC_NE : CC_E);
+		return true;
+	}
 	if (u->insn.op == X86_OP_LOOP)
 		put_op(&t->e, OP_LEA, w, H_RCX, RM_MEM(H_RCX, -1));
 	if (!w)
@@ -252,7 +297,7 @@ bool tr_branch(struct tr *t, const struct uop *u)
 		if (!target(t, u, &off))
 			return false;
 		tr_clobber(t);
-		if (t->w && !in_page(off))
+		if (t->w && !in_page(t, off))
 			check_canonical(t, off);
 		push_next(t, u);
 		branch_to(t, u, off, -1);
@@ -279,12 +324,12 @@ bool tr_branch(struct tr *t, const struct uop *u)
 		put_jmp_rm(e, RM_CPU(jit.tmp[1]));
 		return true;
 	case X86_OP_RET:
-		if (!t->w && u->insn.opsize == 2)
+		if (!tr_stack_ok(t, u) && !t->w)
 			return false;
 		tr_clobber(t);
-		put_addr(t, OP_MOV_RM, H_T1, tr_stack(t, u, X86_RSP, 0, false));
+		load_ip(t, tr_stack_size(t, u), tr_stack(t, u, X86_RSP, 0, false));
 		jump_lookup(t);
-		put_addr(t, OP_LEA, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, t->width + (u16)u->insn.imm));
+		tr_set_sp(t, H_GUEST_RSP, (s32)tr_stack_size(t, u) + (u16)u->insn.imm);
 		put_jmp_rm(e, jump_code(t));
 		return true;
 	default:
@@ -328,8 +373,12 @@ static void out_far(struct tr *t, const struct way_out *o)
 	t->where = o->where;
 	if (o->where == IN_EFLAGS)
 		tr_save(t, ALL);
-	put_load(e, H_T1, RM_CPU(s.gpr[X86_REG_RIP]));
-	put_addr(t, OP_LEA, H_T1, RM_MEM(H_T1, o->off));
+	if (t->code16) {
+		put_const(e, H_T1, (u32)(t->page_ip + o->off) & 0xffff);
+	} else {
+		put_load(e, H_T1, RM_CPU(s.gpr[X86_REG_RIP]));
+		put_addr(t, OP_LEA, H_T1, RM_MEM(H_T1, o->off));
+	}
 	jump_index(t);
 	miss = put_jcc(e, CC_NE);
 	put_jmp_rm(e, jump_code(t));

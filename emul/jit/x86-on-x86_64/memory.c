@@ -33,6 +33,8 @@ void tr_slow(struct tr *t, unsigned int cc)
 
 bool tr_ea_ok(const struct tr *t, const struct uop *u)
 {
+	if (t->code16)
+		return true;
 	/* outside 64-bit mode CS may not be written, and perhaps not read */
 	if (!t->w && u->insn.seg == X86_CS)
 		return false;
@@ -70,10 +72,29 @@ struct rm tr_ea(struct tr *t, const struct uop *u)
 	return index == H_NONE ? RM_MEM(base, (s32)i->disp) : RM_SIB(base, index, i->scale, (s32)i->disp);
 }
 
-void tr_linear(struct tr *t, const struct uop *u)
+/* Of 16-bit code: the offset in H_T1, perhaps with more bits than an address of @addrsize has, becomes linear. */
+static void segment(struct tr *t, unsigned int seg, unsigned int addrsize, unsigned int size, bool write)
+{
+	const struct enc movzx = { .map = X86_MAP_0F, .op = 0xb7 };
+	struct emit *e = &t->e;
+
+	if (addrsize == 2)
+		put_insn(e, &movzx, H_T1, RM_REG(H_T1));
+	put_lea(e, H_T0, RM_MEM(H_T1, (s32)size));
+	put_op(e, OP_CMP_RM, true, H_T0, RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, bound) + 16 * seg + 8 * write)));
+	tr_slow(t, CC_A);
+	put_op(e, OP_ADD_RM, false, H_T1, RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, lin_base) + 8 * seg)));
+}
+
+void tr_linear(struct tr *t, const struct uop *u, unsigned int size, bool write)
 {
 	struct rm rm = tr_ea(t, u);
 
+	if (t->code16) {
+		put_op(&t->e, OP_LEA, false, H_T1, rm);
+		segment(t, u->insn.seg, u->insn.addrsize, size, write);
+		return;
+	}
 	if (u->insn.addrsize == 8 && rm.index == H_NONE && !rm.disp) {
 		if (rm.reg != H_T1)
 			put_move(&t->e, H_T1, rm.reg);
@@ -178,7 +199,7 @@ struct rm tr_operand(struct tr *t, const struct uop *u, unsigned int size, bool 
 	tr_clobber(t);
 	if (near->group)
 		return tr_group_operand(t, near, tr_ea(t, u));
-	tr_linear(t, u);
+	tr_linear(t, u, size, write);
 	tr_lookup(t, size, write);
 	return RM_SIB(H_T1, H_T0, 0, 0);
 }
@@ -192,7 +213,9 @@ struct rm tr_stack(struct tr *t, const struct uop *u, unsigned int reg, s32 off,
 	if (near->group)
 		return tr_group_operand(t, near, RM_MEM(host_reg(reg), off));
 	put_addr(t, off ? OP_LEA : OP_MOV_RM, H_T1, off ? RM_MEM(host_reg(reg), off) : RM_REG(host_reg(reg)));
-	tr_lookup(t, t->width, write);
+	if (t->code16)
+		segment(t, X86_SS, 2, tr_stack_size(t, u), write);
+	tr_lookup(t, tr_stack_size(t, u), write);
 	return RM_SIB(H_T1, H_T0, 0, 0);
 }
 

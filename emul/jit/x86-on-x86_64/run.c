@@ -123,17 +123,22 @@ void jit_flush_page(struct x86_cpu *cpu, u64 lin)
 			jump_flush(cpu, &cpu->jit.jump[m]);
 }
 
-/* Code of 64 bits, or of 32 with flat segments. */
-static bool translatable(u8 mode)
+static bool translatable(u32 mode)
 {
-	return (mode & 7) == X86_MODE_64 || mode & BIT(5);
+	return (mode & 7) == X86_MODE_64 || mode & (X86_BLOCK_FLAT32 | X86_BLOCK_CODE16);
+}
+
+/* What the jump cache finds code by. */
+static u64 jump_key(const struct x86_cpu *cpu)
+{
+	return likely(!cpu->code16) ? cpu->s.rip : cpu->lin_base[X86_CS] << 32 | cpu->s.rip;
 }
 
 /* The jump cache in use has entries of the mode that the vCPU is in, or none. */
 static void jump_mode(struct x86_cpu *cpu)
 {
 	struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
-	u8 mode = X86_BLOCK_MODE(cpu);
+	u8 mode = (u8)X86_BLOCK_MODE(cpu);
 
 	if (likely(jc->mode == mode))
 		return;
@@ -152,18 +157,21 @@ static void jump_depends(struct x86_jump_cache *jc, const struct emul_itlb_entry
 		jc->local = true;
 }
 
-static void jump_set(struct x86_jump_cache *jc, u64 rip, const void *code)
+static void jump_set(struct x86_jump_cache *jc, u64 key, const void *code)
 {
-	unsigned int i = X86_JUMP_SLOT(rip);
+	unsigned int i = X86_JUMP_SLOT(key);
 
-	jc->tag[i] = rip;
+	jc->tag[i] = key;
 	jc->code[i] = code;
 	if (jc->nr_fills <= X86_JUMP_FILLS)
 		jc->fill[jc->nr_fills++] = (u16)i;
 }
 
-static const struct emul_itlb_entry *itlb_entry(const struct x86_cpu *cpu, u64 lin)
+/* That of state.rip */
+static const struct emul_itlb_entry *itlb_entry(const struct x86_cpu *cpu)
 {
+	u64 lin = cpu->code64 ? cpu->s.rip : (u32)(cpu->lin_base[X86_CS] + cpu->s.rip);
+
 	return &cpu->itlb[cpu->cpl == 3][(lin >> EMUL_PAGE_SHIFT) % EMUL_ITLB_SIZE];
 }
 
@@ -177,13 +185,13 @@ static void jump_fill(struct x86_cpu *cpu, const struct x86_block *b)
 {
 	struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
 	const void *code = code_of(b)->far;
-	u64 rip = cpu->s.rip;
+	u64 key = jump_key(cpu);
 
 	jump_mode(cpu);
-	jump_set(jc, rip, code);
-	jump_depends(jc, itlb_entry(cpu, rip));
-	cpu->jit.far[X86_FAR_SLOT(rip)] = (struct x86_far){
-		.rip = rip, .code = code, .page = b->page, .turn = jc->turn, .mode = jc->mode,
+	jump_set(jc, key, code);
+	jump_depends(jc, itlb_entry(cpu));
+	cpu->jit.far[X86_FAR_SLOT(key)] = (struct x86_far){
+		.rip = key, .code = code, .page = b->page, .turn = jc->turn, .mode = cpu->code16 ? EMUL_BLOCK_PART : jc->mode,
 	};
 }
 
@@ -287,19 +295,20 @@ static void vector_state(struct x86_cpu *cpu)
 static const void *jump_find(struct x86_cpu *cpu)
 {
 	struct x86_jump_cache *jc = &cpu->jit.jump[cpu->tlb_mode];
-	unsigned int i = X86_JUMP_SLOT(cpu->s.rip);
+	u64 key = jump_key(cpu);
+	unsigned int i = X86_JUMP_SLOT(key);
 	struct x86_far *far;
 
-	if (jc->mode != X86_BLOCK_MODE(cpu) || x86_interruptible(cpu) ||
+	if (jc->mode != (u8)X86_BLOCK_MODE(cpu) || x86_interruptible(cpu) ||
 	    atomic_load_explicit(&cpu->core.request, memory_order_relaxed))
 		return NULL;
-	if (jc->tag[i] == cpu->s.rip)
+	if (jc->tag[i] == key)
 		return jc->code[i];
-	far = &cpu->jit.far[X86_FAR_SLOT(cpu->s.rip)];
-	if (far->rip != cpu->s.rip || !far->code)
+	far = &cpu->jit.far[X86_FAR_SLOT(key)];
+	if (far->rip != key || !far->code)
 		return NULL;
 	if (far->turn != jc->turn) {
-		const struct emul_itlb_entry *e = itlb_entry(cpu, far->rip);
+		const struct emul_itlb_entry *e = itlb_entry(cpu);
 
 		if (far->mode != jc->mode || e->tag != (far->rip & EMUL_PAGE_MASK) || e->page != far->page)
 			return NULL;
@@ -470,7 +479,7 @@ void jit_crossing_found(struct x86_cpu *cpu, struct x86_block *b, const struct e
 {
 	jump_fill(cpu, b);
 	jump_depends(&cpu->jit.jump[cpu->tlb_mode], second);
-	cpu->jit.far[X86_FAR_SLOT(cpu->s.rip)].mode = EMUL_BLOCK_PART;
+	cpu->jit.far[X86_FAR_SLOT(jump_key(cpu))].mode = EMUL_BLOCK_PART;
 }
 
 /* May @b be entered as translated code? Translates it if it has become hot. */
@@ -557,11 +566,12 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 			break;
 		case JIT_EXIT_LINK:
 			flags_out(cpu);
-			cpu->s.rip = cpu->s.gpr[X86_REG_RIP] + (u64)(s64)x->off;
+			cpu->s.rip = (cpu->s.gpr[X86_REG_RIP] + (u64)(s64)x->off) & cpu->rip_mask;
 			to = x86_next_block(cpu);
 			break;
 		case JIT_EXIT_JUMP:
 			flags_out(cpu);
+			cpu->s.rip &= cpu->rip_mask;	/* of 16-bit code it was the jump cache's key */
 			if (unlikely(!x86_canonical(cpu->s.rip)) && idx < b->nr) {
 				const struct uop *u = x86_block_uops(cpu, b);
 

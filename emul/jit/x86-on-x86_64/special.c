@@ -22,10 +22,10 @@ static bool tr_lea(struct tr *t, const struct uop *u)
 	struct enc c = { .opsz = i->opsize == 2 ? 0x66 : 0, .w = i->opsize == 8, .op = OP_LEA };
 	struct rm rm;
 
-	if (!tr_ea_ok(t, u) || (i->addrsize != 8 && i->opsize != 4) || (to == H_NONE && i->opsize == 2))
+	/* the result does not depend on the size of the address, unless that is less */
+	if (!tr_ea_ok(t, u) || i->addrsize < i->opsize || (to == H_NONE && i->opsize == 2))
 		return false;
 	rm = tr_ea(t, u);
-	/* a 32-bit result does not depend on the size of the address */
 	put_insn(&t->e, &c, to == H_NONE ? H_T0 : to, rm);
 	if (to == H_NONE)
 		put_store(&t->e, H_T0, RM_GPR(i->reg));
@@ -89,36 +89,31 @@ static bool tr_xchg(struct tr *t, const struct uop *u)
 	return true;
 }
 
-static void move_rsp(struct tr *t, s32 by)
-{
-	put_addr(t, OP_LEA, H_GUEST_RSP, RM_MEM(H_GUEST_RSP, by));
-}
-
 static bool tr_push(struct tr *t, const struct uop *u)
 {
 	const struct x86_insn *i = &u->insn;
 	bool mem = i->flags & X86_IF_MEM, imm = u->form == FORM_RI;
-	unsigned int reg;
+	unsigned int size = tr_stack_size(t, u), reg;
 	struct rm rm;
 
-	if (i->opsize != t->width || (mem && !tr_ea_ok(t, u)))
+	if (!tr_stack_ok(t, u) || (mem && !tr_ea_ok(t, u)))
 		return false;
 	if (mem) {
-		put_op(&t->e, OP_MOV_RM, t->w, H_T1, tr_operand(t, u, t->width, false));
+		put_sized(t, size, OP_MOV_RM, H_T1, tr_operand(t, u, size, false));
 		put_store(&t->e, H_T1, RM_CPU(jit.tmp[0]));
 	}
-	rm = tr_stack(t, u, X86_RSP, -t->width, true);
+	rm = tr_stack(t, u, X86_RSP, -(s32)size, true);
 	if (imm) {
-		put_op(&t->e, 0xc7, t->w, 0, rm);
-		put32(&t->e, (u32)i->imm);
+		put_sized(t, size, 0xc7, 0, rm);
+		put_bytes(&t->e, &i->imm, size == 2 ? 2 : 4);
 	} else if (!mem && host_reg(i->rm) != H_NONE) {
-		put_op(&t->e, OP_MOV_MR, t->w, host_reg(i->rm), rm);
+		put_sized(t, size, OP_MOV_MR, host_reg(i->rm), rm);
 	} else {
 		reg = tr_spare(t, &rm);
 		put_load(&t->e, reg, mem ? RM_CPU(jit.tmp[0]) : RM_GPR(i->rm));
-		put_op(&t->e, OP_MOV_MR, t->w, reg, rm);
+		put_sized(t, size, OP_MOV_MR, reg, rm);
 	}
-	move_rsp(t, -t->width);
+	tr_set_sp(t, H_GUEST_RSP, -(s32)size);
 	return true;
 }
 
@@ -128,16 +123,16 @@ static bool tr_pop(struct tr *t, const struct uop *u)
 	unsigned int to;
 	struct rm rm;
 
-	if (i->opsize != t->width || i->flags & X86_IF_MEM)
+	if (!tr_stack_ok(t, u) || i->flags & X86_IF_MEM)
 		return false;
 	to = host_reg(i->rm);
 	rm = tr_stack(t, u, X86_RSP, 0, false);
-	put_op(&t->e, OP_MOV_RM, t->w, to == H_NONE ? H_T1 : to, rm);
+	put_sized(t, tr_stack_size(t, u), OP_MOV_RM, to == H_NONE ? H_T1 : to, rm);
 	if (i->rm == X86_RSP)
 		return true;
 	if (to == H_NONE)
 		put_store(&t->e, H_T1, RM_GPR(i->rm));
-	move_rsp(t, t->width);
+	tr_set_sp(t, H_GUEST_RSP, (s32)tr_stack_size(t, u));
 	return true;
 }
 
@@ -145,11 +140,11 @@ static bool tr_leave(struct tr *t, const struct uop *u)
 {
 	struct rm rm;
 
-	if (u->insn.opsize != t->width)
+	if (!tr_stack_ok(t, u))
 		return false;
 	rm = tr_stack(t, u, X86_RBP, 0, false);
-	put_addr(t, OP_LEA, H_GUEST_RSP, RM_MEM(H_RBP, t->width));
-	put_op(&t->e, OP_MOV_RM, t->w, H_RBP, rm);
+	tr_set_sp(t, H_RBP, (s32)tr_stack_size(t, u));
+	put_sized(t, tr_stack_size(t, u), OP_MOV_RM, H_RBP, rm);
 	return true;
 }
 

@@ -61,7 +61,7 @@ bool tr_string(struct tr *t, const struct uop *u)
 	unsigned int shift = u->osz;
 	struct emit *e = &t->e;
 
-	if ((!movs && i->op != X86_OP_STOS) || i->addrsize != t->width ||
+	if ((!movs && i->op != X86_OP_STOS) || t->code16 || i->addrsize != t->width ||
 	    (movs && (i->seg == X86_FS || i->seg == X86_GS || (!t->w && i->seg == X86_CS))))
 		return false;			/* as in tr_ea_ok(): CS may not be readable */
 	tr_clobber(t);

@@ -117,8 +117,8 @@ static bool tr_pushf(struct tr *t, const struct uop *u)
 	unsigned int reg;
 	struct rm rm;
 
-	if (u->insn.opsize != t->width)
-		return false;
+	if (u->insn.opsize != t->width || t->code16)
+		return false;			/* in virtual-8086 mode IOPL has a say */
 	tr_clobber(t);
 	put_insn(e, &movzx, H_T0, RM_CPU(jit.flags));
 	put_op(e, 0xc1, false, 4, RM_REG(H_T0));		/* shl */
@@ -141,9 +141,9 @@ bool tr_system(struct tr *t, const struct uop *u)
 {
 	switch (u->insn.op) {
 	case X86_OP_CLI:
-		return tr_cli(t);
+		return !t->code16 && tr_cli(t);
 	case X86_OP_STI:
-		return tr_sti(t, u);
+		return !t->code16 && tr_sti(t, u);
 	case X86_OP_CLD:
 		return tr_df(t, false);
 	case X86_OP_STD:

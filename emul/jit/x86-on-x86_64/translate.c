@@ -179,8 +179,13 @@ static u8 *put_head(struct tr *t, u8 **far)
 		put8(e, 0x90);
 	/* so that the near entry is aligned: the far one's length is known when it is there */
 	*far = e->p;
-	put_lea(e, H_T1, RM_MEM(H_T1, -(s32)t->b->b.off));
-	put_store(e, H_T1, RM_CPU(s.gpr[X86_REG_RIP]));
+	if (t->code16) {
+		put_op(e, 0xc7, true, 0, RM_CPU(s.gpr[X86_REG_RIP]));	/* mov, immediate */
+		put32(e, (u32)t->page_ip);
+	} else {
+		put_lea(e, H_T1, RM_MEM(H_T1, -(s32)t->b->b.off));
+		put_store(e, H_T1, RM_CPU(s.gpr[X86_REG_RIP]));
+	}
 	while ((uintptr_t)e->p & 7)
 		put8(e, 0x90);
 	near = e->p;
@@ -273,11 +278,14 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, unsigned int how)
 	};
 	t->nr = length(b, uop);
 	t->hot = how & JIT_HOT;
-	t->w = (b->b.mode & 7) == X86_MODE_64;
-	t->width = t->w ? 8 : 4;
+	t->mode = b->b.mode & 3;
+	t->w = t->mode == X86_MODE_64;
+	t->code16 = b->b.mode & X86_BLOCK_CODE16;
+	t->page_ip = x86_block_page_ip(b->b.mode);
+	t->width = t->w ? 8 : t->code16 ? 2 : 4;
 	code = data(c, sizeof(*code));
 	live = liveness(t);
-	if (how & JIT_GROUPS)
+	if (how & JIT_GROUPS && !t->code16)
 		tr_find_groups(t);
 	near = put_head(t, &far);
 	t->where = live ? IN_MEMORY : NOWHERE;

@@ -82,8 +82,11 @@ struct tr {
 	unsigned int nr_load;
 	struct way_out out[X86_BLOCK_MAX + 2];
 	unsigned int nr_out;
+	enum x86_mode mode;
 	bool w;			/* 64-bit code: addresses, stack and RIP are of 64 bits, not 32 */
-	u8 width;		/* 8 or 4 accordingly */
+	bool code16;		/* 16-bit code, with segments */
+	u8 width;		/* of the stack: 8, 4 or 2 bytes */
+	s32 page_ip;		/* of 16-bit code: IP at the start of the page */
 	bool hot;
 	u8 *heat;		/* branch out of the head, to be translated anew */
 	struct miss miss[2 * X86_BLOCK_MAX];
@@ -98,6 +101,30 @@ struct tr {
 static inline void put_addr(struct tr *t, u8 op, unsigned int reg, struct rm rm)
 {
 	put_op(&t->e, op, t->w, reg, rm);
+}
+
+/* With an operand of 2, 4 or 8 bytes */
+static inline void put_sized(struct tr *t, unsigned int size, u8 op, unsigned int reg, struct rm rm)
+{
+	const struct enc c = { .opsz = size == 2 ? 0x66 : 0, .w = size == 8, .op = op };
+
+	put_insn(&t->e, &c, reg, rm);
+}
+
+/* What an instruction pushes or pops; false: not done here */
+static inline bool tr_stack_ok(const struct tr *t, const struct uop *u)
+{
+	return u->insn.opsize == t->width || (t->code16 && u->insn.opsize == 4);
+}
+static inline unsigned int tr_stack_size(const struct tr *t, const struct uop *u)
+{
+	return t->code16 ? u->insn.opsize : t->width;
+}
+
+/* RSP += @by, or SP; also from another register */
+static inline void tr_set_sp(struct tr *t, unsigned int from, s32 by)
+{
+	put_sized(t, t->width, OP_LEA, H_GUEST_RSP, RM_MEM(from, by));
 }
 
 static inline unsigned int host_reg(unsigned int g)
@@ -120,7 +147,7 @@ bool tr_ea_ok(const struct tr *t, const struct uop *u);
 /* The effective address as an operand of LEA; loads scratch registers. */
 struct rm tr_ea(struct tr *t, const struct uop *u);
 /* H_T1: linear address of the memory operand. */
-void tr_linear(struct tr *t, const struct uop *u);
+void tr_linear(struct tr *t, const struct uop *u, unsigned int size, bool write);
 /* From the linear address in H_T1 to H_T1 + H_T0, the host address. */
 void tr_lookup(struct tr *t, unsigned int size, bool write);
 void tr_misses(struct tr *t);

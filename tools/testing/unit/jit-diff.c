@@ -106,25 +106,31 @@ static void put(const void *p, unsigned int n)
 
 static const u8 pointers[] = { X86_RBX, X86_RSI, X86_RBP, X86_RDI, X86_R11, X86_R13, X86_R14, X86_R15 };
 
-static bool wide;		/* 64-bit code, not 32-bit */
+static enum x86_mode mode;
+static bool wide, small;	/* 64-bit, 16-bit code */
+static u64 data_base, code_base;	/* of segments */
+static u32 data_limit;
 
+/* An address in the data, as an offset of its segment. */
 static u64 place(void)
 {
 	static const u16 ends[] = { 4096, 2 * 4096, 3 * 4096, 4 * 4096, 5 * 4096 };
 
-	return DATA + (chance(30) ? ends[below(chance(5) ? 5 : 3)] - below(40) : below(3 * 4096));
+	if (small && chance(20))
+		return data_limit - below(9);
+	return DATA - data_base + (chance(30) ? ends[below(chance(5) ? 5 : 3)] - below(40) : below(3 * 4096));
 }
 
 static void put_pointer(void)
 {
 	u8 r = pointers[below(sizeof(pointers))];
 	u8 b[2] = { (u8)(0x48 | (r >= 8)), (u8)(0xb8 | (r & 7)) };
-	u64 v = chance(2) ? VA + below(len + 16) : place();	/* or into the program itself */
+	u64 v = !small && chance(2) ? VA + below(len + 16) : place();	/* or into the program itself */
 
 	if (!wide)
 		b[1] = (u8)(0xb8 | pointers[below(4)]);
 	put(b + !wide, 1 + wide);
-	put(&v, wide ? 8 : 4);
+	put(&v, wide ? 8 : small ? 2 : 4);
 }
 
 /* What the manuals leave undefined differs: such flags are overwritten at once. */
@@ -166,7 +172,7 @@ static bool excluded(const struct x86_insn *i)
 	case X86_OP_SHLD: case X86_OP_SHRD: case X86_OP_BSWAP: case X86_OP_MOVSXD:
 		return i->opsize == 2;
 	default:
-		return i->flags & (X86_IF_REP | X86_IF_REPNE) || i->addrsize == 2;
+		return i->flags & (X86_IF_REP | X86_IF_REPNE) || (i->addrsize == 2 && !small);
 	}
 }
 
@@ -212,13 +218,15 @@ static void put_random(bool vectors)
 		if ((b[at] & 0xc0) != 0xc0) {
 			static const u8 base[] = { 3, 6, 5, 7, 0 };
 
-			b[at] = (u8)(0x40 | (b[at] & 0x38) | base[below(4)]);
-			if (chance(20)) {	/* [base + index * scale + disp8] */
+			b[at] = (u8)(0x40 | (b[at] & 0x38) | (small ? chance(10) ? below(4) : 4 + below(4) : base[below(4)]));
+			if (small && chance(50))	/* no displacement: to the end of a segment */
+				b[at] = (u8)((b[at] & 0x38) | (chance(50) ? 7 : 4 + below(2)));
+			if (!small && chance(20)) {	/* [base + index * scale + disp8] */
 				b[at] = (b[at] & 0x78) | 4;
 				b[at + 1] = (u8)((chance(70) ? 4 : below(8)) << 3 | base[below(4)] | (b[at + 1] & 0xc0));
 			}
 		}
-		if (x86_decode(&i, b, 15, wide ? X86_MODE_64 : X86_MODE_32) != X86_DECODE_OK || excluded(&i))
+		if (x86_decode(&i, b, 15, mode) != X86_DECODE_OK || excluded(&i))
 			continue;
 		cls = x86_op_class[i.op];
 		if (cls != X86_CLASS_INT && !(vectors && (cls == X86_CLASS_VEC || cls == X86_CLASS_FPU)))
@@ -267,9 +275,9 @@ static void put_string(void)
 	static const u8 op[] = { 0xa4, 0xa5, 0xaa, 0xab };
 
 	PUT("\xbf");				/* mov edi, address */
-	put(&(u32){ (u32)place() }, 4);
+	put(&(u32){ (u32)place() }, small ? 2 : 4);
 	PUT("\xb9");				/* mov ecx, count */
-	put(&(u32){ (u32)below(chance(90) ? 60 : 3000) }, 4);
+	put(&(u32){ (u32)below(chance(90) ? 60 : 3000) }, small ? 2 : 4);
 	if (chance(20))
 		PUT("\x66");
 	if (chance(25))
@@ -288,6 +296,8 @@ static void make_program(void)
 
 	len = 0;
 	nr_starts = 0;
+	data_base = small ? DATA - below(0xa000) : 0;
+	data_limit = chance(50) ? 0xffff : (u32)(DATA - data_base + below((DATA_PAGES - 1) * 4096));
 	for (unsigned int k = 0; k < 4; k++)
 		put_pointer();
 	for (unsigned int k = 0; k < n && len < size - 60; k++) {
@@ -297,7 +307,7 @@ static void make_program(void)
 		} else if (chance(12) && nr_fix < 32) {
 			u8 j[6] = { 0x0f, (u8)(0x80 | below(16)) };
 
-			put(j, 6);
+			put(j, small ? 4 : 6);
 			fix[nr_fix++] = len;
 		} else if (chance(4)) {			/* push; pop */
 			u8 r[2] = { (u8)(0x50 | below(8)), (u8)(0x58 | below(8)) };
@@ -312,6 +322,25 @@ static void make_program(void)
 			put_system();
 		} else if (chance(5)) {
 			put_string();
+		} else if (small && chance(10)) {
+			static const struct { u8 n; char b[20]; } insns[] = {
+#define I(s)	{ sizeof(s) - 1, s }
+				I("\xe8\0\0\x83\xc4\x02"),			/* call +0; add sp, 2 */
+				I("\x66\xe8\0\0\0\0\x83\xc4\x04"),		/* calll +0; add sp, 4 */
+				I("\xe8\0\0\x58\x83\xc0\x06\x50\xc3"),	/* call +0; pop ax; add ax, 6; push ax; ret */
+				I("\xe8\0\0\x5a\x83\xc2\x06\xff\xe2"),	/* call +0; pop dx; add dx, 6; jmp dx */
+				/* calll +0; popl eax; addl eax, 10; pushl eax; retl */
+				I("\x66\xe8\0\0\0\0\x66\x58\x66\x83\xc0\x0a\x66\x50\x66\xc3"),
+				I("\x66\x31\xd2\xe8\0\0\x5a\x83\xc2\x07\x66\xff\xe2"),	/* likewise, jmpl edx */
+				I("\xe2\0"), I("\xe3\0"), I("\xe2\1\x90"),	/* loop +0; jcxz +0; loop +1, nop */
+				I("\x0e\x83\xc4\x02"), I("\x8c\xd8"),	/* push cs, add sp, 2; mov ax, ds */
+#undef I
+			};
+			unsigned int i = (unsigned int)below(sizeof(insns) / sizeof(insns[0]));
+
+			put(insns[i].b, insns[i].n);
+		} else if (small) {
+			put_random(vectors);
 		} else if (!wide && chance(3)) {	/* call +0; add esp, 4 */
 			PUT("\xe8\0\0\0\0\x83\xc4\x04");
 		} else if (!wide && chance(3)) {	/* call +0; pop eax; add eax, 6; push eax; ret */
@@ -344,20 +373,24 @@ static void make_program(void)
 			to = starts[below(nr_starts)];
 		while (to < fix[k]);
 		rel = (s32)(to - fix[k]);
-		memcpy(code + fix[k] - 4, &rel, 4);
+		memcpy(code + fix[k] - (small ? 2 : 4), &rel, small ? 2 : 4);
 	}
 	if (loop) {	/* dec dword [counter]; jnz start */
+		u32 counter = (u32)(COUNTER - data_base);
 		s32 rel;
 
-		PUT("\xff");
-		if (wide)
-			PUT("\x0c\x25");
+		if (small)
+			PUT("\x66\xff\x0e");
+		else if (wide)
+			PUT("\xff\x0c\x25");
 		else
-			PUT("\x0d");
-		put(&(u32){ COUNTER }, 4);
-		PUT("\x0f\x85\0\0\0\0");
+			PUT("\xff\x0d");
+		put(&counter, small ? 2 : 4);
+		PUT("\x0f\x85\0\0");
+		if (!small)
+			PUT("\0\0");
 		rel = -(s32)len;
-		memcpy(code + len - 4, &rel, 4);
+		memcpy(code + len - (small ? 2 : 4), &rel, small ? 2 : 4);
 	}
 	PUT("\xf4");
 }
@@ -367,7 +400,7 @@ static void make_program(void)
 static u8 image[PAGES * 4096];
 static u64 gpr[16];
 static struct x86_fpu fpu;
-static u64 start_rip;
+static u64 start_rip;		/* without the segment's base */
 static bool user, fsgsbase;
 static bool unreadable;		/* CS may only be executed */
 
@@ -378,6 +411,9 @@ static void make_state(void)
 	memset(image, 0xf4, CODE_PAGES * 4096);
 	start_rip = VA + (chance(40) ? 4096 - below(len + 1) : below(4096));
 	memcpy(image + (start_rip - VA), code, len);
+	/* IP from a page that a segment begins in, anywhere, or where it wraps */
+	code_base = !small ? 0 : chance(30) ? start_rip - below(4096) : chance(80) ? start_rip - below(0xf000) :
+		    start_rip - 0x10000 + below(len + 32);
 	*(u32 *)(image + (COUNTER - VA)) = (u32)(1 + below(chance(10) ? 60 : 6));	/* groups that always fail are given up */
 	for (unsigned int i = 0; i < 16; i++)
 		gpr[i] = chance(50) ? rnd() : below(100);
@@ -385,7 +421,7 @@ static void make_state(void)
 		gpr[pointers[i]] = place();
 	for (unsigned int i = 0; i < 16 && !wide; i++)
 		gpr[i] = (u32)gpr[i];
-	gpr[X86_RSP] = DATA + 4096 + below(4096);
+	gpr[X86_RSP] = DATA - data_base + 4096 + below(4096) + (small && chance(50) ? 0xabcd0000 : 0);
 	user = chance(10);
 	fsgsbase = chance(80);
 	unreadable = chance(30);
@@ -406,19 +442,24 @@ static void run(struct machine *m, struct emul_exit *x)
 	emul_dma_unmap(m->vm, SCRATCH_GPA, size, true);
 	memcpy(cpu->s.gpr, gpr, sizeof(gpr));
 	cpu->s.fpu = fpu;
-	cpu->s.rip = start_rip;
+	cpu->s.rip = start_rip - code_base;
 	cpu->s.halted = 0;
 	cpu->s.cr2 = 0;
 	cpu->s.idtr.limit = 0;
-	test_segments(cpu, wide ? X86_MODE_64 : X86_MODE_32);
+	test_segments(cpu, mode);
 	for (unsigned int i = 0; i < X86_SEG_COUNT && !user; i++)
 		cpu->s.seg[i].attr &= ~(3 << X86_ATTR_DPL_SHIFT);
 	if (unreadable)
 		cpu->s.seg[X86_CS].attr &= (u16)~X86_ATTR_W;	/* of code: readable */
+	for (unsigned int i = 0; i < X86_SEG_COUNT && small; i++) {
+		cpu->s.seg[i].base = i == X86_CS ? code_base : data_base;
+		cpu->s.seg[i].limit = i == X86_CS ? 0xffff : data_limit;
+		cpu->s.seg[i].attr &= (u16)~(X86_ATTR_DB | X86_ATTR_G);
+	}
 	cpu->s.seg[X86_FS].base = DATA + 64;
 	cpu->s.seg[X86_GS].base = DATA + 4096 - 8;
 	cpu->s.kernel_gs_base = DATA + 2 * 4096;
-	cpu->s.lstar = start_rip + starts[nr_starts - 1];
+	cpu->s.lstar = cpu->s.rip + starts[nr_starts - 1];
 	cpu->s.cr4 &= ~(u64)X86_CR4_FSGSBASE;
 	cpu->s.cr4 |= fsgsbase ? X86_CR4_FSGSBASE : 0;
 	x86_set_rflags(&cpu->s, 2);
@@ -480,11 +521,14 @@ static bool agree(const struct emul_exit *a, const struct emul_exit *b)
 	return false;
 }
 
-static void test_mode(enum emul_jit jit, unsigned long programs, const char *name)
+static void test_mode(enum x86_mode m, enum emul_jit jit, unsigned long programs, const char *name)
 {
 	unsigned long halted = 0, bad = 0;
 	struct emul_stats st;
 
+	mode = m;
+	wide = m == X86_MODE_64;
+	small = m == X86_MODE_16;
 	machine_init(&translator, jit);
 	machine_init(&interpreter, EMUL_JIT_OFF);
 	signal(SIGALRM, too_long);
@@ -516,6 +560,41 @@ static void test_mode(enum emul_jit jit, unsigned long programs, const char *nam
 	emul_vm_destroy(interpreter.cpu->core.vm);
 }
 
+/*
+ * In real mode: the same offsets in two segments, and the same bytes at offsets of another segment.
+ *
+ *	1000:0800	100 times: call 1800, which sets AX to 1; add bx, ax; call 3000:0900; call 3080:0100
+ *	3000:0900	call 1800 (or, from 3080:0100, 1000), which sets AX to 2; add dx, ax; retf
+ */
+static void test_real_mode(void)
+{
+	static const u8 caller[] = {
+		0xb9, 100, 0, 0xe8, 0xfa, 0x0f, 0x01, 0xc3, 0x9a, 0x00, 0x09, 0x00, 0x30, 0x9a, 0x00, 0x01, 0x80, 0x30,
+		0xe2, 0xef, 0xf4,
+	}, one[] = { 0xb8, 1, 0, 0xc3 }, far[] = { 0xe8, 0xfd, 0x0e, 0x01, 0xc2, 0xcb }, two[] = { 0xb8, 2, 0, 0xc3 };
+	struct x86_state *s;
+	struct emul_exit x;
+
+	machine_init(&translator, EMUL_JIT_EAGER);
+	s = &translator.cpu->s;
+	memcpy(translator.tables + 0x10800, caller, sizeof(caller));
+	memcpy(translator.tables + 0x11800, one, sizeof(one));
+	memcpy(translator.tables + 0x30900, far, sizeof(far));
+	memcpy(translator.tables + 0x31800, two, sizeof(two));
+	emul_vcpu_reset(&translator.cpu->core, false);
+	s->seg[X86_CS].sel = 0x1000;
+	s->seg[X86_CS].base = 0x10000;
+	s->seg[X86_SS].base = 0x50000;
+	s->gpr[X86_RSP] = 0x7000;
+	s->gpr[X86_RBX] = s->gpr[X86_RDX] = 0;
+	s->rip = 0x800;
+	emul_x86_changed(&translator.cpu->core);
+	emul_run(&translator.cpu->core, &x);
+	ok(x.reason == EMUL_EXIT_HALT && s->rip == 0x800 + sizeof(caller), "real mode: the program ends");
+	is_u64(s->gpr[X86_RBX] << 32 | s->gpr[X86_RDX], 100ULL << 32 | 400, "real mode: offsets belong to their segment");
+	emul_vm_destroy(translator.vm);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long programs = argc > 1 ? strtoul(argv[1], NULL, 0) : 3000;
@@ -524,12 +603,13 @@ int main(int argc, char **argv)
 	(void)test_cpu;
 	seed = s ? strtoull(s, NULL, 0) : (u64)time(NULL);
 	printf("# TEST_SEED=%llu\n", (unsigned long long)seed);
-	wide = true;
-	test_mode(EMUL_JIT_EAGER, programs, "blocks");
-	test_mode(EMUL_JIT_STRESS, programs, "stress");
-	wide = false;
-	test_mode(EMUL_JIT_EAGER, programs, "blocks, 32-bit code");
-	test_mode(EMUL_JIT_STRESS, programs, "stress, 32-bit code");
+	test_mode(X86_MODE_64, EMUL_JIT_EAGER, programs, "blocks");
+	test_mode(X86_MODE_64, EMUL_JIT_STRESS, programs, "stress");
+	test_mode(X86_MODE_32, EMUL_JIT_EAGER, programs, "blocks, 32-bit code");
+	test_mode(X86_MODE_32, EMUL_JIT_STRESS, programs, "stress, 32-bit code");
+	test_mode(X86_MODE_16, EMUL_JIT_EAGER, programs, "blocks, 16-bit code");
+	test_mode(X86_MODE_16, EMUL_JIT_STRESS, programs, "stress, 16-bit code");
+	test_real_mode();
 	return tap_done();
 }
 
