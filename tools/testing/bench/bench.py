@@ -16,6 +16,7 @@ bench.py [options] BENCH...       BENCH: a name or group of guest/benches.tab, "
   --base NAME                     the column that ratios refer to (default: native, else the first)
   --json FILE                     keep every measurement; --load FILE... only print from files
   --append STR                    extra kernel parameters; --timeout S: for a guest (default 1800)
+  --kernel FILE                   another kernel; its guest has no disk
   --out DIR                       what mkguest made (default: $O/bench)
 
 A cost is CPU seconds (or wall seconds) per unit of work, so columns may run at different scales; the seconds shown are
@@ -84,7 +85,7 @@ def end_family(proc):
 
 
 def command(template, native, append, opt):
-    words = {"kernel": f"{opt.out}/vmlinuz", "initrd": f"{opt.out}/initrd.gz", "disk": f"{opt.out}/disk.img",
+    words = {"kernel": opt.kernel or f"{opt.out}/vmlinuz", "initrd": f"{opt.out}/initrd.gz", "disk": f"{opt.out}/disk.img",
              "append": append, "out": opt.out, "here": HERE, "smp": str(opt.smp), "tenon": opt.tenon}
     cmd = []
     # Split first, substitute after: {append} stays one argument. Natively it is several.
@@ -271,6 +272,7 @@ def main():
     p.add_argument("--load", nargs="+")
     p.add_argument("--append", default="")
     p.add_argument("--timeout", type=float, default=1800)
+    p.add_argument("--kernel")
     p.add_argument("--out", default=os.path.join(build, "bench"))
     p.add_argument("bench", nargs="*")
     opt = p.parse_args()

@@ -14,7 +14,7 @@ void ub_die(const char *what)
 	exit(3);
 }
 
-static const struct ub_entry *const tabs[] = { ub_int, ub_fp, ub_vec, ub_mem, ub_os };
+static const struct ub_entry *const tabs[] = { ub_int, ub_fp, ub_vec, ub_mem, ub_os, ub_legacy };
 
 int main(int argc, char **argv)
 {

@@ -16,7 +16,7 @@ struct ub_entry {
 	const char *name;
 	ub_fn fn;
 };
-extern const struct ub_entry ub_int[], ub_fp[], ub_vec[], ub_mem[], ub_os[];
+extern const struct ub_entry ub_int[], ub_fp[], ub_vec[], ub_mem[], ub_os[], ub_legacy[];
 
 static inline uint64_t ub_rng(uint64_t *s)
 {
