@@ -321,11 +321,12 @@ static int exit_db(struct tenon_vcpu *vcpu)
 		svm_dirty(svm, VMCB_CLEAN_DR);
 		return 0;
 	}
-	if (svm->nmi_step && (dr6 & DR_STEP)) {
-		/* The step over IRET, or out of an interrupt shadow, was ours. */
+	if (svm->nmi_step && svm->stepped) {
+		/* The step over IRET, or out of an interrupt shadow, was ours; a breakpoint met with is the guest's. */
 		svm->vmcb->save.dr6 &= ~(u64)DR_STEP;
 		svm_dirty(svm, VMCB_CLEAN_DR);
-		return 1;
+		if (!(dr6 & ~svm->entry_dr6 & DR_TRAP_BITS))
+			return 1;
 	}
 	tenon_queue_exception(vcpu, 1, false, 0, 0);
 	return 1;

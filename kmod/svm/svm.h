@@ -60,6 +60,7 @@ struct svm_vcpu {
 	/* windows that were asked for */
 	bool irq_window;
 	bool nmi_step;
+	bool stepped; /* TF was ours in the last entry, not the guest's own */
 	u64 nmi_iret_rip;
 	u64 entry_dr6; /* a debugger's traps leave no trace in the guest's DR6 */
 	u64 guest_dr7; /* the VMCB may hold the debugger's instead */

@@ -730,6 +730,7 @@ void svm_enter(struct tenon_vcpu *vcpu)
 	/* A trap that the guest has asked for itself is the guest's. */
 	step = (svm->nmi_step || (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP)) &&
 	       !(vcpu->rflags & X86_EFLAGS_TF);
+	svm->stepped = step;
 	if (unlikely(step))
 		s->rflags |= X86_EFLAGS_TF;
 	if (unlikely(s->dr7 & 0xff))
