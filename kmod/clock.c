@@ -111,14 +111,14 @@ void tenon_clock_init(struct tenon_vm *vm)
 	vm->clock_base_ns = 0;
 }
 
-/* All of the same moment. The host's TSC means something to another host only if it is everywhere the same. */
+/* All of the same moment. */
 void tenon_clock_get(struct tenon_vm *vm, struct kvm_clock_data *data)
 {
 	unsigned long flags;
 
-	*data = (struct kvm_clock_data){ .flags = KVM_CLOCK_REALTIME };
+	*data = (struct kvm_clock_data){ .flags = KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC };
 	if (boot_cpu_has(X86_FEATURE_CONSTANT_TSC))
-		data->flags |= KVM_CLOCK_TSC_STABLE | KVM_CLOCK_HOST_TSC;
+		data->flags |= KVM_CLOCK_TSC_STABLE;
 	raw_spin_lock_irqsave(&vm->clock_lock, flags);
 	data->host_tsc = rdtsc();
 	data->realtime = ktime_get_real_ns();

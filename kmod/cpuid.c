@@ -387,20 +387,40 @@ static void cpuid_speculation(struct tenon_vcpu *vcpu)
 	vcpu->virt_spec_ctrl_allowed = b8 & B(25) ? SPEC_CTRL_SSBD : 0;
 }
 
-/* What follows from CPUID for registers: bits that may be set. */
-static void cpuid_changed(struct tenon_vcpu *vcpu)
+/* What follows the state of the vCPU, as it is now. */
+static void cpuid_runtime(struct tenon_vcpu *vcpu, struct kvm_cpuid_entry2 *e)
 {
-	const struct kvm_cpuid_entry2 *one = tenon_cpuid_find(vcpu, 1, 0),
-				      *seven = tenon_cpuid_find(vcpu, 7, 0);
-	const struct kvm_cpuid_entry2 *ext = tenon_cpuid_find(vcpu, 0x80000001, 0);
-	const struct kvm_cpuid_entry2 *size = tenon_cpuid_find(vcpu, 0x80000008, 0),
-				      *more = tenon_cpuid_find(vcpu, 0x80000021, 0);
-	const struct kvm_cpuid_entry2 *xsave = tenon_cpuid_find(vcpu, 0xd, 0), *pv = NULL;
-	const u32 c1 = one ? one->ecx : 0, b7 = seven ? seven->ebx : 0, c7 = seven ? seven->ecx : 0;
-	const u32 ed = ext ? ext->edx : 0;
-	u32 n;
+	struct tenon_sys sys;
 
-	vcpu->phys_bits = size ? clamp(size->eax & 0xff, 32u, 52u) : 36;
+	switch (e->function) {
+	case 1:
+		tenon_vendor->get_sys(vcpu, &sys);
+		e->ecx &= ~B(27);
+		if (sys.cr4 & X86_CR4_OSXSAVE)
+			e->ecx |= B(27);
+		if (vcpu->lapic && !lapic_enabled(vcpu->lapic))
+			e->edx &= ~B(9);
+		break;
+	case 7:
+		/* OSPKE, like OSXSAVE above */
+		if (e->index)
+			break;
+		e->ecx &= ~B(4);
+		if (vcpu->cr4_pke)
+			e->ecx |= B(4);
+		break;
+	case 0xd:
+		if (e->index == 0)
+			e->ebx = xsave_size(vcpu->xcr0, false);
+		else if (e->index == 1 && (e->eax & (B(1) | B(3))))
+			e->ebx = xsave_size(vcpu->xcr0, true);
+		break;
+	}
+}
+
+/* Bits of CR4 and EFER, by registers of leaves 1, 7, 8000_0001 and 8000_0021. */
+static void registers_allowed(struct tenon_vcpu *vcpu, u32 c1, u32 b7, u32 c7, u32 ed, u32 a21)
+{
 	vcpu->cr4_allowed = X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE |
 			    X86_CR4_PAE | X86_CR4_MCE | X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR |
 			    X86_CR4_OSXMMEXCPT;
@@ -427,8 +447,31 @@ static void cpuid_changed(struct tenon_vcpu *vcpu)
 		vcpu->efer_allowed |= EFER_NX;
 	if ((ed & B(25)) && boot_cpu_has(X86_FEATURE_FXSR_OPT))
 		vcpu->efer_allowed |= EFER_FFXSR;
-	if (more && (more->eax & B(8)) && boot_cpu_has(X86_FEATURE_AUTOIBRS))
+	if ((a21 & B(8)) && boot_cpu_has(X86_FEATURE_AUTOIBRS))
 		vcpu->efer_allowed |= EFER_AUTOIBRS;
+}
+
+/* Until a caller says what the guest's processor is, it may set up what the host has. */
+void tenon_cpuid_default(struct tenon_vcpu *vcpu)
+{
+	registers_allowed(vcpu, ~0u, ~0u, ~0u, ~0u, ~0u);
+}
+
+/* What follows from CPUID for registers: bits that may be set. */
+static void cpuid_changed(struct tenon_vcpu *vcpu)
+{
+	const struct kvm_cpuid_entry2 *one = tenon_cpuid_find(vcpu, 1, 0),
+				      *seven = tenon_cpuid_find(vcpu, 7, 0);
+	const struct kvm_cpuid_entry2 *ext = tenon_cpuid_find(vcpu, 0x80000001, 0);
+	const struct kvm_cpuid_entry2 *size = tenon_cpuid_find(vcpu, 0x80000008, 0),
+				      *more = tenon_cpuid_find(vcpu, 0x80000021, 0);
+	const struct kvm_cpuid_entry2 *xsave = tenon_cpuid_find(vcpu, 0xd, 0), *pv = NULL;
+	const u32 c1 = one ? one->ecx : 0, b7 = seven ? seven->ebx : 0, c7 = seven ? seven->ecx : 0;
+	const u32 ed = ext ? ext->edx : 0;
+	u32 n;
+
+	vcpu->phys_bits = size ? clamp(size->eax & 0xff, 32u, 52u) : 36;
+	registers_allowed(vcpu, c1, b7, c7, ed, more ? more->eax : 0);
 	vcpu->xcr0_allowed = 1;
 	if (xsave)
 		vcpu->xcr0_allowed = ((xsave->eax | (u64)xsave->edx << 32) & xcr0_known) | 1;
@@ -451,6 +494,17 @@ static void cpuid_changed(struct tenon_vcpu *vcpu)
 	tenon_vendor->cpuid_changed(vcpu);
 }
 
+static bool same_entry(struct tenon_vcpu *vcpu, const struct kvm_cpuid_entry2 *old,
+		       const struct kvm_cpuid_entry2 *entry)
+{
+	struct kvm_cpuid_entry2 a = *old, b = *entry;
+
+	cpuid_runtime(vcpu, &a);
+	cpuid_runtime(vcpu, &b);
+	return a.function == b.function && a.index == b.index && a.flags == b.flags && a.eax == b.eax &&
+	       a.ebx == b.ebx && a.ecx == b.ecx && a.edx == b.edx;
+}
+
 int tenon_cpuid_set(struct tenon_vcpu *vcpu, struct kvm_cpuid2 __user *arg)
 {
 	struct kvm_cpuid_entry2 *entries = NULL;
@@ -461,6 +515,9 @@ int tenon_cpuid_set(struct tenon_vcpu *vcpu, struct kvm_cpuid2 __user *arg)
 		return -EFAULT;
 	if (head.nent > TENON_MAX_CPUID)
 		return -E2BIG;
+	/* A guest that has looked at its processor keeps it. */
+	if (vcpu->has_run && head.nent != vcpu->ncpuid)
+		return -EINVAL;
 	if (head.nent) {
 		entries = vmemdup_user(arg->entries, array_size(head.nent, sizeof(*entries)));
 		if (IS_ERR(entries))
@@ -469,7 +526,8 @@ int tenon_cpuid_set(struct tenon_vcpu *vcpu, struct kvm_cpuid2 __user *arg)
 			/* What page tables and NPT are built for. */
 			const u32 bits = entries[n].eax >> 8 & 0xff;
 
-			if (entries[n].function == 0x80000008 && bits != 48 && bits != 57 && bits) {
+			if ((entries[n].function == 0x80000008 && bits != 48 && bits != 57 && bits) ||
+			    (vcpu->has_run && !same_entry(vcpu, &vcpu->cpuid[n], &entries[n]))) {
 				kvfree(entries);
 				return -EINVAL;
 			}
@@ -485,6 +543,7 @@ int tenon_cpuid_set(struct tenon_vcpu *vcpu, struct kvm_cpuid2 __user *arg)
 int tenon_cpuid_get(struct tenon_vcpu *vcpu, struct kvm_cpuid2 __user *arg)
 {
 	struct kvm_cpuid2 head;
+	unsigned int n;
 
 	if (copy_from_user(&head, arg, sizeof(head)))
 		return -EFAULT;
@@ -493,53 +552,33 @@ int tenon_cpuid_get(struct tenon_vcpu *vcpu, struct kvm_cpuid2 __user *arg)
 		return copy_to_user(arg, &head, sizeof(head)) ? -EFAULT : -E2BIG;
 	}
 	head.nent = vcpu->ncpuid;
-	if (copy_to_user(arg->entries, vcpu->cpuid,
-			 array_size(vcpu->ncpuid, sizeof(*vcpu->cpuid))) ||
-	    copy_to_user(arg, &head, sizeof(head)))
-		return -EFAULT;
-	return 0;
+	for (n = 0; n < vcpu->ncpuid; n++) {
+		struct kvm_cpuid_entry2 e = vcpu->cpuid[n];
+
+		cpuid_runtime(vcpu, &e);
+		if (copy_to_user(&arg->entries[n], &e, sizeof(e)))
+			return -EFAULT;
+	}
+	return copy_to_user(arg, &head, sizeof(head)) ? -EFAULT : 0;
 }
 
 /*
  * A leaf beyond the last one: Intel answers with the highest basic leaf, AMD with zeroes (AMD APM
- * vol. 3, "CPUID Instruction"). Registers that follow the state of the vCPU are filled in here.
-
+ * vol. 3, "CPUID Instruction").
  */
 void tenon_cpuid(struct tenon_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx)
 {
-	const u32 function = *eax, index = *ecx;
-	const struct kvm_cpuid_entry2 *e = tenon_cpuid_find(vcpu, function, index);
-	struct tenon_sys sys;
+	const struct kvm_cpuid_entry2 *found = tenon_cpuid_find(vcpu, *eax, *ecx);
+	struct kvm_cpuid_entry2 e = {};
 
-	*eax = 0;
-	*ebx = 0;
-	*ecx = 0;
-	*edx = 0;
-	if (!e)
-		return;
-	*eax = e->eax;
-	*ebx = e->ebx;
-	*ecx = e->ecx;
-	*edx = e->edx;
-	switch (function) {
-	case 1:
-		tenon_vendor->get_sys(vcpu, &sys);
-		*ecx &= ~B(27);
-		if (sys.cr4 & X86_CR4_OSXSAVE)
-			*ecx |= B(27);
-		if (vcpu->lapic && !lapic_enabled(vcpu->lapic))
-			*edx &= ~B(9);
-		break;
-	case 7:
-		/* OSPKE, like OSXSAVE above */
-		if (index == 0 && vcpu->cr4_pke)
-			*ecx |= B(4);
-		break;
-	case 0xd:
-		if (index == 0)
-			*ebx = xsave_size(vcpu->xcr0, false);
-		else if (index == 1 && (*eax & (B(1) | B(3))))
-			*ebx = xsave_size(vcpu->xcr0, true);
-		break;
+	if (found) {
+		e = *found;
+		/* One entry may stand for all indices. */
+		e.index = *ecx;
+		cpuid_runtime(vcpu, &e);
 	}
+	*eax = e.eax;
+	*ebx = e.ebx;
+	*ecx = e.ecx;
+	*edx = e.edx;
 }

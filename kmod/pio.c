@@ -148,9 +148,13 @@ static void string_step(struct tenon_vcpu *vcpu, unsigned int reg, u32 count, un
 
 static int string_in_done(struct tenon_vcpu *vcpu)
 {
-	const u32 count = vcpu->pio.count & 0xffff;
 	const unsigned int addrsize = STRING_ADDRSIZE(vcpu->pio.count);
+	u32 count = vcpu->pio.count & 0xffff;
 	struct tenon_code code;
+
+	/* The caller may have set RCX meanwhile: the guest's memory takes no more than that. */
+	if (vcpu->pio.count & STRING_REP)
+		count = min_t(u64, count, vcpu->gpr[X86_RCX] & addr_mask(addrsize));
 
 	tenon_vendor->get_code(vcpu, &code);
 	if (string_copy(vcpu, &code, vcpu->pio.linear, vcpu->pio_data, count * vcpu->pio.size, true))

@@ -515,8 +515,8 @@ int tenon_vcpu_run(struct tenon_vcpu *vcpu)
 		return -EINVAL;
 	if (!vcpu->lapic)
 		vcpu->cr8 = READ_ONCE(run->cr8) & 0xf;
+	/* As with KVM, the reason of the exit before is still there then. */
 	if (immediate && !vcpu->complete) {
-		run->exit_reason = KVM_EXIT_INTR;
 		vcpu_report(vcpu);
 		return -EINTR;
 	}
@@ -524,7 +524,6 @@ int tenon_vcpu_run(struct tenon_vcpu *vcpu)
 		sigprocmask(SIG_SETMASK, &vcpu->sigset, &current->real_blocked);
 	tenon_vcpu_load(vcpu);
 	tenon_fpu_enter(vcpu);
-	run->exit_reason = KVM_EXIT_UNKNOWN;
 	tenon_make_request(vcpu, TENON_REQ_KICK);
 	if (vcpu->pv_steal_time & 1)
 		set_bit(TENON_REQ_STEAL, &vcpu->requests);
@@ -536,9 +535,10 @@ int tenon_vcpu_run(struct tenon_vcpu *vcpu)
 	}
 	if (ret > 0) {
 		if (immediate) {
-			run->exit_reason = KVM_EXIT_INTR;
 			ret = -EINTR;
 		} else {
+			run->exit_reason = KVM_EXIT_UNKNOWN;
+			vcpu->has_run = true;
 			ret = vcpu_loop(vcpu);
 		}
 	}

@@ -204,6 +204,7 @@ struct tenon_vcpu {
 	/* CPUID as the caller set it */
 	unsigned int ncpuid;
 	struct kvm_cpuid_entry2 *cpuid;
+	bool has_run;
 	u32 pv_features;
 	bool pv_leaf;
 	u8 phys_bits;
@@ -351,6 +352,7 @@ struct tenon_vm {
 	struct mutex lock; /* vCPUs, irqchip, configuration */
 	struct list_head list;
 	struct dentry *debugfs;
+	u32 max_vcpu_id; /* KVM_CAP_MAX_VCPU_ID, or 0 */
 
 	/* vCPUs: entries go from NULL to a pointer, in order, and stay until the end */
 	unsigned int nr_vcpus;
@@ -600,6 +602,7 @@ extern u64 tenon_host_xss;
 bool tenon_offers_virt_ssbd(void);
 u64 tenon_spec_ctrl_bits(void);
 unsigned int tenon_xsave_size(void);
+void tenon_cpuid_default(struct tenon_vcpu *vcpu);
 void tenon_cpuid_setup(void);
 
 /* ---- msr.c ---- */

@@ -297,6 +297,7 @@ static struct tenon_vcpu *vcpu_alloc(struct tenon_vm *vm, u32 id)
 	vcpu->tsc_ratio = TENON_TSC_UNSCALED;
 	vcpu->phys_bits = 36;
 	vcpu->msr_poll_control = 1;
+	tenon_cpuid_default(vcpu);
 	mutex_init(&vcpu->mutex);
 	rcuwait_init(&vcpu->wait);
 	hrtimer_init(&vcpu->timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_HARD);
@@ -345,6 +346,11 @@ int tenon_vcpu_create(struct tenon_vm *vm, u32 id)
 		return -ENOMEM;
 
 	mutex_lock(&vm->lock);
+	ret = -EINVAL;
+	if (!vm->max_vcpu_id)
+		vm->max_vcpu_id = TENON_MAX_VCPU_ID;
+	if (id >= vm->max_vcpu_id)
+		goto err;
 	ret = -ENOSPC;
 	if (vm->nr_vcpus >= tenon_max_vcpus)
 		goto err;

@@ -70,6 +70,14 @@ static int vm_enable_cap(struct tenon_vm *vm, const struct kvm_enable_cap *cap)
 			break;
 		ret = tenon_irqchip_split(vm, cap->args[0]);
 		break;
+	case KVM_CAP_MAX_VCPU_ID:
+		/* Once, and before the first vCPU. */
+		if (!cap->args[0] || cap->args[0] > TENON_MAX_VCPU_ID ||
+		    (vm->max_vcpu_id && vm->max_vcpu_id != cap->args[0]))
+			break;
+		vm->max_vcpu_id = cap->args[0];
+		ret = 0;
+		break;
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		if (cap->args[0] & ~(u64)KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE)
 			break;

@@ -154,6 +154,26 @@ TEST(string_io, "rep outs and rep ins")
 }
 
 ASM16(triple, "lidt 0x7000; int3");
+ASM16(ins_guest, "mov $0x300, %dx; mov $0x4000, %di; mov $4, %cx; rep insb;" SAY(1) "hlt");
+TEST(string_rcx, "rep ins: RCX that user space lowers meanwhile is how much the guest gets")
+{
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, ins_guest);
+	struct kvm_run *run = vm->run[0];
+	struct kvm_regs regs;
+
+	if (is_kvm())
+		SKIP("KVM takes RCX on trust");
+	REQUIRE(vm_run(vm, 0) == KVM_EXIT_IO && run->io.count == 4);
+	memcpy((char *)run + run->io.data_offset, "wxyz", 4);
+	vm_regs(vm, 0, &regs);
+	regs.rcx = 2;
+	vm_set_regs(vm, 0, &regs);
+	CHECK(vm_says(vm, 0, 1));
+	CHECK(!memcmp(vm->mem + 0x4000, "wx\0", 4));
+	vm_regs(vm, 0, &regs);
+	CHECK_EQ(regs.rcx, 0);
+}
+
 TEST(shutdown, "a triple fault is a shutdown")
 {
 	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, triple);
@@ -182,6 +202,9 @@ TEST(immediate, "immediate_exit returns -EINTR", KVM_CAP_IMMEDIATE_EXIT)
 	CHECK_EQ(vm_run(vm, 0), -EINTR);
 	vm->run[0]->immediate_exit = 0;
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
+	/* What it came out for before is still there to be looked at. */
+	vm_settle(vm, 0);
+	CHECK_EQ(vm->run[0]->exit_reason, KVM_EXIT_HLT);
 }
 
 ASM64(features, "mov $0x40000000, %eax; cpuid; mov %ebx, %r8d; mov %ecx, %r9d; mov $0x12345678, %eax; cpuid;"
@@ -227,6 +250,39 @@ ASM64(spin, "1: jmp 1b");
 static void *run_thread(void *arg)
 {
 	return (void *)(intptr_t)vm_run(arg, 0);
+}
+
+TEST(cpuid_stays, "CPUID does not change once the guest has run; before it is set, CR4 takes what the processor has")
+{
+	struct {
+		struct kvm_cpuid2 head;
+		struct kvm_cpuid_entry2 entry[256];
+	} c = { .head.nent = 256 };
+	struct vm *vm = vm_new(CHIPS_NONE);
+	struct kvm_enable_cap ids = { .cap = KVM_CAP_MAX_VCPU_ID, .args = { 1 } };
+	struct kvm_sregs s;
+
+	REQUIRE(!ioctl(vm->fd, KVM_ENABLE_CAP, &ids));
+	CHECK_ERR(ioctl(vm->fd, KVM_CREATE_VCPU, 1), EINVAL);
+	vm_add_vcpu(vm);
+	VM_CODE(vm, 0, MODE_REAL, real_hlt);
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_CPUID2, &c));
+	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
+	/* Linux 6.1 does not take these back: it has filled in what follows the vCPU's state. */
+	if (!is_kvm())
+		CHECK_EQ(ioctl(vm->vcpu[0], KVM_SET_CPUID2, &c), 0);
+	c.entry[1].eax ^= 0x10;
+	CHECK_ERR(ioctl(vm->vcpu[0], KVM_SET_CPUID2, &c), EINVAL);
+
+	/* Not vm_add_vcpu(), which sets CPUID. */
+	vm = vm_new(CHIPS_NONE);
+	vm->vcpu[0] = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
+	REQUIRE(vm->vcpu[0] >= 0 && !ioctl(vm->vcpu[0], KVM_GET_SREGS, &s));
+	s.cr4 |= 0x620;
+	CHECK_EQ(ioctl(vm->vcpu[0], KVM_SET_SREGS, &s), 0);
+	s.cr4 |= 1ull << 31;
+	CHECK_ERR(ioctl(vm->vcpu[0], KVM_SET_SREGS, &s), EINVAL);
+	close(vm->vcpu[0]);
 }
 
 TEST(signal, "a signal ends KVM_RUN in a guest that spins, and in one that is halted")
