@@ -160,8 +160,9 @@ static __always_inline bool str_step(struct x86_cpu *cpu, const struct uop *u, e
 			return false;
 		break;
 	case STR_CMPS:
-		if (!src_linear(cpu, u, size, &src) || !load_elem(cpu, src, size, &val) ||
-		    !dst_linear(cpu, u, size, ACC_READ, &dst) || !load_elem(cpu, dst, size, &other))
+		/* which one comes first shows if both fault, and the manual does not say: as on the host's processor */
+		if (!dst_linear(cpu, u, size, ACC_READ, &dst) || !load_elem(cpu, dst, size, &other) ||
+		    !src_linear(cpu, u, size, &src) || !load_elem(cpu, src, size, &val))
 			return false;
 		cc_compare(&cpu->s, val, other, size);
 		break;

@@ -726,17 +726,18 @@ static void like_host_at_fault(const struct instance *t, struct regs *r)
 }
 
 /*
- * Vector, error code and address are the host's. Which operand of CMPS is read first the manual leaves open, and there are
- * processors of both kinds.
+ * Vector, error code and address are the host's. Which operand of CMPS is read first the manual leaves open: here that of
+ * rDI, and a host may begin with the other.
  */
 static bool same_fault(const struct instance *t, const struct regs *r)
 {
 	const struct fault *h = &native_fault, *i = &interp_fault;
 	u64 mask = t->insn.addrsize == 8 ? ~0ULL : (1ULL << t->insn.addrsize * 8) - 1;
 
-	if (h->vector != i->vector || h->error != i->error)
-		return false;
-	return h->addr == i->addr || (t->insn.op == X86_OP_CMPS && h->addr - ((r->gpr[X86_RDI] & mask) + data_base) < 8);
+	if (t->insn.op == X86_OP_CMPS && (h->vector == X86_EXC_PF ? h->addr - ((r->gpr[X86_RSI] & mask) + data_base) < 8 :
+					  h->vector == X86_EXC_SS && i->vector == X86_EXC_GP))
+		return true;
+	return h->vector == i->vector && h->error == i->error && h->addr == i->addr;
 }
 
 static bool compare(const struct instance *t, bool strict)
