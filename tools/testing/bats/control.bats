@@ -4,18 +4,7 @@
 # Named machines: the control socket and the commands that use it. Oracles: QEMU's protocol specification (greeting,
 # handshake, error classes), the guest's own words, and the host's view of processes and files.
 
-load guest
-
-setup()
-{
-	load guest
-	named_setup
-}
-
-teardown()
-{
-	named_teardown
-}
+load named
 
 # linux NAME ARGUMENT...: one with a shell
 linux()
@@ -172,17 +161,6 @@ threads()
 	[ "$(threads Seccomp)" = "0 " ] || fail "filters with --sandbox off: $(threads Seccomp)"
 }
 
-said()
-{
-	grep -q "T>$1" "$console"
-}
-
-# asks NAME LINE: typed into the console of the machine
-asks()
-{
-	printf '%s\n' "$2" | timeout 2 "$tenon" console "$1" >/dev/null 2>&1 || true
-}
-
 @test "control: disks are added to a machine that runs, used, and removed" {
 	local dir=$BATS_TEST_TMPDIR
 
@@ -199,7 +177,7 @@ asks()
 	expect "exit status of another machine with it" "$status" -eq 1
 	run "$tenon" device ls plug
 	[[ "${lines[0]}" == first*virtio-blk-pci*"a b.img" && "${lines[1]}" == second*c.qcow2 ]] || fail "devices: $output"
-	asks plug 'until [ -b /dev/vdb ]; do usleep 100000; done; for d in vda vdb; do echo "T>$d=$(cat /sys/block/$d/serial)"
+	keys plug 'until [ -b /dev/vdb ]; do usleep 100000; done; for d in vda vdb; do echo "T>$d=$(cat /sys/block/$d/serial)"
 		seq 1 200000 | dd of=/dev/$d bs=4096 conv=fsync 2>/dev/null; done; echo "T>written"'
 	until_true said written
 	said vda=S1 && said vdb=second || fail "serial numbers"
@@ -208,15 +186,15 @@ asks()
 	[ -z "$("$tenon" device ls plug)" ] || fail "devices are left"
 	[ "$(head -c "$(seq 1 200000 | wc -c)" "$dir/a b.img" | md5sum)" = "$(seq 1 200000 | md5sum)" ] || fail "the raw image"
 	"$tenon" img check "$dir/c.qcow2"
-	asks plug 'ls /sys/block | grep -q vd || echo "T>gone"'
+	keys plug 'ls /sys/block | grep -q vd || echo "T>gone"'
 	until_true said gone
 	# The same again, read-only; it stays over a reset.
 	"$tenon" device add plug third --disk "$dir/a b.img,ro"
-	asks plug 'until [ -b /dev/vda ]; do usleep 100000; done; echo "T>ro=$(cat /sys/block/vda/ro)"; reboot -f'
+	keys plug 'until [ -b /dev/vda ]; do usleep 100000; done; echo "T>ro=$(cat /sys/block/vda/ro)"; reboot -f'
 	until_true said ro=1
 	[ "$(grep -c 'to leave' "$console")" -ge 1 ]
 	until_true eval '[ "$(grep -c "to leave" "$console")" -eq 2 ]'
-	asks plug 'echo "T>again=$(dd if=/dev/vda bs=4096 count=8 2>/dev/null | md5sum | cut -c1-32)"'
+	keys plug 'echo "T>again=$(dd if=/dev/vda bs=4096 count=8 2>/dev/null | md5sum | cut -c1-32)"'
 	until_true said again=
 	said "again=$(head -c 32768 "$dir/a b.img" | md5sum | cut -c 1-32)" || fail "after a reset: $(grep again "$console")"
 	"$tenon" device remove plug third

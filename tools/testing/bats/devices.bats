@@ -4,24 +4,7 @@
 # Devices that a machine has by option, as Debian's drivers use them. Oracles: what the guest's kernel says of them, and
 # the host's view of the process.
 
-load guest
-
-setup()
-{
-	load guest
-	named_setup
-}
-
-teardown()
-{
-	named_teardown
-}
-
-# type TEXT: into the console of the machine
-keys()
-{
-	printf '%s\n' "$2" | timeout 2 "$tenon" console "$1" >/dev/null 2>&1 || true
-}
+load named
 
 # resident: MiB of memory that the process has, most of it the guest's
 resident()
@@ -38,11 +21,6 @@ resident_below()
 has()
 {
 	[ "$("$tenon" memory "$1" | sed 's/ MiB//')" "$2" "$3" ]
-}
-
-said()
-{
-	grep -q "T>$1" "$console"
 }
 
 @test "devices: a balloon gives the host memory that the guest has free, and more when told" {
