@@ -124,14 +124,19 @@ int ctl_path(char path[CTL_PATH_MAX], const char *name, const char *suffix, bool
 
 /* Output */
 
+static void close_came(struct client *c)
+{
+	while (c->nr_came)
+		close(c->came[--c->nr_came]);
+}
+
 static void client_close(struct client *c)
 {
 	if (c->watch.fd < 0)
 		return;
 	watch_del(&c->ctl->vm->loop, &c->watch);
 	close(c->watch.fd);
-	while (c->nr_came)
-		close(c->came[--c->nr_came]);
+	close_came(c);
 	for (unsigned int i = 0; i < FDS_MAX; i++)
 		if (c->named[i].name[0])
 			close(c->named[i].fd);
@@ -356,8 +361,12 @@ static struct json_object *do_block(struct client *c)
 static struct json_object *do_getfd(struct client *c)
 {
 	const char *name = arg_str(c, "fdname");
+	const int fd = c->nr_came ? c->came[0] : -1;
 	unsigned int free_at = FDS_MAX;
 
+	/* It came for this name: what is refused is not the next one's. */
+	if (fd >= 0)
+		memmove(c->came, c->came + 1, --c->nr_came * sizeof(c->came[0]));
 	for (unsigned int i = 0; i < FDS_MAX; i++) {
 		if (!c->named[i].name[0])
 			free_at = i;
@@ -366,15 +375,17 @@ static struct json_object *do_getfd(struct client *c)
 	}
 	if (!ctl_name_ok(name))
 		c->refusal = "A name has letters, digits, '.', '_' and '-', 40 at most";
-	else if (!c->nr_came)
+	else if (fd < 0)
 		c->refusal = "No file descriptor supplied via SCM_RIGHTS";
 	else if (free_at == FDS_MAX)
 		c->refusal = "There are too many descriptors";
-	if (c->refusal)
+	if (c->refusal) {
+		if (fd >= 0)
+			close(fd);
 		return NULL;
+	}
 	snprintf(c->named[free_at].name, sizeof(c->named[0].name), "%s", name);
-	c->named[free_at].fd = c->came[0];
-	memmove(c->came, c->came + 1, --c->nr_came * sizeof(c->came[0]));
+	c->named[free_at].fd = fd;
 	return NULL;
 }
 
@@ -800,6 +811,9 @@ static void client_lines(struct client *c)
 		term_type((const uint8_t *)c->in, c->in_len);
 		c->in_len = 0;
 	}
+	/* The message has been read whole: no getfd of it wanted these. */
+	if (!c->in_len)
+		close_came(c);
 	if (c->in_len == LINE_MAX_LEN)
 		c->closing = true;
 }

@@ -220,6 +220,22 @@ threads()
 	[[ "${lines[2]}" == *'No file descriptor'* ]] || fail "no descriptor: ${lines[2]}"
 	[[ "${lines[3]}" == *'The command takes driver (string)'* ]] || fail "no arguments: ${lines[3]}"
 	[[ "${lines[4]}" == *error* && "${lines[5]}" == *error* ]] || fail "wrong arguments: ${lines[4]} ${lines[5]}"
+	# A descriptor is that of the command it came with, or nobody's.
+	run python3 - "$sock/keeps.sock" <<-'PY'
+	import socket, sys
+	s = socket.socket(socket.AF_UNIX)
+	s.settimeout(20)
+	s.connect(sys.argv[1])
+	f = s.makefile("r")
+	f.readline()
+	for line, fds in (('{"execute":"qmp_capabilities"}', [0]), ('{"execute":"getfd","arguments":{"fdname":"a/b"}}', [0]),
+	                  ('{"execute":"getfd","arguments":{"fdname":"y"}}', []),
+	                  ('{"execute":"getfd","arguments":{"fdname":"y"}}', [0])):
+	    socket.send_fds(s, [line.encode() + b"\n"], fds)
+	    print(f.readline().strip())
+	PY
+	[[ "${lines[1]}" == *'A name has'* && "${lines[2]}" == *'No file descriptor'* && "${lines[3]}" == *return* ]] ||
+		fail "descriptors: $output"
 	"$tenon" kill keeps
 	ended
 }
