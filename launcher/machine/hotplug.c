@@ -40,6 +40,7 @@ static void take_down(void *opaque)
 {
 	struct hotplug *h = opaque;
 
+	timer_set(&h->vm->loop, &h->timer, TIMER_OFF);
 	for (unsigned int i = 0; i < NR_SLOTS; i++) {
 		struct slot *slot = h->slot[i];
 
@@ -174,6 +175,8 @@ static void hotplug_reset(struct vm *vm, void *state)
 	for (unsigned int i = 0; i < NR_SLOTS; i++)
 		if (h->slot[i] && h->slot[i]->asked)
 			eject(h, 1u << i);
+	/* At once: the memory that they use goes with the old back end, and the PCI host knows of them no more. */
+	take_down(h);
 }
 
 /* What is plugged in still, its owner takes down. */

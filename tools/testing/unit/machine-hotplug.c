@@ -151,8 +151,8 @@ static void test_reset(void)
 	pm_device.reset(vm, pm);
 	hotplug_device.reset(vm, hot);
 	pthread_mutex_unlock(&vm->lock);
+	is_u64(nr_devices(), 1, "a reset lets go of what somebody wanted back, at once");
 	turn();
-	is_u64(nr_devices(), 1, "a reset lets go of what somebody wanted back");
 	is_u64(in(vm, UP, 4) | in(vm, DOWN, 4), 0, "there is no news");
 	ok(cfg_get(vm, DEVFN, 0x20, 4) >= PCI_MMIO_BASE && cfg_get(vm, DEVFN, PCI_COMMAND, 2) & PCI_COMMAND_MEMORY,
 	   "what stays is there as firmware would have set it up");
