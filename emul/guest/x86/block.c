@@ -88,8 +88,9 @@ static void make_uop(struct x86_cpu *cpu, struct uop *u, enum x86_decode_result 
 	}
 	if (res == X86_DECODE_OK)
 		x86_check_feature(cpu, insn);
-	if (res != X86_DECODE_OK || insn->op == X86_OP_INVALID ||
-	    (x86_rows[insn->row].flags & X86_RF_NOREAL && !x86_protected(cpu))) {
+	if (x86_rows[insn->row].flags & X86_RF_NOREAL && !x86_protected(cpu))
+		insn->op = X86_OP_INVALID;
+	if (res != X86_DECODE_OK || insn->op == X86_OP_INVALID) {
 		u->fn = uop_ud;
 		return;
 	}
