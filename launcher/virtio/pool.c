@@ -17,7 +17,7 @@ static bool take(struct virtio_dev *dev, struct virtio_work *work)
 	struct virtio_pool *pool = dev->pool;
 	unsigned int i;
 
-	for (i = 0; i < dev->nr_queues; i++) {
+	for (i = 0; i < dev->nr_queues && !pool->draining; i++) {
 		unsigned int n = (pool->next + i) % dev->nr_queues;
 		struct virtqueue *vq = &dev->vq[n];
 		int got = 0;
@@ -137,8 +137,17 @@ void virtio_pool_wait(struct virtio_dev *dev)
 
 void virtio_pool_quiesce(struct virtio_dev *dev)
 {
-	while (dev->pool && dev->pool->nr_busy)
+	struct virtio_pool *pool = dev->pool;
+
+	if (!pool)
+		return;
+	/* Or a guest that puts in ever more would never let it end. */
+	pool->draining = true;
+	while (pool->nr_busy)
 		virtio_pool_wait(dev);
+	pool->draining = false;
+	/* There may be other queues, which go on. */
+	pthread_cond_broadcast(&pool->wake);
 }
 
 static int add_thread(struct virtio_dev *dev, const char *what)

@@ -44,6 +44,7 @@ struct virtio_pool {
 	pthread_cond_t done;		/* a chain has been given back */
 	unsigned int next;		/* queue to look at first */
 	unsigned int nr_busy;
+	bool draining;			/* nothing is taken up meanwhile */
 	bool stop;
 	unsigned int nr;
 	struct virtio_work **work;	/* each thread's first */

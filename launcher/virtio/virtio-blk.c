@@ -179,7 +179,11 @@ static uint8_t discard_zero(struct vblk *blk, struct request *req, bool zero, bo
 
 static const char *blk_taken(struct virtio_work *work)
 {
-	((struct request *)work)->sync = !((struct vblk *)work->dev)->writeback;
+	const struct virtio_dev *dev = work->dev;
+
+	/* An old driver's requests may come before blk_start(); one that can neither flush nor choose is never cached for. */
+	((struct request *)work)->sync = !((const struct vblk *)dev)->writeback ||
+		(!virtio_has(dev, VIRTIO_BLK_F_FLUSH) && !virtio_has(dev, VIRTIO_BLK_F_CONFIG_WCE));
 	return NULL;
 }
 
@@ -362,6 +366,7 @@ static const struct virtio_ops blk_ops = {
 	.start = blk_start,
 	.notify = virtio_pool_notify,
 	.quiesce = blk_quiesce,
+	.drain = virtio_pool_quiesce,
 };
 
 static void blk_enter(struct virtio_dev *dev)

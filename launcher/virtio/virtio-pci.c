@@ -118,6 +118,8 @@ static void virtio_reset(struct virtio_dev *dev)
 
 	pthread_mutex_lock(&dev->lock);
 	dev->status = 0;		/* from here on no worker takes anything up */
+	for (i = 0; i < dev->nr_queues; i++)
+		dev->vq[i].enabled = false;
 	dev->ops->quiesce(dev);
 	dev->features = 0;
 	dev->isr = 0;
@@ -429,7 +431,8 @@ static void legacy_set_queue(struct virtio_dev *dev, struct virtqueue *vq, uint3
 
 	if (!pfn) {
 		vq->enabled = false;	/* from here on no worker takes anything up */
-		dev->ops->quiesce(dev);
+		if (dev->ops->drain)
+			dev->ops->drain(dev);
 		reset_queue(dev, (unsigned int)(vq - dev->vq));
 		vq->vector = vector;
 		return;

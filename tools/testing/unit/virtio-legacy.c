@@ -94,6 +94,21 @@ static uint8_t read_sector(uint64_t sector)
 	return completed(0) ? *(uint8_t *)ram(DATA + 0x1200) : 0xdd;
 }
 
+/* What the driver chose before stays when it gives a queue back. */
+static void test_writethrough(void)
+{
+	const uint16_t wce = io + VIRTIO_PCI_CONFIG_OFF(false) + offsetof(struct virtio_blk_config, wce);
+
+	set_status(3);
+	out(vm, io + VIRTIO_PCI_GUEST_FEATURES, 1u << VIRTIO_BLK_F_CONFIG_WCE, 4);
+	out(vm, wce, 0, 1);
+	set_queue(0);
+	out(vm, io + VIRTIO_PCI_QUEUE_PFN, 0, 4);
+	is_u64(in(vm, wce, 1), 0, "a write-through disk stays one when a queue is given back");
+	set_status(0);
+	is_u64(in(vm, wce, 1), 1, "until it is reset");
+}
+
 static void test_disk(void)
 {
 	uint32_t features;
@@ -256,6 +271,7 @@ int main(void)
 		return 1;
 	quiet(true);
 	test_disk();
+	test_writethrough();
 	test_card();
 	quiet(false);
 	virtio_net_device.exit(vm, net);
