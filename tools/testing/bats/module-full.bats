@@ -50,6 +50,12 @@ all_boots="tenon:1:kernel tenon:2:kernel tenon:1:split tenon:2:split tenon:1:ker
 	boots 6.12 $all_boots
 }
 
+@test "module: Debian with systemd boots to its login, with all of its units, and powers off" {
+	[ -s "$guests/systemd.qcow2" ] || skip "no disk: see scripts/guest-systemd"
+	in_bed --smp 2 -- "$tests/systemd.sh" "$(ko generic)" "$out/tenon" "$guests"
+	grep -q '^ok' <<<"$output"
+}
+
 @test "module: comes and goes 100 times, 6.1" {
 	life generic env LOOPS=100
 }
