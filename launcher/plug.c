@@ -94,6 +94,10 @@ const char *plug_add_disk(struct vm *vm, const char *name, const struct vm_disk 
 
 	if (mode < 0 || (mode & O_ACCMODE) != (disk->readonly ? O_RDONLY : O_RDWR))
 		why = "The file is not opened as read-only says";
+	else if (mode & (O_APPEND | O_PATH))
+		why = "The file is opened with O_APPEND or O_PATH: a disk is read and written anywhere";
+	else if (file_lock(disk->fd, disk->path, disk->readonly))
+		why = "Another process has the file in use";
 	if (!why)
 		why = add_node(vm, name, &node);
 	if (why)

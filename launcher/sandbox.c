@@ -185,6 +185,7 @@ static const struct call loop[] = {
 	CALL(accept4),				/* the control socket */
 	CALL(recvmsg),				/* and files that come by it */
 	CALL_IF(fcntl, 1, 0xffffffffu, F_GETFL),	/* how were they opened? */
+	CALL_IF(fcntl, 1, 0xffffffffu, F_OFD_SETLK),	/* and locked, if they are images */
 	CALL_IF(fcntl, 1, 0xffffffffu, F_DUPFD_CLOEXEC),	/* for a device that is added */
 	CALL(eventfd2),
 	CALL(memfd_create),			/* the stubs' cache, at a reset; counters as text */

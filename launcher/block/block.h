@@ -205,6 +205,8 @@ struct file_open {
 struct bfile *file_open(const char *path, const struct file_open *how, int *err);
 /* What another process has opened and locked so; the descriptor is the file's, success or not. @path: for messages. */
 struct bfile *file_adopt(int fd, const char *path, const struct file_open *how, int *err);
+/* Lock a file for as long as any duplicate of the descriptor is open. 0, or -EBUSY with a message printed. */
+int file_lock(int fd, const char *path, bool readonly);
 /* The descriptor of an open file of the host's. */
 int file_fd(const struct bfile *f);
 /* A file without a name, gone when it is closed. */

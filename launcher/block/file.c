@@ -429,7 +429,7 @@ static const struct bfile_ops host_ops = {
 /* ---- opening */
 
 /* Whole-file lock that dies with the descriptor. Readers share; a writer is alone. */
-static int lock_image(int fd, const char *path, bool readonly)
+int file_lock(int fd, const char *path, bool readonly)
 {
 	struct flock lock = {
 		.l_type = readonly ? F_RDLCK : F_WRLCK,
@@ -535,7 +535,8 @@ static struct bfile *wrap(int fd, const char *path, const struct file_open *how,
 	h->f.ino = st->st_ino;
 	h->fd = fd;
 	h->blkdev = S_ISBLK(st->st_mode);
-	if (how->direct)
+	/* Who opened it for us may have asked for more than the cache mode says. */
+	if (how->direct || (fcntl(fd, F_GETFL) & O_DIRECT))
 		h->align = direct_align(fd, h->blkdev);
 	pthread_rwlock_init(&h->edges, NULL);
 	return &h->f;
@@ -611,7 +612,7 @@ struct bfile *file_open(const char *path, const struct file_open *how, int *err)
 	*err = check_kind(fd, path, &st);
 	if (*err)
 		goto err_close;
-	*err = how->no_lock ? 0 : lock_image(fd, path, how->readonly);
+	*err = how->no_lock ? 0 : file_lock(fd, path, how->readonly);
 	if (*err)
 		goto err_close;
 	/* Only now that nobody else uses it. */

@@ -80,8 +80,11 @@ static void test_nodes(void)
 {
 	ok(add_node("no name", O_RDWR, false), "a name that is none");
 	ok(add_node("rw", O_RDONLY, false), "a file that can't be written as one that is");
-	ok(!add_node("rw", O_RDWR, false), "a file");
-	ok(add_node("rw", O_RDWR, false), "another of the same name");
+	ok(add_node("rw", O_RDWR | O_APPEND, false), "one that can be written at its end only");
+	ok(add_node("rw", O_PATH, true), "one that can't be read");
+	ok(!add_node("rw", O_RDONLY, true), "a file");
+	ok(add_node("rw", O_RDONLY, true), "another of the same name");
+	ok(add_node("w", O_RDWR, false), "the same file, to be written, although somebody has it in use");
 	ok(add("d", "nothing"), "a device that stands on nothing");
 	ok(plug_add_device(vm, "e1000", "d", "rw", NULL, NULL), "a device that there is not");
 	ok(plug_add_device(vm, "virtio-net-pci", "d", "rw", NULL, NULL), "a card does not stand on a disk");
@@ -142,7 +145,7 @@ static void test_remove(void)
 static void test_reset(void)
 {
 	add_node("a", O_RDONLY, true);
-	add_node("b", O_RDWR, false);
+	add_node("b", O_RDONLY, true);
 	add("stays", "a");
 	add("goes", "b");
 	plug_del_device(vm, "goes");
