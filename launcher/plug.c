@@ -108,8 +108,10 @@ const char *plug_add_disk(struct vm *vm, const char *name, const struct vm_disk 
 const char *plug_add_net(struct vm *vm, const char *name, const struct vm_net *net)
 {
 	const struct node node = { .is_net = true, .net = *net };
-	const char *why = add_node(vm, name, &node);
+	const char *why = tap_check(net->fd);
 
+	if (!why)
+		why = add_node(vm, name, &node);
 	if (why)
 		close(net->fd);
 	return why;

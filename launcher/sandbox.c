@@ -186,6 +186,8 @@ static const struct call loop[] = {
 	CALL(recvmsg),				/* and files that come by it */
 	CALL_IF(fcntl, 1, 0xffffffffu, F_GETFL),	/* how were they opened? */
 	CALL_IF(fcntl, 1, 0xffffffffu, F_OFD_SETLK),	/* and locked, if they are images */
+	IOCTL(TUNGETIFF),			/* and set up, if they are interfaces */
+	IOCTL(TUNGETVNETHDRSZ),
 	CALL_IF(fcntl, 1, 0xffffffffu, F_DUPFD_CLOEXEC),	/* for a device that is added */
 	CALL(eventfd2),
 	CALL(memfd_create),			/* the stubs' cache, at a reset; counters as text */

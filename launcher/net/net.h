@@ -76,6 +76,8 @@ extern const struct net_ops net_user;
 extern const struct net_ops net_tap;
 /* The descriptor of an interface that net_tap.open() has set up, and its name. */
 int tap_fd(const struct net *net, const char **ifname);
+/* An interface that another process has opened: NULL, or why frames can't be exchanged by it. */
+const char *tap_check(int fd);
 
 /*
  * Read "user,hostfwd=...", "tap,bridge=..."; changes @s, parts of which @net keeps. 0, or -errno with a

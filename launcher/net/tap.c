@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include <net/if.h>
@@ -338,6 +339,23 @@ static int tap_open(struct net *net, const struct vm_net *config, unsigned int i
 	if (err)
 		tap_close(net);
 	return err;
+}
+
+const char *tap_check(int fd)
+{
+	const short flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	const int mode = fcntl(fd, F_GETFL);
+	struct ifreq req = { 0 };
+	struct stat st;
+	int hdr_size;
+
+	if (mode < 0 || fstat(fd, &st) || !S_ISCHR(st.st_mode) || ioctl(fd, TUNGETIFF, &req) || !(req.ifr_flags & IFF_TAP))
+		return "The descriptor is no tap interface's";
+	if ((mode & O_ACCMODE) != O_RDWR || !(mode & O_NONBLOCK))
+		return "The tap interface is not opened with O_RDWR and O_NONBLOCK";
+	if ((req.ifr_flags & flags) != flags || ioctl(fd, TUNGETVNETHDRSZ, &hdr_size) || hdr_size != (int)HDR_SIZE)
+		return "The tap interface has not IFF_NO_PI, IFF_VNET_HDR and a header size (TUNSETVNETHDRSZ) of 12";
+	return NULL;
 }
 
 int tap_fd(const struct net *net, const char **ifname)

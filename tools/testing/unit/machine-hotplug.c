@@ -9,6 +9,7 @@
 #include <linux/pci_regs.h>
 
 #include "launcher/machine/hotplug.h"
+#include "launcher/net/net.h"
 #include "launcher/plug.h"
 #include "machine-fake.h"
 
@@ -92,6 +93,13 @@ static void test_nodes(void)
 	ok(plug_del_net(vm, "rw"), "a disk is no network");
 	ok(!plug_del_disk(vm, "rw"), "it is taken back");
 	ok(plug_del_disk(vm, "rw"), "once");
+	for (unsigned int i = 0; i < 2; i++) {
+		const struct vm_net net = {
+			.ops = &net_tap, .ifname = "t", .fd = i ? open("/dev/null", O_RDWR | O_NONBLOCK | O_CLOEXEC) : image(O_RDWR),
+		};
+
+		ok(plug_add_net(vm, "t", &net), i ? "nor is a device that is no interface" : "a file is no interface");
+	}
 }
 
 static void test_add(void)
