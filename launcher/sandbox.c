@@ -89,6 +89,8 @@ static const struct call common[] = {
 	CALL(restart_syscall),			/* of a wait that SIGSTOP interrupted */
 	CALL(write),				/* eventfds of the loop and of cards; messages */
 	CALL(writev),				/* last words of malloc() and assert() */
+	CALL(epoll_wait),			/* a device's doorbell */
+	CALL(epoll_pwait),
 	CALL(timerfd_settime),			/* a device's timer, from any thread */
 	IOCTL(KVM_IRQ_LINE),			/* an interrupt */
 	IOCTL(KVM_SIGNAL_MSI),
@@ -179,8 +181,6 @@ static const struct call loop[] = {
 	CALL(rseq),
 	CALL_IF(prctl, 0, 0xffffffffu, PR_SET_NAME),
 	CALL_IF(prctl, 0, 0xffffffffu, PR_SET_SECCOMP),	/* a new thread confines itself further */
-	CALL(epoll_wait),
-	CALL(epoll_pwait),
 	CALL(read),				/* signals, keys */
 	CALL(accept4),				/* the control socket */
 	CALL(recvmsg),				/* and files that come by it */
@@ -189,7 +189,8 @@ static const struct call loop[] = {
 	IOCTL(TUNGETIFF),			/* and set up, if they are interfaces */
 	IOCTL(TUNGETVNETHDRSZ),
 	CALL_IF(fcntl, 1, 0xffffffffu, F_DUPFD_CLOEXEC),	/* for a device that is added */
-	CALL(eventfd2),
+	CALL(eventfd2),				/* for it, too */
+	CALL(epoll_create1),
 	CALL(memfd_create),			/* the stubs' cache, at a reset; counters as text */
 	CALL(mmap),				/* the translator's cache, at a reset: code */
 	CALL_IF(kill, 0, 0xffffffffu, SELF),	/* Ctrl-Z: SIGSTOP */

@@ -3,11 +3,18 @@
  * pool.c - threads that work on a device's chains
  *
  * A thread that takes a chain and sees another one waiting wakes the next thread before it sets to work; so as
- * many run as there is work for, and a single request costs a single wake-up.
+ * many run as there is work for, and a single request costs a single wake-up. Idle threads wait for a condition, or,
+ * where the guest's notifications come from the kernel as an eventfd (accel_ops.doorbell), for that: each event wakes
+ * one of those that wait by the same epoll instance.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
+#include "../msg.h"
 #include "pool.h"
 #include "thread.h"
 
@@ -88,6 +95,32 @@ static unsigned int gather(struct virtio_dev *dev, struct virtio_work *first)
 	return nr;
 }
 
+/* Wake one idle thread, with dev->lock held. */
+static void wake_one(struct virtio_pool *pool)
+{
+	uint64_t one = 1;
+
+	if (pool->epoll_fd < 0)
+		pthread_cond_signal(&pool->wake);
+	else
+		(void)!write(pool->bell_fd, &one, sizeof(one));
+}
+
+/* With dev->lock, which is dropped meanwhile. An event of before is not lost: nobody reads the eventfd. */
+static void wait_for_work(struct virtio_dev *dev)
+{
+	struct virtio_pool *pool = dev->pool;
+	struct epoll_event ev;
+
+	if (pool->epoll_fd < 0) {
+		pthread_cond_wait(&pool->wake, &dev->lock);
+		return;
+	}
+	pthread_mutex_unlock(&dev->lock);
+	epoll_wait(pool->epoll_fd, &ev, 1, -1);
+	pthread_mutex_lock(&dev->lock);
+}
+
 static void *pool_thread(void *opaque)
 {
 	struct virtio_work *first = opaque;
@@ -100,11 +133,11 @@ static void *pool_thread(void *opaque)
 		unsigned int nr = gather(dev, first);
 
 		if (!nr) {
-			pthread_cond_wait(&pool->wake, &dev->lock);
+			wait_for_work(dev);
 			continue;
 		}
 		if (++pool->nr_busy < pool->nr && more(dev))
-			pthread_cond_signal(&pool->wake);
+			wake_one(pool);
 		pthread_mutex_unlock(&dev->lock);
 		if (nr == 1) {
 			uint32_t written = 0;
@@ -119,6 +152,8 @@ static void *pool_thread(void *opaque)
 		pool->nr_busy--;
 		pthread_cond_broadcast(&pool->done);
 	}
+	/* One at a time. */
+	wake_one(pool);
 	pthread_mutex_unlock(&dev->lock);
 	return NULL;
 }
@@ -127,7 +162,7 @@ void virtio_pool_notify(struct virtio_dev *dev, unsigned int queue)
 {
 	(void)queue;
 	if (dev->pool)
-		pthread_cond_signal(&dev->pool->wake);
+		wake_one(dev->pool);
 }
 
 void virtio_pool_wait(struct virtio_dev *dev)
@@ -172,6 +207,28 @@ static int add_thread(struct virtio_dev *dev, const char *what)
 	return err;
 }
 
+static void pool_free(struct virtio_pool *pool)
+{
+	if (pool->epoll_fd >= 0)
+		close(pool->epoll_fd);
+	if (pool->bell_fd >= 0)
+		close(pool->bell_fd);
+	free(pool->work);
+	free(pool);
+}
+
+/* An event of the eventfd is one of the epoll instance, whatever its counter says. */
+static int make_bell(struct virtio_pool *pool)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
+
+	pool->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pool->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (pool->bell_fd < 0 || pool->epoll_fd < 0 || epoll_ctl(pool->epoll_fd, EPOLL_CTL_ADD, pool->bell_fd, &ev))
+		return -errno;
+	return 0;
+}
+
 void virtio_pool_exit(struct virtio_dev *dev)
 {
 	struct virtio_pool *pool = dev->pool;
@@ -181,7 +238,7 @@ void virtio_pool_exit(struct virtio_dev *dev)
 		return;
 	pthread_mutex_lock(&dev->lock);
 	pool->stop = true;
-	pthread_cond_broadcast(&pool->wake);
+	wake_one(pool);
 	pthread_mutex_unlock(&dev->lock);
 	for (i = 0; i < pool->nr; i++)
 		pthread_join(pool->work[i]->thread, NULL);
@@ -191,24 +248,30 @@ void virtio_pool_exit(struct virtio_dev *dev)
 	pthread_mutex_lock(&dev->lock);
 	dev->pool = NULL;
 	pthread_mutex_unlock(&dev->lock);
+	virtio_doorbell(dev, 0);
 	pthread_cond_destroy(&pool->done);
 	pthread_cond_destroy(&pool->wake);
-	free(pool->work);
-	free(pool);
+	pool_free(pool);
 }
 
 int virtio_pool_init(struct virtio_dev *dev, const struct virtio_pool_ops *ops, const char *what)
 {
 	struct virtio_pool *pool = calloc(1, sizeof(*pool));
-	int err;
+	int err = 0;
 
 	if (!pool)
 		return -ENOMEM;
 	pool->ops = ops;
+	pool->bell_fd = pool->epoll_fd = -1;
 	pool->work = calloc(ops->threads, sizeof(*pool->work));
-	if (!pool->work) {
-		free(pool);
-		return -ENOMEM;
+	if (!pool->work)
+		err = -ENOMEM;
+	else if (dev->vm->config.accel->doorbell)
+		err = make_bell(pool);
+	if (err) {
+		msg_error("create an eventfd for %s: %s. Raise the limit of open files (ulimit -n)", what, strerror(-err));
+		pool_free(pool);
+		return err;
 	}
 	pthread_cond_init(&pool->wake, NULL);
 	pthread_cond_init(&pool->done, NULL);
@@ -218,5 +281,7 @@ int virtio_pool_init(struct virtio_dev *dev, const struct virtio_pool_ops *ops, 
 	} while (!err && pool->nr < ops->threads);
 	if (err)
 		virtio_pool_exit(dev);
+	else if (pool->bell_fd >= 0)
+		virtio_doorbell(dev, pool->bell_fd);
 	return err;
 }

@@ -38,9 +38,11 @@ struct virtio_pool_ops {
 
 struct virtio_pool {
 	const struct virtio_pool_ops *ops;
+	/* Where the back end has doorbells, idle threads wait for this eventfd, by an epoll instance; else -1. */
+	int bell_fd, epoll_fd;
 
 	/* with dev->lock */
-	pthread_cond_t wake;		/* a queue may have something */
+	pthread_cond_t wake;		/* a queue may have something; without doorbells */
 	pthread_cond_t done;		/* a chain has been given back */
 	unsigned int next;		/* queue to look at first */
 	unsigned int nr_busy;

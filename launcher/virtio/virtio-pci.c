@@ -566,6 +566,17 @@ static void reg_moved(void *opaque, uint64_t addr, bool on)
 		accel->doorbell(dev->vm, addr + REG_NOTIFY + i * NOTIFY_MULTIPLIER, dev->notify_fd, on);
 }
 
+void virtio_doorbell(struct virtio_dev *dev, int fd)
+{
+	const uint64_t at = dev->pci.bar[REG_BAR].mapped;
+
+	if (at != UINT64_MAX)
+		reg_moved(dev, at, false);
+	dev->notify_fd = fd;
+	if (at != UINT64_MAX)
+		reg_moved(dev, at, true);
+}
+
 static const struct region_ops reg_ops = { .read = reg_read, .write = reg_write };
 
 /*

@@ -146,6 +146,8 @@ struct virtio_dev {
 /* dev->ops and dev->offered are set. Puts the device on the PCI bus; 0, or -errno with a message printed. */
 int virtio_init(struct virtio_dev *dev, struct vm *vm);
 void virtio_exit(struct virtio_dev *dev);
+/* Another notify_fd, of a device that is on the bus already. With the device lock held, or before the guest runs. */
+void virtio_doorbell(struct virtio_dev *dev, int fd);
 
 /* With dev->lock held: */
 static inline bool virtio_has(const struct virtio_dev *dev, unsigned int feature)
