@@ -144,7 +144,9 @@ static struct json_object *conn_call_with(struct conn *c, const char *command, s
 				struct json_object *desc = NULL;
 
 				json_object_object_get_ex(val, "desc", &desc);
-				msg_error("machine '%s' refused %s: %s", c->name, command, json_object_get_string(desc));
+				if (!quiet)
+					msg_error("machine '%s' refused %s: %s", c->name, command,
+						  json_object_get_string(desc));
 				json_object_put(obj);
 				return NULL;
 			}
@@ -556,13 +558,25 @@ static bool device_driver(struct conn *c, const char *id, char driver[32])
 	return driver[0];
 }
 
+/* What a device stood on. */
+static bool delete_node(struct conn *c, const char *id, bool is_net, bool quiet)
+{
+	struct json_object *ret = conn_call_with(c, is_net ? "netdev_del" : "blockdev-del",
+						 pair(json_object_new_object(), is_net ? "id" : "node-name", id), -1, quiet);
+
+	json_object_put(ret);
+	return ret;
+}
+
 static int device_remove(struct conn *c, const char *id, uint64_t seconds)
 {
 	char driver[32];
 	bool is_net;
 
-	/* An unknown device is the machine's to refuse. */
-	is_net = device_driver(c, id, driver) && !strcmp(driver, "virtio-net-pci");
+	/* One that left when nobody waited any more has left that behind. An unknown one is the machine's to refuse. */
+	if (!device_driver(c, id, driver) && (delete_node(c, id, false, true) || delete_node(c, id, true, true)))
+		return EXIT_OK;
+	is_net = !strcmp(driver, "virtio-net-pci");
 	if (!call_ok(c, "device_del", pair(json_object_new_object(), "id", id), -1))
 		return EXIT_FAILED;
 	if (!wait_deleted(c, id, clock_ns() + seconds * 1000000000ull)) {
@@ -570,8 +584,7 @@ static int device_remove(struct conn *c, const char *id, uint64_t seconds)
 			  "the next reset", id, c->name, (unsigned long long)seconds);
 		return EXIT_FAILED;
 	}
-	return call_ok(c, is_net ? "netdev_del" : "blockdev-del",
-		       pair(json_object_new_object(), is_net ? "id" : "node-name", id), -1) ? EXIT_OK : EXIT_FAILED;
+	return delete_node(c, id, is_net, false) ? EXIT_OK : EXIT_FAILED;
 }
 
 static int device_ls(struct conn *c)

@@ -236,6 +236,11 @@ threads()
 	PY
 	[[ "${lines[1]}" == *'A name has'* && "${lines[2]}" == *'No file descriptor'* && "${lines[3]}" == *return* ]] ||
 		fail "descriptors: $output"
+	# It leaves at a reset, and the file is free again once it is removed.
+	qmp keeps '{"execute":"qmp_capabilities"}' '{"execute":"system_reset"}' >/dev/null
+	until_true eval '[ -z "$("$tenon" device ls keeps)" ]'
+	"$tenon" device remove keeps disk
+	"$tenon" device add keeps disk --disk "$BATS_TEST_TMPDIR/img"
 	"$tenon" kill keeps
 	ended
 }
