@@ -238,7 +238,7 @@ void emul_poke_stop(struct emul_vm *vm);
 
 #define EMUL_TLB_BITS	12
 #define EMUL_TLB_SIZE	(1U << EMUL_TLB_BITS)
-#define EMUL_TLB_EMPTY	1ULL		/* no page address has bit 0 set */
+#define EMUL_TLB_EMPTY	(1ULL << 62 | 1)	/* no page address has bit 0 set, and no canonical address is near */
 
 /*
  * Slot of an address. Arrays a power of two apart must not all meet in one slot, so higher bits are folded in. Translated

@@ -243,6 +243,11 @@ static struct x86_block *crossing_get(struct x86_cpu *cpu, u64 lin, unsigned int
 		return NULL;
 	known = c->lin == lin && c->mode == mode ? c->len : 0;
 	while (res == X86_DECODE_MORE && n < X86_INSN_MAX) {
+		/* SDM vol. 3 "Prioritization of Concurrent Events": the limit comes before the page */
+		if (!cpu->code64 && cpu->s.rip + n > cpu->s.seg[X86_CS].limit) {
+			x86_gp0(cpu);
+			return NULL;
+		}
 		if (off + n == EMUL_PAGE_SIZE) {
 			u64 next = (lin | ~EMUL_PAGE_MASK) + 1;
 
@@ -373,6 +378,8 @@ const struct uop *x86_block_decode(struct x86_cpu *cpu, struct x86_block *b, boo
 			good = x86_block_lens(b)[i] == u[i].insn.len;
 		if (good && room)
 			set_decoded(vm, b);
+		else if (good && !locked)
+			emul_request(&cpu->core, EMUL_REQ_POKE);
 	}
 	if (!locked)
 		pthread_mutex_unlock(&vm->code_lock);
@@ -410,12 +417,7 @@ struct x86_block *x86_block_get(struct x86_cpu *cpu, bool one)
 	/* Near the end of a segment each instruction is checked for itself. */
 	if (!cpu->code64 && b && cpu->s.rip + (b->b.end - off) - 1 > cpu->s.seg[X86_CS].limit)
 		one = true;
-	if (one || !b) {
+	if (one || !b)
 		b = crossing_get(cpu, lin, off);
-		if (b && !cpu->code64 && cpu->s.rip + b->uop[0].insn.len - 1 > cpu->s.seg[X86_CS].limit) {
-			x86_gp0(cpu);
-			return NULL;
-		}
-	}
 	return b;
 }

@@ -577,8 +577,7 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 
 				/* the branch should have faulted */
 				cpu->s.rip = rip_at(cpu, b, idx);
-				cpu->jit.insns -= idx + 1;
-				cpu->core.stats.insns -= idx;
+				cpu->jit.insns -= u ? idx + 1 : 1;
 				*bp = b;
 				*up = u ? &u[idx] : &nothing;
 				return u ? x86_gp0(cpu) : X86_JUMP;

@@ -41,7 +41,7 @@ static void record_selector(struct tr *t, enum x86_seg seg, s32 to)
 
 static void record(struct tr *t, const struct uop *u)
 {
-	const struct enc c = { .opsz = 0x66, .op = 0xc7 };
+	const struct enc c = { .opsz = 0x66, .op = 0xc7 }, movzx = { .map = X86_MAP_0F, .op = 0xb7 };
 	const struct x86_insn *i = &u->insn;
 	u16 fop = (u16)((i->opcode & 7) << 8 | i->modrm);
 
@@ -55,6 +55,8 @@ static void record(struct tr *t, const struct uop *u)
 	if (!(i->flags & X86_IF_MEM))
 		return;
 	put_op(&t->e, OP_LEA, i->addrsize == 8, H_T1, tr_ea(t, u));
+	if (i->addrsize == 2)
+		put_insn(&t->e, &movzx, H_T1, RM_REG(H_T1));
 	put_store(&t->e, H_T1, RM_CPU(s.fpu.fdp));
 	record_selector(t, i->seg, (s32)offsetof(struct x86_cpu, s.fpu.fds));
 }

@@ -560,6 +560,32 @@ static void test_mode(enum x86_mode m, enum emul_jit jit, unsigned long programs
 	emul_vm_destroy(interpreter.cpu->core.vm);
 }
 
+/* Real mode at 1000:0800. */
+static const struct x86_state *real_mode_init(enum emul_jit jit)
+{
+	struct x86_state *s;
+
+	machine_init(&translator, jit);
+	s = &translator.cpu->s;
+	emul_vcpu_reset(&translator.cpu->core, false);
+	s->seg[X86_CS].sel = 0x1000;
+	s->seg[X86_CS].base = 0x10000;
+	s->seg[X86_SS].base = 0x50000;
+	memset(s->gpr, 0, 8 * 8);
+	s->gpr[X86_RSP] = 0x7000;
+	s->rip = 0x800;
+	return s;
+}
+
+static enum emul_exit_reason real_mode_run(void)
+{
+	struct emul_exit x;
+
+	emul_x86_changed(&translator.cpu->core);
+	emul_run(&translator.cpu->core, &x);
+	return x.reason;
+}
+
 /*
  * In real mode: the same offsets in two segments, and the same bytes at offsets of another segment.
  *
@@ -572,26 +598,70 @@ static void test_real_mode(void)
 		0xb9, 100, 0, 0xe8, 0xfa, 0x0f, 0x01, 0xc3, 0x9a, 0x00, 0x09, 0x00, 0x30, 0x9a, 0x00, 0x01, 0x80, 0x30,
 		0xe2, 0xef, 0xf4,
 	}, one[] = { 0xb8, 1, 0, 0xc3 }, far[] = { 0xe8, 0xfd, 0x0e, 0x01, 0xc2, 0xcb }, two[] = { 0xb8, 2, 0, 0xc3 };
-	struct x86_state *s;
-	struct emul_exit x;
+	const struct x86_state *s = real_mode_init(EMUL_JIT_EAGER);
 
-	machine_init(&translator, EMUL_JIT_EAGER);
-	s = &translator.cpu->s;
 	memcpy(translator.tables + 0x10800, caller, sizeof(caller));
 	memcpy(translator.tables + 0x11800, one, sizeof(one));
 	memcpy(translator.tables + 0x30900, far, sizeof(far));
 	memcpy(translator.tables + 0x31800, two, sizeof(two));
-	emul_vcpu_reset(&translator.cpu->core, false);
-	s->seg[X86_CS].sel = 0x1000;
-	s->seg[X86_CS].base = 0x10000;
-	s->seg[X86_SS].base = 0x50000;
-	s->gpr[X86_RSP] = 0x7000;
-	s->gpr[X86_RBX] = s->gpr[X86_RDX] = 0;
-	s->rip = 0x800;
-	emul_x86_changed(&translator.cpu->core);
-	emul_run(&translator.cpu->core, &x);
-	ok(x.reason == EMUL_EXIT_HALT && s->rip == 0x800 + sizeof(caller), "real mode: the program ends");
+	is_u64(real_mode_run(), EMUL_EXIT_HALT, "real mode: the program ends");
+	is_u64(s->rip, 0x800 + sizeof(caller), "real mode: at its end");
 	is_u64(s->gpr[X86_RBX] << 32 | s->gpr[X86_RDX], 100ULL << 32 | 400, "real mode: offsets belong to their segment");
+	emul_vm_destroy(translator.vm);
+
+	/* fninit; mov bx, ffff; mov si, 11; fld dword [bx+si], five times */
+	s = real_mode_init(EMUL_JIT_EAGER);
+	memcpy(translator.tables + 0x10800, "\xb9\x05\0\xdb\xe3\xbb\xff\xff\xbe\x11\0\xd9\0\xe2\xf4\xf4", 16);
+	is_u64(real_mode_run(), EMUL_EXIT_HALT, "x87 with a 16-bit address: end");
+	is_u64(s->fpu.fdp, 0x10, "x87 with a 16-bit address: FDP");
+	emul_vm_destroy(translator.vm);
+
+	/*
+	 * A MOV of three bytes at the last two of segment and page is #GP each time. Its handler counts them: inc bx; mov sp, 7000;
+	 * cmp bx, 10; jae +3; jmp fffe; hlt.
+	 */
+	s = real_mode_init(EMUL_JIT_EAGER);
+	memcpy(translator.tables + 0x1fffe, "\xb8\x34\x12", 3);
+	memcpy(translator.tables + 0x10800, "\x43\xbc\0\x70\x83\xfb\x0a\x73\x03\xe9\xf2\xf7\xf4", 13);
+	memcpy(translator.tables + X86_EXC_GP * 4, "\0\x08\0\x10", 4);
+	memset(translator.tables + 0x10001, 0xf4, 1);
+	is_u64(real_mode_run(), EMUL_EXIT_HALT, "an instruction over the end of its segment and page: end");
+	is_u64(s->gpr[X86_RBX] << 16 | s->gpr[X86_RAX], 10 << 16, "an instruction over the end of its segment and page: #GP each time");
+	emul_vm_destroy(translator.vm);
+}
+
+/* Code in linear page 0, executed often, is not there any more with other page tables. */
+static void test_page_0(void)
+{
+	/* mov ecx, 8; 1: mov ebx, 100h; call rbx; dec ecx; jnz 1b; mov eax, 5000h; mov cr3, rax; mov ebx, 100h; call rbx; hlt */
+	static const u8 caller[] = "\xb9\x08\0\0\0\xbb\0\x01\0\0\xff\xd3\xff\xc9\x75\xf5"
+				   "\xb8\0\x50\0\0\x0f\x22\xd8\xbb\0\x01\0\0\xff\xd3\xf4";
+	struct x86_cpu *cpu;
+	struct emul_exit x;
+
+	machine_init(&translator, EMUL_JIT_EAGER);
+	cpu = translator.cpu;
+	for (unsigned int at = 0x1000; at <= 0x5000; at += 0x4000) {
+		u64 *table = (u64 *)(translator.tables + at);
+
+		for (unsigned int level = 0; level < 3; level++)
+			table[512 * level] = (at + 0x1000 * (level + 1)) | 3;
+		for (unsigned int i = 0; i < 256; i++)
+			table[512 * 3 + i] = at == 0x5000 && !i ? 0 : i * 0x1000 | 3;
+	}
+	memcpy(translator.tables + 0x100, "\x48\xff\xc2\xc3", 4);	/* inc rdx; ret */
+	memcpy(translator.tables + 0x10000, caller, sizeof(caller));
+	for (unsigned int i = 0; i < X86_SEG_COUNT; i++)
+		cpu->s.seg[i].attr &= ~(3 << X86_ATTR_DPL_SHIFT);
+	cpu->s.cr3 = 0x1000;
+	cpu->s.idtr.limit = 0;
+	cpu->s.gpr[X86_RSP] = 0x90000;
+	cpu->s.gpr[X86_RDX] = 0;
+	cpu->s.rip = 0x10000;
+	emul_x86_changed(&cpu->core);
+	emul_run(&cpu->core, &x);
+	is_u64(x.reason, EMUL_EXIT_SHUTDOWN, "code of page 0 with other tables: a page fault");
+	is_u64(cpu->s.gpr[X86_RDX], 8, "code of page 0 with other tables: not executed");
 	emul_vm_destroy(translator.vm);
 }
 
@@ -610,6 +680,7 @@ int main(int argc, char **argv)
 	test_mode(X86_MODE_16, EMUL_JIT_EAGER, programs, "blocks, 16-bit code");
 	test_mode(X86_MODE_16, EMUL_JIT_STRESS, programs, "stress, 16-bit code");
 	test_real_mode();
+	test_page_0();
 	return tap_done();
 }
 
