@@ -210,10 +210,10 @@ static bool run_bochs(struct machine *m, const char *dir)
 
 	if (!write_image(dir, NOT_BOCHS) || !write_file(dir, "bochsrc", rc, (size_t)n) || !write_file(dir, "go", "c\n", 2))
 		return false;
-	/* its only display without a window wants a terminal, its debugger a command */
+	/* its only display without a window wants a terminal, its debugger a command, and no end of its input before its own */
 	snprintf(cmd, sizeof(cmd),
-		 "TERM=vt100 timeout 100 script -qec 'bochs -q -f %s/bochsrc -rc %s/go' /dev/null </dev/null >/dev/null 2>&1",
-		 dir, dir);
+		 "mkfifo %s/in; TERM=vt100 timeout 100 script -qec 'bochs -q -f %s/bochsrc -rc %s/go' /dev/null <>%s/in >/dev/null 2>&1",
+		 dir, dir, dir, dir);
 	return run_command(m, dir, cmd);
 }
 
