@@ -9,6 +9,7 @@
 #ifndef TENON_BLOCK_H
 #define TENON_BLOCK_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -209,6 +210,8 @@ struct bfile *file_adopt(int fd, const char *path, const struct file_open *how, 
 int file_lock(int fd, const char *path, bool readonly);
 /* The descriptor of an open file of the host's. */
 int file_fd(const struct bfile *f);
+/* A lock of which writers get their turn; who has it for reading must not take it again. */
+void block_rwlock_init(pthread_rwlock_t *lock);
 /* A file without a name, gone when it is closed. */
 struct bfile *file_temporary(int *err);
 

@@ -108,6 +108,17 @@ static unsigned int cursor_batch(const struct block_cursor *cur, uint64_t len, s
 
 /* ---- what all files share */
 
+void block_rwlock_init(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attr;
+
+	/* Or readers, who come one after the other, would keep a writer out for good. */
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+}
+
 int bfile_read(struct bfile *f, void *buf, uint64_t len, uint64_t off)
 {
 	struct iovec iov = { buf, len };
@@ -538,7 +549,7 @@ static struct bfile *wrap(int fd, const char *path, const struct file_open *how,
 	/* Who opened it for us may have asked for more than the cache mode says. */
 	if (how->direct || (fcntl(fd, F_GETFL) & O_DIRECT))
 		h->align = direct_align(fd, h->blkdev);
-	pthread_rwlock_init(&h->edges, NULL);
+	block_rwlock_init(&h->edges);
 	return &h->f;
 }
 

@@ -461,7 +461,6 @@ static int prepare_writes(struct qcow2 *q, const struct block_options *opts)
 
 static int qcow2_open(struct block *blk, const struct block_options *opts, unsigned int depth)
 {
-	pthread_rwlockattr_t attr;
 	struct q2_header h;
 	struct qcow2 *q = calloc(1, sizeof(*q));
 	int64_t file_size;
@@ -472,11 +471,7 @@ static int qcow2_open(struct block *blk, const struct block_options *opts, unsig
 	q->blk = blk;
 	q->f = blk->file;
 	blk->priv = q;
-	/* Or readers, who come one after the other, would keep a writer out for good. */
-	pthread_rwlockattr_init(&attr);
-	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&q->lock, &attr);
-	pthread_rwlockattr_destroy(&attr);
+	block_rwlock_init(&q->lock);
 	pthread_mutex_init(&q->cache_lock, NULL);
 	q->l1_dirty_lo = UINT32_MAX;
 	q->synced_l2 = true;
