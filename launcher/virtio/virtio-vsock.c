@@ -38,6 +38,7 @@
 #define BATCH		64u		/* packets of the guest, or of one connection, before others get their turn */
 #define RSTS_MAX	64u		/* refusals that wait for room in the queue; more are lost */
 #define GREETING_MAX	32u		/* "CONNECT 4294967295\n" and some */
+#define ACCEPT_AGAIN_MS	100		/* after a client that there was no descriptor for */
 #define FIRST_HOST_PORT	0x40000000u	/* of connections from the host: none that listens */
 #define HDR_SIZE	((uint32_t)sizeof(struct virtio_vsock_hdr))
 #define SHUT_BOTH	(VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
@@ -246,6 +247,8 @@ static bool say(struct vsock *v, struct conn *c, uint16_t op, uint32_t flags)
 
 static void say_what_waits(struct vsock *v, struct conn *c)
 {
+	if (c->state != CONN_REQUESTED && c->state != CONN_OPEN)
+		return;
 	if (c->say_request && say(v, c, VIRTIO_VSOCK_OP_REQUEST, 0))
 		c->say_request = false;
 	if (c->say_response && say(v, c, VIRTIO_VSOCK_OP_RESPONSE, 0))
@@ -388,6 +391,10 @@ static void settle(struct vsock *v, struct conn *c)
 		return;
 	if (c->eof)
 		c->say_shutdown |= c->hung_up ? SHUT_BOTH : VIRTIO_VSOCK_SHUTDOWN_SEND;
+	if (c->hung_up && (c->guest_shut & VIRTIO_VSOCK_SHUTDOWN_RCV)) {
+		reset_conn(v, c);	/* neither can hear the other any more */
+		return;
+	}
 	if (c->len || !(c->guest_shut & VIRTIO_VSOCK_SHUTDOWN_SEND))
 		return;
 	if (c->guest_shut == SHUT_BOTH)
@@ -539,13 +546,13 @@ static void greet(struct vsock *v, struct conn *c)
 }
 
 /* poll() has two entries for wake_fd and listen_fd, and one for each connection. */
-static unsigned int prepare(struct vsock *v)
+static unsigned int prepare(struct vsock *v, bool full)
 {
 	bool room = has_room(v);
 
 	remove_dead(v);
 	v->pfd[0] = (struct pollfd){ .fd = v->wake_fd, .events = POLLIN };
-	v->pfd[1] = (struct pollfd){ .fd = v->nr < CONNS_MAX ? v->listen_fd : -1, .events = POLLIN };
+	v->pfd[1] = (struct pollfd){ .fd = v->nr < CONNS_MAX && !full ? v->listen_fd : -1, .events = POLLIN };
 	for (unsigned int i = 0; i < v->nr; i++) {
 		const struct conn *c = v->conn[i];
 		bool in = c->state == CONN_GREETING || (room && wants_rx(c));
@@ -562,16 +569,16 @@ static void *vsock_thread(void *opaque)
 {
 	struct vsock *v = opaque;
 	struct virtio_dev *dev = &v->vdev;
-	bool more = false;
+	bool more = false, full = false;
 	uint64_t count;
 
 	sandbox_enter(SANDBOX_VSOCK, NULL);
 	pthread_mutex_lock(&dev->lock);
 	while (!atomic_load(&v->stop)) {
-		unsigned int nr = prepare(v);
+		unsigned int nr = prepare(v, full);
 
 		pthread_mutex_unlock(&dev->lock);
-		if (poll(v->pfd, 2 + nr, more ? 0 : -1) < 0)
+		if (poll(v->pfd, 2 + nr, more ? 0 : full ? ACCEPT_AGAIN_MS : -1) < 0)
 			memset(v->pfd, 0, sizeof(v->pfd));
 		if (v->pfd[0].revents)
 			(void)!read(v->wake_fd, &count, sizeof(count));
@@ -586,10 +593,12 @@ static void *vsock_thread(void *opaque)
 			if (v->pfd[2 + i].revents && c->state != CONN_DEAD)
 				flush(c);
 		}
+		full = false;
 		if (v->pfd[1].revents) {
 			int fd = accept4(v->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-			if (fd >= 0)
+			full = fd < 0;
+			if (!full)
 				add_conn(v, fd, CONN_GREETING);
 		}
 		more = run_tx(v);

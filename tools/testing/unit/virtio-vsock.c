@@ -271,6 +271,10 @@ static void test_from_guest(void)
 	tell(VIRTIO_VSOCK_OP_REQUEST, 103, 9);
 	ok(told(VIRTIO_VSOCK_OP_RST, 9, 103) && at_end(fd), "a second request ends a connection");
 	close(fd);
+	fd = from_guest(lfd, 105);
+	shut(105, 9, VIRTIO_VSOCK_SHUTDOWN_RCV);
+	close(fd);
+	ok(told(VIRTIO_VSOCK_OP_RST, 9, 105), "as does a client that is gone from a guest that reads no more");
 	fd = from_guest(lfd, 104);
 	start(0);
 	ok(at_end(fd), "as does a driver that starts anew");
