@@ -460,6 +460,9 @@ static void legacy_write(void *opaque, uint64_t off, uint64_t val, unsigned int 
 	/* A driver of version 1 has it in its hands. */
 	if (dev->status & VIRTIO_CONFIG_S_FEATURES_OK && !dev->legacy)
 		goto out;
+	/* Nor may it have what another interface accepted, and this one does not know. */
+	if (!dev->legacy)
+		dev->features &= legacy_offered(dev);
 	dev->legacy = true;
 	vq = selected(dev);
 	if (off >= config) {

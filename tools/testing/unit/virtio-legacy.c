@@ -167,6 +167,12 @@ static void test_disk(void)
 	mmio_write(vm, modern + VIRTIO_PCI_COMMON_GFSELECT, 0, 4);
 	is_u64(mmio_read(vm, modern + VIRTIO_PCI_COMMON_GF, 4), 0, "whose features are not to be had by ports");
 	set_status(0);
+	/* One that turns to ports half-way has nothing of what it accepted that ports do not offer. */
+	mmio_write(vm, modern + VIRTIO_PCI_COMMON_GFSELECT, 1, 4);
+	mmio_write(vm, modern + VIRTIO_PCI_COMMON_GF, 1 | 1 << (VIRTIO_F_RING_PACKED - 32), 4);
+	set_status(3);
+	is_u64(mmio_read(vm, modern + VIRTIO_PCI_COMMON_GF, 4), 0, "no packed rings by ports");
+	set_status(0);
 }
 
 /* A wire that gives every frame back, and what the card gave it. */
