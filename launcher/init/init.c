@@ -510,10 +510,9 @@ static int wait_for(long pid)
 
 		if (got == pid && (status & 0xff) != 0x7f)
 			break;
-		/* Stopped, as by Ctrl-Z: there is no shell that it could go back to. */
-		if (got == pid) {
-			if (tty)
-				set_foreground(pid);
+		/* Stopped by Ctrl-Z: there is no shell that it could go back to. */
+		if (got == pid && tty) {
+			set_foreground(pid);
 			sys(kill, -pid, SIGCONT, 0, 0, 0);
 		}
 		if (got < 0 && got != -EINTR)
