@@ -317,8 +317,11 @@ static int tap_open(struct net *net, const struct vm_net *config, unsigned int i
 	int err;
 
 	(void)index;
-	if (!tap)
+	if (!tap) {
+		if (config->fd)
+			close(config->fd);
 		return -ENOMEM;
+	}
 	tap->fd = -1;
 	tap->index = -1;
 	net->state = tap;

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 
@@ -443,8 +444,11 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 	char what[128];
 	int err;
 
-	if (!blk)
+	if (!blk) {
+		if (config->fd)
+			close(config->fd);
 		return -ENOMEM;
+	}
 	err = config->fd ? block_open_fd(&blk->block, config->fd, config->path, &opts) :
 			   block_open(&blk->block, config->path, &opts);
 	if (err)

@@ -536,10 +536,10 @@ static void card_exit(struct vnet *card)
 static int card_init(struct vm *vm, const struct vm_net *config, unsigned int index, struct slot *slot, struct vnet **out)
 {
 	struct vnet *card = calloc(1, sizeof(*card));
-	int err = -ENOMEM;
+	int err = -ENOMEM, fd = config->fd;	/* ours until the back end has it */
 
 	if (!card)
-		return err;
+		goto err_free;
 	card->net.ops = config->ops;
 	card->net.receive = net_receive;
 	card->net.opaque = card;
@@ -553,6 +553,7 @@ static int card_init(struct vm *vm, const struct vm_net *config, unsigned int in
 	/* The thread relies on room for its first entry. */
 	if (net_poll_add(&card->poll, card->wake_fd, POLLIN) < 0)
 		goto err_wake;
+	fd = 0;
 	err = config->ops->open(&card->net, config, index);
 	if (err)
 		goto err_wake;
@@ -585,6 +586,8 @@ err_wake:
 	free(card->poll.fd);
 err_free:
 	free(card);
+	if (fd)
+		close(fd);
 	return err;
 }
 
