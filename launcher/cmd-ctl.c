@@ -526,8 +526,8 @@ static int device_add(int argc, char **argv)
 	return status;
 }
 
-/* Its event, or false if it does not come. */
-static bool wait_deleted(struct conn *c, const char *id, uint64_t until)
+/* Its event, or false if it does not come. *@lost: not all that was written to the disk is in its file. */
+static bool wait_deleted(struct conn *c, const char *id, uint64_t until, bool *lost)
 {
 	struct json_object *obj, *data, *dev;
 	bool gone, found = false;
@@ -535,6 +535,7 @@ static bool wait_deleted(struct conn *c, const char *id, uint64_t until)
 	while (!found && (obj = conn_read(c, until, &gone)) != NULL) {
 		found = json_object_object_get_ex(obj, "data", &data) && json_object_object_get_ex(data, "device", &dev) &&
 			!strcmp(json_object_get_string(dev), id);
+		*lost = found && json_object_object_get_ex(data, "x-lost", NULL);
 		json_object_put(obj);
 	}
 	return found;
@@ -571,7 +572,7 @@ static bool delete_node(struct conn *c, const char *id, bool is_net, bool quiet)
 static int device_remove(struct conn *c, const char *id, uint64_t seconds)
 {
 	char driver[32];
-	bool is_net;
+	bool is_net, lost = false;
 
 	/* One that left when nobody waited any more has left that behind. An unknown one is the machine's to refuse. */
 	if (!device_driver(c, id, driver) && (delete_node(c, id, false, true) || delete_node(c, id, true, true)))
@@ -579,12 +580,15 @@ static int device_remove(struct conn *c, const char *id, uint64_t seconds)
 	is_net = !strcmp(driver, "virtio-net-pci");
 	if (!call_ok(c, "device_del", pair(json_object_new_object(), "id", id), -1))
 		return EXIT_FAILED;
-	if (!wait_deleted(c, id, clock_ns() + seconds * 1000000000ull)) {
+	if (!wait_deleted(c, id, clock_ns() + seconds * 1000000000ull, &lost)) {
 		msg_error("remove '%s' from machine '%s': its system has not let go of it in %llu seconds. It may still do so, or at "
 			  "the next reset", id, c->name, (unsigned long long)seconds);
 		return EXIT_FAILED;
 	}
-	return delete_node(c, id, is_net, false) ? EXIT_OK : EXIT_FAILED;
+	if (lost)
+		msg_error("remove '%s' from machine '%s': some of what its system wrote to it may be lost. Check the storage and the "
+			  "file system in the image", id, c->name);
+	return delete_node(c, id, is_net, false) && !lost ? EXIT_OK : EXIT_FAILED;
 }
 
 static int device_ls(struct conn *c)

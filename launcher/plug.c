@@ -149,24 +149,31 @@ static struct device *find_device(struct vm *vm, const char *id)
 	return NULL;
 }
 
-static void take_down(struct device *d)
+/* 0, or -errno if the disk's file has not got all of what was written. */
+static int take_down(struct device *d)
 {
+	int err = 0;
+
 	if (d->node->is_net)
 		vnet_unplug(d->dev);
 	else
-		vblk_unplug(d->dev);
+		err = vblk_unplug(d->dev);
 	d->node->used = false;
 	*d = (struct device){ 0 };
+	return err;
 }
 
 static void gone(struct slot *slot)
 {
 	struct device *d = (struct device *)((char *)slot - offsetof(struct device, slot));
 	struct vm *vm = d->vm;
-	char data[128];
+	char id[CTL_NAME_MAX + 1], data[192];
+	int err;
 
-	snprintf(data, sizeof(data), "{\"device\":\"%s\",\"path\":\"/machine/peripheral/%s\"}", d->id, d->id);
-	take_down(d);
+	memcpy(id, d->id, sizeof(id));
+	err = take_down(d);
+	snprintf(data, sizeof(data), "{\"device\":\"%s\",\"path\":\"/machine/peripheral/%s\"%s}", id, id,
+		 err ? ",\"x-lost\":true" : "");
 	ctl_event(vm, "DEVICE_DELETED", data);
 }
 

@@ -421,13 +421,16 @@ static void make_rings(struct vblk *blk, bool asked)
 	}
 }
 
-static void disk_exit(struct vblk *blk)
+static int disk_exit(struct vblk *blk)
 {
+	int err;
+
 	virtio_pool_exit(&blk->vdev);
 	virtio_exit(&blk->vdev);
 	free_rings(blk);
-	block_close(&blk->block);
+	err = block_close(&blk->block);
 	free(blk);
+	return err;
 }
 
 static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int nr, struct slot *slot, struct vblk **out)
@@ -505,9 +508,9 @@ int vblk_plug(struct vm *vm, const struct vm_disk *config, struct slot *slot, st
 	return err;
 }
 
-void vblk_unplug(struct virtio_dev *dev)
+int vblk_unplug(struct virtio_dev *dev)
 {
-	disk_exit((struct vblk *)dev);
+	return disk_exit((struct vblk *)dev);
 }
 
 static void vblk_exit(struct vm *vm, void *state)

@@ -177,7 +177,8 @@ bool balloon_get(struct vm *vm, uint64_t *bytes);
  * *@dev, or -errno with a message printed. Main thread, with the device lock held.
  */
 int vblk_plug(struct vm *vm, const struct vm_disk *config, struct slot *slot, struct virtio_dev **dev);
-void vblk_unplug(struct virtio_dev *dev);
+/* 0, or -errno if what the guest wrote last may be lost. */
+int vblk_unplug(struct virtio_dev *dev);
 int vnet_plug(struct vm *vm, const struct vm_net *config, struct slot *slot, struct virtio_dev **dev);
 void vnet_unplug(struct virtio_dev *dev);
 

@@ -11,6 +11,7 @@
 #include "launcher/machine/hotplug.h"
 #include "launcher/net/net.h"
 #include "launcher/plug.h"
+#include "launcher/virtio/virtio.h"
 #include "machine-fake.h"
 
 #define UP		(PC_HOTPLUG_BASE + 0)
@@ -200,6 +201,30 @@ static void test_full(void)
 	is_u64(n, 1000, "a thousand in the same slot");
 }
 
+static bool sync_fails;
+
+int fdatasync(int fd)
+{
+	(void)fd;
+	errno = EIO;
+	return sync_fails ? -1 : 0;
+}
+
+static void test_lost(void)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		const struct vm_disk disk = {
+			.path = path, .fd = image(O_RDWR), .format = block_driver_by_name("raw"), .backing = BLOCK_BACKING_NONE,
+		};
+		struct slot slot = { 0 };
+		struct virtio_dev *dev = NULL;
+
+		ok(!vblk_plug(vm, &disk, &slot, &dev), "a disk with a cache");
+		sync_fails = i;
+		is_u64(vblk_unplug(dev) != 0, i, i ? "its file does not take what is left" : "whose file takes all");
+	}
+}
+
 int main(void)
 {
 	int fd = mkstemp(path);
@@ -216,6 +241,7 @@ int main(void)
 	test_add();
 	test_remove();
 	test_reset();
+	test_lost();
 	test_full();
 	quiet(false);
 	plug_device.exit(vm, plug);
