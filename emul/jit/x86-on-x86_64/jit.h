@@ -110,6 +110,8 @@ struct jit_code {
 	u8 nr;			/* instructions: those of the block, or fewer */
 	u8 how;			/* it was translated: JIT_GROUPS, JIT_HOT */
 	u32 failed;		/* how often the lookups of groups failed */
+	u32 detour;		/* jumps from the entry of @first to this one's, see forward() */
+	const struct jit_code *first;
 };
 
 struct jit_cache {

@@ -4,7 +4,7 @@
  *
  *	lea	r15, [operand]			; linear address
  *	mov	r14, r15
- *	shr	r14, 12
+ *	shr	r14, 11
  *	xor	r14d, r15d			; emul_tlb_index(), as an offset of entries
  *	shr	r14d, 12 - 5
  *	and	r14d, (entries - 1) << 5

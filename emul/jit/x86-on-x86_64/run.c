@@ -242,17 +242,31 @@ void jit_stale(struct emul_block *b)
 	replace_entry(code, rel + 14);
 }
 
-/* Whoever still comes to the stale block @from is sent on to @to, its successor. */
+/*
+ * Whoever still comes to the stale block @from is sent on to @to, its successor. Code that is written again and again would
+ * become a long way from one to the next; after some of them the first is led to the last, and the one before is left to
+ * ask again.
+ */
+#define DETOUR_MAX	8
 static void forward(struct x86_cpu *cpu, const struct x86_block *from, const struct x86_block *to)
 {
-	const struct jit_code *old, *new;
+	const struct jit_code *old;
+	struct jit_code *new;
 
 	pthread_mutex_lock(&cpu->core.vm->code_lock);
 	old = code_of(from);
 	new = code_of(to);
 	if (new && from->page == to->page && from->b.off == to->b.off && from->b.mode == to->b.mode &&
-	    !(new->live & ~old->live) && !atomic_load(&to->b.stale))
-		replace_entry(old, (s32)(new->rx - old->rx));
+	    !atomic_load(&to->b.stale)) {
+		new->first = old->first ? old->first : old;
+		new->detour = old->detour + 1;
+		if (new->detour > DETOUR_MAX) {
+			old = new->first;
+			new->detour = 1;
+		}
+		if (!(new->live & ~old->live))
+			replace_entry(old, (s32)(new->rx - old->rx));
+	}
 	pthread_mutex_unlock(&cpu->core.vm->code_lock);
 }
 
@@ -607,10 +621,10 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 		code = ready(cpu, b, &full);
 		if (code && x->kind == JIT_EXIT_LINK)
 			exit_link(cpu, x, b);
-		else if (code && x->kind == JIT_EXIT_HEAD && b != from)
-			forward(cpu, from, b);
 		else if (code)
 			jump_fill(cpu, b);
+		if (code && x->kind == JIT_EXIT_HEAD && b != from)
+			forward(cpu, from, b);
 		if (code && x->kind == JIT_EXIT_UOP)
 			flags_in(cpu);
 		entry = code ? code->rx : NULL;
