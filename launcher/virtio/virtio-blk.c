@@ -182,7 +182,7 @@ static const char *blk_taken(struct virtio_work *work)
 {
 	const struct virtio_dev *dev = work->dev;
 
-	/* An old driver's requests may come before blk_start(); one that can neither flush nor choose is never cached for. */
+	/* Of a driver that can neither flush nor choose nothing is cached; an old one's may come before blk_start(). */
 	((struct request *)work)->sync = !((const struct vblk *)dev)->writeback ||
 		(!virtio_has(dev, VIRTIO_BLK_F_FLUSH) && !virtio_has(dev, VIRTIO_BLK_F_CONFIG_WCE));
 	return NULL;

@@ -113,7 +113,7 @@ struct virtio_ops {
 	void (*start)(struct virtio_dev *dev);				/* optional: the driver is ready */
 	/* there may be something in a queue; called for each when the driver is ready, too */
 	void (*notify)(struct virtio_dev *dev, unsigned int queue);
-	/* a reset: return when no worker is using a queue, with the device's own state as at the start; may wait on dev->lock */
+	/* a reset: return when no worker uses a queue, the device's own state as at the start; may wait on dev->lock */
 	void (*quiesce)(struct virtio_dev *dev);
 	/* optional: the same wait, and nothing else; not for devices that use queues only with dev->lock */
 	void (*drain)(struct virtio_dev *dev);
