@@ -178,14 +178,16 @@ void tr_misses(struct tr *t)
 		put_store(e, H_T1, RM_CPU(jit.tmp[2]));
 		table(t, m->size, m->write);
 		put_store(e, H_T0, MEMO(n, host));
-		put_load(e, H_T0, RM_CPU(jit.tmp[2]));
-		put_imm(e, 4, true, RM_REG(H_T0), (u32)EMUL_PAGE_MASK);
-		put_store(e, H_T0, MEMO(n, base));
+		put_load(e, H_T1, RM_CPU(jit.tmp[2]));
+		put_imm(e, 4, true, RM_REG(H_T1), (u32)EMUL_PAGE_MASK);
+		put_store(e, H_T1, MEMO(n, base));
 		put_op(e, 0xc7, true, 0, MEMO(n, limit));
 		put32(e, (u32)EMUL_PAGE_SIZE - m->size + 1);
 		put_set_bit(t, offsetof(struct x86_cpu, jit.memo_used), n);
 		put_set_bit(t, offsetof(struct x86_cpu, jit.memo_words), n / 32);
-		put_load(e, H_T0, MEMO(n, host));
+		/* not H_T0: the access waits for what the table said, not for the memo */
+		put_load(e, H_T1, RM_CPU(jit.tmp[2]));
+		put_imm(e, 4, false, RM_REG(H_T1), EMUL_PAGE_SIZE - 1);
 		put_jmp_to(e, m->join);
 	}
 }
