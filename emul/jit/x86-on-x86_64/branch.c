@@ -121,12 +121,7 @@ static void jump_index(struct tr *t)
 		put8(e, 32);
 		put_op(e, 0x0b, true, H_T1, RM_REG(H_T0));	/* or */
 	}
-	/* the hash of jump_fill() */
-	put_move(e, H_T0, H_T1);
-	put_op(e, 0xc1, true, 5, RM_REG(H_T0));
-	put8(e, 12);
-	put_op(e, OP_XOR_RM, false, H_T0, RM_REG(H_T1));
-	put_imm(e, 4, false, RM_REG(H_T0), X86_JUMP_SIZE - 1);
+	put_hash(e, H_T0, 12, X86_JUMP_SIZE);
 	put_op(e, OP_CMP_RM, true, H_T1,
 	       RM_SIB(H_CPU, H_T0, 3, t->jump + (s32)offsetof(struct x86_jump_cache, tag)));
 }
@@ -134,13 +129,6 @@ static void jump_index(struct tr *t)
 static struct rm jump_code(const struct tr *t)
 {
 	return RM_SIB(H_CPU, H_T0, 3, t->jump + (s32)offsetof(struct x86_jump_cache, code));
-}
-
-static void put_jmp_rm(struct emit *e, struct rm rm)
-{
-	const struct enc c = { .op = 0xff };
-
-	put_insn(e, &c, 4, rm);
 }
 
 /* ...of an indirect branch: go on with H_T0 its slot, or the slow way. */

@@ -21,21 +21,15 @@
 #define DATA_SIZE	(16UL << 20)
 #define CACHE_STRESS	(256UL << 10)
 
-/* Host register of a guest register, H_NONE if it is in memory. */
-static unsigned int home(unsigned int g)
-{
-	return g == X86_RSP ? H_GUEST_RSP : g < X86_R13 ? g : H_NONE;
-}
-
 static void put_guest(struct emit *e, bool store)
 {
 	for (unsigned int g = X86_RAX; g <= X86_R15; g++) {
-		if (home(g) == H_NONE)
+		if (host_reg(g) == H_NONE)
 			continue;
 		if (store)
-			put_store(e, home(g), RM_GPR(g));
+			put_store(e, host_reg(g), RM_GPR(g));
 		else
-			put_load(e, home(g), RM_GPR(g));
+			put_load(e, host_reg(g), RM_GPR(g));
 	}
 }
 
@@ -52,12 +46,6 @@ static void put_pop(struct emit *e, unsigned int reg)
 	if (reg >= 8)
 		put8(e, 0x41);
 	put8(e, 0x58 | (reg & 7));
-}
-static void put_jmp_rm(struct emit *e, struct rm rm)
-{
-	const struct enc c = { .op = 0xff };
-
-	put_insn(e, &c, 4, rm);
 }
 
 #define XMM(n)	RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, s.fpu.fx.xmm) + 16 * (n)))
@@ -178,16 +166,6 @@ static void put_c_call(struct emit *e, const struct jit_cache *c, u64 fn, bool a
 #define JUMP(m, field)	((s32)(offsetof(struct x86_cpu, jit.jump) + (m) * sizeof(struct x86_jump_cache) + \
 			 offsetof(struct x86_jump_cache, field)))
 #define FAR(field)	RM_SIB(H_CPU, H_RAX, 0, (s32)(offsetof(struct x86_cpu, jit.far) + offsetof(struct x86_far, field)))
-
-/* H_T0 = hash of H_T1, as X86_JUMP_SLOT() and X86_FAR_SLOT() have it. */
-static void put_hash(struct emit *e, unsigned int reg, unsigned int shift, u32 size)
-{
-	put_move(e, reg, H_T1);
-	put_op(e, 0xc1, true, 5, RM_REG(reg));		/* shr */
-	put8(e, (u8)shift);
-	put_op(e, OP_XOR_RM, false, reg, RM_REG(H_T1));
-	put_imm(e, 4, false, RM_REG(reg), size - 1);
-}
 
 /*
  * Look for the RIP in H_T1 in jit.far: the jump cache gets it, and RAX is its code; destroys H_T0. Branches that it is not

@@ -14,6 +14,12 @@
 enum { H_RAX, H_RCX, H_RDX, H_RBX, H_CPU, H_RBP, H_RSI, H_RDI, H_R8, H_R9, H_R10, H_R11, H_R12, H_GUEST_RSP,
 	H_T0, H_T1, H_NONE = 0xff };
 
+/* Host register of a guest register, H_NONE if it is in memory. */
+static inline unsigned int host_reg(unsigned int g)
+{
+	return g == X86_RSP ? H_GUEST_RSP : g < X86_R13 ? g : H_NONE;
+}
+
 struct emit {
 	u8 *p;
 	u8 t0;			/* what H_T0 holds, to whoever sets it; 0 once an instruction names the register */
@@ -118,6 +124,22 @@ static inline void put_const(struct emit *e, unsigned int reg, u64 v)
 	put8(e, 0x48 | (reg >= 8));
 	put8(e, 0xb8 | (reg & 7));
 	put64(e, v);
+}
+
+static inline void put_jmp_rm(struct emit *e, struct rm rm)
+{
+	const struct enc c = { .op = 0xff };
+
+	put_insn(e, &c, 4, rm);
+}
+/* @reg: the hash of the key in H_T1 by X86_JUMP_SLOT() or X86_FAR_SLOT(), whose @shift and @size these are. */
+static inline void put_hash(struct emit *e, unsigned int reg, u8 shift, u32 size)
+{
+	put_move(e, reg, H_T1);
+	put_op(e, 0xc1, true, 5, RM_REG(reg));		/* shr */
+	put8(e, shift);
+	put_op(e, OP_XOR_RM, false, reg, RM_REG(H_T1));
+	put_imm(e, 4, false, RM_REG(reg), size - 1);
 }
 
 /* Branches: the address of the 32-bit displacement is returned, to be set by put_target(). */

@@ -127,11 +127,6 @@ static inline void tr_set_sp(struct tr *t, unsigned int from, s32 by)
 	put_sized(t, t->width, OP_LEA, H_GUEST_RSP, RM_MEM(from, by));
 }
 
-static inline unsigned int host_reg(unsigned int g)
-{
-	return g == X86_RSP ? H_GUEST_RSP : g < X86_R13 ? g : H_NONE;
-}
-
 /* flags (translate.c) */
 void tr_save(struct tr *t, u32 live);
 void tr_reload(struct tr *t, bool scratch, u32 live);
