@@ -689,6 +689,13 @@ static void refuse(struct client *c, struct json_object *id, const char *class, 
 	client_json(c, obj);
 }
 
+/* Was it to take a descriptor? Those that came go, or the next request would take the wrong one. */
+static void not_understood(struct client *c, struct json_object *id, const char *class, const char *desc)
+{
+	close_came(c);
+	refuse(c, id, class, desc);
+}
+
 /* Exactly what the command takes: silently dropping an argument would be a lie. */
 static bool read_args(const struct command *cmd, struct json_object *args)
 {
@@ -725,7 +732,7 @@ static void refuse_args(struct client *c, struct json_object *id, const struct c
 	for (unsigned int i = 0; i < ARGS_MAX && cmd->args[i].name && n < sizeof(text); i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s (%s%s)", i ? ", " : "The command takes ", cmd->args[i].name,
 				      json_type_to_name(cmd->args[i].type), cmd->args[i].optional ? ", may be left out" : "");
-	refuse(c, id, "GenericError", text);
+	not_understood(c, id, "GenericError", text);
 }
 
 static void execute(struct client *c, struct json_object *request)
@@ -734,12 +741,12 @@ static void execute(struct client *c, struct json_object *request)
 	const char *name;
 
 	if (!json_object_is_type(request, json_type_object)) {
-		refuse(c, NULL, "GenericError", "A request is a JSON object");
+		not_understood(c, NULL, "GenericError", "A request is a JSON object");
 		return;
 	}
 	json_object_object_get_ex(request, "id", &id);
 	if (!json_object_object_get_ex(request, "execute", &exec) || !json_object_is_type(exec, json_type_string)) {
-		refuse(c, id, "GenericError", "A request has a member 'execute', a string");
+		not_understood(c, id, "GenericError", "A request has a member 'execute', a string");
 		return;
 	}
 	json_object_object_get_ex(request, "arguments", &args);
@@ -748,9 +755,9 @@ static void execute(struct client *c, struct json_object *request)
 		if (strcmp(commands[i].name, name))
 			continue;
 		if (c->negotiated == (commands[i].fn == do_capabilities)) {
-			refuse(c, id, "CommandNotFound", c->negotiated ?
-			       "Capabilities negotiation is already complete, command ignored" :
-			       "Expecting capabilities negotiation with 'qmp_capabilities'");
+			not_understood(c, id, "CommandNotFound", c->negotiated ?
+				       "Capabilities negotiation is already complete, command ignored" :
+				       "Expecting capabilities negotiation with 'qmp_capabilities'");
 			return;
 		}
 		if (!read_args(&commands[i], args)) {
@@ -769,7 +776,7 @@ static void execute(struct client *c, struct json_object *request)
 		c->console = commands[i].fn == do_console;
 		return;
 	}
-	refuse(c, id, "CommandNotFound", "There is no such command here; query-commands lists them");
+	not_understood(c, id, "CommandNotFound", "There is no such command here; query-commands lists them");
 }
 
 /* Input */
@@ -786,7 +793,7 @@ static void client_line(struct client *c, const char *line, size_t len)
 	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
 	request = json_tokener_parse_ex(tok, line, (int)len);
 	if (!request || json_tokener_get_error(tok) != json_tokener_success)
-		refuse(c, NULL, "GenericError", "JSON parse error: a request is one object a line");
+		not_understood(c, NULL, "GenericError", "JSON parse error: a request is one object a line");
 	else
 		execute(c, request);
 	json_object_put(request);

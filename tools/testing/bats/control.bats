@@ -233,9 +233,15 @@ threads()
 	                  ('{"execute":"getfd","arguments":{"fdname":"y"}}', [0])):
 	    socket.send_fds(s, [line.encode() + b"\n"], fds)
 	    print(f.readline().strip())
+	# Two at once, and nobody knows which one the first request was about.
+	for bad in ('{"execute":"getfd"}', '{"execute":"getfd",'):
+	    socket.send_fds(s, [bad.encode() + b'\n{"execute":"getfd","arguments":{"fdname":"z"}}\n'], [0, 1])
+	    print(f.readline().strip(), f.readline().strip())
 	PY
 	[[ "${lines[1]}" == *'A name has'* && "${lines[2]}" == *'No file descriptor'* && "${lines[3]}" == *return* ]] ||
 		fail "descriptors: $output"
+	[[ "${lines[4]}" == *'The command takes'*'No file descriptor'* && "${lines[5]}" == *'parse error'*'No file descriptor'* ]] ||
+		fail "two descriptors: $output"
 	# It leaves at a reset, and the file is free again once it is removed.
 	qmp keeps '{"execute":"qmp_capabilities"}' '{"execute":"system_reset"}' >/dev/null
 	until_true eval '[ -z "$("$tenon" device ls keeps)" ]'
