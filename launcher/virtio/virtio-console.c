@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <linux/virtio_console.h>
@@ -53,9 +52,7 @@ struct port {
 
 struct vconsole {
 	struct virtio_dev vdev;
-	pthread_t thread;
-	atomic_bool stop;
-	int wake_fd;
+	struct virtio_poller poller;
 	unsigned int nr;
 	struct port port[VM_MAX_CHANNELS];	/* number 1 and up to the guest */
 };
@@ -68,13 +65,6 @@ static unsigned int rx_queue(unsigned int i)
 static unsigned int tx_queue(unsigned int i)
 {
 	return NR_FIXED_QUEUES + 2 * i + 1;
-}
-
-static void wake(struct vconsole *con)
-{
-	uint64_t one = 1;
-
-	(void)!write(con->wake_fd, &one, sizeof(one));
 }
 
 /* Next chain of a queue: 1, or 0 with a notification asked for. */
@@ -284,11 +274,11 @@ static void pick_up(struct port *p)
 	p->say_open = true;
 }
 
-/* The thread. poll() has an entry for wake_fd and one for each port: its client, or who is to become it. */
+/* The thread. poll() has an entry for the poller and one for each port: its client, or who is to become it. */
 
 static void prepare(struct vconsole *con, struct pollfd *pfd)
 {
-	pfd[0] = (struct pollfd){ .fd = con->wake_fd, .events = POLLIN };
+	pfd[0] = (struct pollfd){ .fd = con->poller.wake_fd, .events = POLLIN };
 	for (unsigned int i = 0; i < con->nr; i++) {
 		struct port *p = &con->port[i];
 		bool rx = wants_rx(con, i);
@@ -307,17 +297,16 @@ static void *console_thread(void *opaque)
 	struct virtio_dev *dev = &con->vdev;
 	struct pollfd pfd[1 + VM_MAX_CHANNELS];
 	bool more = false;
-	uint64_t count;
 
 	sandbox_enter(SANDBOX_CHANNEL, NULL);
 	pthread_mutex_lock(&dev->lock);
-	while (!atomic_load(&con->stop)) {
+	while (!virtio_poller_stopped(&con->poller)) {
 		prepare(con, pfd);
 		pthread_mutex_unlock(&dev->lock);
 		if (poll(pfd, 1 + con->nr, more ? 0 : -1) < 0)
 			memset(pfd, 0, sizeof(pfd));
 		if (pfd[0].revents)
-			(void)!read(con->wake_fd, &count, sizeof(count));
+			eventfd_take(con->poller.wake_fd);
 		pthread_mutex_lock(&dev->lock);
 		more = false;
 		for (unsigned int i = 0; i < con->nr; i++) {
@@ -352,7 +341,7 @@ static void console_config_read(struct virtio_dev *dev, void *config)
 static void console_notify(struct virtio_dev *dev, unsigned int queue)
 {
 	(void)queue;
-	wake((struct vconsole *)dev);
+	virtio_poller_wake(&((struct vconsole *)dev)->poller);
 }
 
 /* The thread holds the lock while it works on a queue. What a driver had opened is closed. */
@@ -402,7 +391,7 @@ static void close_ports(struct vconsole *con)
 		close(p->listen_fd);
 		unlink(p->config->path);
 	}
-	close(con->wake_fd);
+	virtio_poller_exit(&con->poller);
 }
 
 static void vconsole_exit(struct vm *vm, void *state)
@@ -412,9 +401,7 @@ static void vconsole_exit(struct vm *vm, void *state)
 	(void)vm;
 	if (!con)
 		return;
-	atomic_store(&con->stop, true);
-	wake(con);
-	pthread_join(con->thread, NULL);
+	virtio_poller_stop(&con->poller);
 	virtio_exit(&con->vdev);
 	close_ports(con);
 	free(con);
@@ -423,17 +410,15 @@ static void vconsole_exit(struct vm *vm, void *state)
 static int vconsole_init(struct vm *vm, void **state)
 {
 	struct vconsole *con;
-	int err = 0;
+	int err;
 
 	if (!vm->config.nr_channels)
 		return 0;
 	con = calloc(1, sizeof(*con));
 	if (!con)
 		return -ENOMEM;
-	con->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (con->wake_fd < 0) {
-		err = -errno;
-		msg_error("create an eventfd for channels: %s. Raise the limit of open files (ulimit -n)", strerror(-err));
+	err = virtio_poller_init(&con->poller, "channels");
+	if (err) {
 		free(con);
 		return err;
 	}
@@ -446,13 +431,13 @@ static int vconsole_init(struct vm *vm, void **state)
 	if (err)
 		goto err_ports;
 	con->vdev.ops = &console_ops;
-	con->vdev.notify_fd = con->wake_fd;
+	con->vdev.notify_fd = con->poller.wake_fd;
 	con->vdev.nr_queues = NR_FIXED_QUEUES + 2 * con->nr;
 	con->vdev.offered = 1ull << VIRTIO_CONSOLE_F_MULTIPORT;
 	err = virtio_init(&con->vdev, vm);
 	if (err)
 		goto err_ports;
-	err = virtio_thread(&con->thread, "channel", console_thread, con, "channels");
+	err = virtio_poller_start(&con->poller, "channel", console_thread, con, "channels");
 	if (err)
 		goto err_virtio;
 	*state = con;

@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <linux/virtio_vsock.h>
@@ -78,9 +77,8 @@ struct conn {
 
 struct vsock {
 	struct virtio_dev vdev;
-	pthread_t thread;
-	atomic_bool stop;
-	int wake_fd, listen_fd;
+	struct virtio_poller poller;
+	int listen_fd;
 	const char *path;
 	uint64_t cid;
 
@@ -95,13 +93,6 @@ struct vsock {
 	struct vq_elem elem;
 	uint8_t data[PACKET_MAX];
 };
-
-static void wake(struct vsock *v)
-{
-	uint64_t one = 1;
-
-	(void)!write(v->wake_fd, &one, sizeof(one));
-}
 
 /* Next chain of a queue, or false with a notification asked for. */
 static bool next_chain(struct vsock *v, unsigned int queue)
@@ -545,13 +536,13 @@ static void greet(struct vsock *v, struct conn *c)
 	c->say_request = true;
 }
 
-/* poll() has two entries for wake_fd and listen_fd, and one for each connection. */
+/* poll() has two entries for the poller and listen_fd, and one for each connection. */
 static unsigned int prepare(struct vsock *v, bool full)
 {
 	bool room = has_room(v);
 
 	remove_dead(v);
-	v->pfd[0] = (struct pollfd){ .fd = v->wake_fd, .events = POLLIN };
+	v->pfd[0] = (struct pollfd){ .fd = v->poller.wake_fd, .events = POLLIN };
 	v->pfd[1] = (struct pollfd){ .fd = v->nr < CONNS_MAX && !full ? v->listen_fd : -1, .events = POLLIN };
 	for (unsigned int i = 0; i < v->nr; i++) {
 		const struct conn *c = v->conn[i];
@@ -570,18 +561,17 @@ static void *vsock_thread(void *opaque)
 	struct vsock *v = opaque;
 	struct virtio_dev *dev = &v->vdev;
 	bool more = false, full = false;
-	uint64_t count;
 
 	sandbox_enter(SANDBOX_VSOCK, NULL);
 	pthread_mutex_lock(&dev->lock);
-	while (!atomic_load(&v->stop)) {
+	while (!virtio_poller_stopped(&v->poller)) {
 		unsigned int nr = prepare(v, full);
 
 		pthread_mutex_unlock(&dev->lock);
 		if (poll(v->pfd, 2 + nr, more ? 0 : full ? ACCEPT_AGAIN_MS : -1) < 0)
 			memset(v->pfd, 0, sizeof(v->pfd));
 		if (v->pfd[0].revents)
-			(void)!read(v->wake_fd, &count, sizeof(count));
+			eventfd_take(v->poller.wake_fd);
 		pthread_mutex_lock(&dev->lock);
 		for (unsigned int i = 0; i < nr; i++) {
 			struct conn *c = v->conn[i];
@@ -625,7 +615,7 @@ static void vsock_config_read(struct virtio_dev *dev, void *config)
 static void vsock_notify(struct virtio_dev *dev, unsigned int queue)
 {
 	(void)queue;
-	wake((struct vsock *)dev);
+	virtio_poller_wake(&((struct vsock *)dev)->poller);
 }
 
 /* The thread holds the lock while it works on a queue. A driver that starts anew knows of no connection. */
@@ -637,7 +627,7 @@ static void vsock_quiesce(struct virtio_dev *dev)
 		if (v->conn[i]->state != CONN_GREETING && v->conn[i]->state != CONN_ORPHAN)
 			v->conn[i]->state = CONN_DEAD;
 	v->nr_rsts = 0;
-	wake(v);
+	virtio_poller_wake(&v->poller);
 }
 
 static const struct virtio_ops vsock_ops = {
@@ -663,8 +653,7 @@ static void vsock_free(struct vsock *v)
 		close(v->listen_fd);
 		unlink(v->path);
 	}
-	if (v->wake_fd >= 0)
-		close(v->wake_fd);
+	virtio_poller_exit(&v->poller);
 	free(v);
 }
 
@@ -675,9 +664,7 @@ static void vsock_exit(struct vm *vm, void *state)
 	(void)vm;
 	if (!v)
 		return;
-	atomic_store(&v->stop, true);
-	wake(v);
-	pthread_join(v->thread, NULL);
+	virtio_poller_stop(&v->poller);
 	virtio_exit(&v->vdev);
 	vsock_free(v);
 }
@@ -695,23 +682,20 @@ static int vsock_init(struct vm *vm, void **state)
 	v->path = vm->config.vsock_path;
 	v->cid = vm->config.vsock_cid;
 	v->listen_fd = -1;
-	v->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (v->wake_fd < 0) {
-		err = -errno;
-		msg_error("create an eventfd for --vsock: %s. Raise the limit of open files (ulimit -n)", strerror(-err));
+	err = virtio_poller_init(&v->poller, "--vsock");
+	if (err)
 		goto err_free;
-	}
 	v->listen_fd = unix_listen("--vsock", v->path, 16);
 	if (v->listen_fd < 0) {
 		err = v->listen_fd;
 		goto err_free;
 	}
 	v->vdev.ops = &vsock_ops;
-	v->vdev.notify_fd = v->wake_fd;
+	v->vdev.notify_fd = v->poller.wake_fd;
 	err = virtio_init(&v->vdev, vm);
 	if (err)
 		goto err_free;
-	err = virtio_thread(&v->thread, "vsock", vsock_thread, v, "--vsock");
+	err = virtio_poller_start(&v->poller, "vsock", vsock_thread, v, "--vsock");
 	if (err)
 		goto err_virtio;
 	*state = v;
