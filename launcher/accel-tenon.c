@@ -29,6 +29,7 @@
 #define KVM_DEV_PATH	"/dev/kvm"
 #define KICK_SIGNAL	SIGUSR1
 #define NR_GSIS		24
+#define NR_IRQFDS	512		/* messages that eventfds send: GSIs behind those of the chips */
 /* Three pages of the guest's address space that the node may use, below the firmware. */
 #define TSS_ADDR	0xfffbd000ul
 #define IDENTITY_ADDR	0xfffbc000ull
@@ -40,6 +41,11 @@ struct kvm_machine {
 	size_t run_size;
 	unsigned int nr_slots;
 	struct split_irq *split;	/* NULL: all chips are in the kernel */
+	struct {
+		int fd;			/* 0: free */
+		uint64_t addr;
+		uint32_t data;
+	} irqfd[NR_IRQFDS];
 	struct {
 		bool clock_valid, pit_valid;
 		struct kvm_clock_data clock;
@@ -116,12 +122,15 @@ static bool kvm_probe(char *why, size_t len)
 
 /* ---- the VM ---- */
 
-/* ISA IRQs go to the PIC and the IOAPIC, as the tables tell the guest: IRQ 0 to pin 2, the others to their own. */
-static int set_routes(int vm)
+/*
+ * ISA IRQs go to the PIC and the IOAPIC, as the tables tell the guest: IRQ 0 to pin 2, the others to their own. The
+ * messages of eventfds follow.
+ */
+static int set_routes(const struct kvm_machine *m)
 {
 	struct {
 		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entry[NR_GSIS + 16];
+		struct kvm_irq_routing_entry entry[NR_GSIS + 16 + NR_IRQFDS];
 	} routes = { 0 };
 
 	for (unsigned int gsi = 0; gsi < NR_GSIS; gsi++) {
@@ -139,7 +148,20 @@ static int set_routes(int vm)
 			.u.irqchip = { KVM_IRQCHIP_IOAPIC, gsi ? gsi : 2 },
 		};
 	}
-	return ioctl(vm, KVM_SET_GSI_ROUTING, &routes);
+	for (unsigned int i = 0; i < NR_IRQFDS; i++) {
+		if (!m->irqfd[i].fd)
+			continue;
+		routes.entry[routes.head.nr++] = (struct kvm_irq_routing_entry) {
+			.gsi = NR_GSIS + i,
+			.type = KVM_IRQ_ROUTING_MSI,
+			.u.msi = {
+				.address_lo = (uint32_t)m->irqfd[i].addr,
+				.address_hi = m->irqfd[i].addr >> 32,
+				.data = m->irqfd[i].data,
+			},
+		};
+	}
+	return ioctl(m->vm, KVM_SET_GSI_ROUTING, &routes);
 }
 
 static void node_vm_exit(struct vm *vm)
@@ -217,7 +239,7 @@ static int node_vm_init(struct vm *vm, const char *path)
 		if (ioctl(m->vm, KVM_CREATE_PIT2, &pit) < 0)
 			goto fail;
 		what = "connect interrupts";
-		if (set_routes(m->vm) < 0)
+		if (set_routes(m) < 0)
 			goto fail;
 	}
 	what = "handle signals";
@@ -329,6 +351,32 @@ static void node_doorbell(struct vm *vm, uint64_t gpa, int fd, bool on)
 	struct kvm_ioeventfd bell = { .addr = gpa, .len = 2, .fd = fd, .flags = on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN };
 
 	ioctl(m->vm, KVM_IOEVENTFD, &bell);
+}
+
+/* With the IOAPIC here, the routes are its pins' (split-irq.c). A route that no eventfd uses any more does no harm. */
+static bool node_irqfd(struct vm *vm, int fd, uint64_t addr, uint32_t data, bool on)
+{
+	struct kvm_machine *m = vm->accel;
+	struct kvm_irqfd irqfd = { .fd = (uint32_t)fd };
+	unsigned int i;
+
+	for (i = 0; i < NR_IRQFDS && m->irqfd[i].fd != (on ? 0 : fd); i++)
+		;
+	if (m->split || i == NR_IRQFDS)
+		return false;
+	irqfd.gsi = NR_GSIS + i;
+	if (on) {
+		m->irqfd[i].fd = fd;
+		m->irqfd[i].addr = addr;
+		m->irqfd[i].data = data;
+		if (!set_routes(m) && !ioctl(m->vm, KVM_IRQFD, &irqfd))
+			return true;
+	} else {
+		irqfd.flags = KVM_IRQFD_FLAG_DEASSIGN;
+		ioctl(m->vm, KVM_IRQFD, &irqfd);
+	}
+	m->irqfd[i].fd = 0;
+	return false;
 }
 
 /* Guest memory is the process's own: a pointer will do. */
@@ -637,6 +685,7 @@ static void node_nmi(struct vcpu *vcpu)
 	.msi		= node_msi,					\
 	.nmi		= node_nmi,					\
 	.doorbell	= node_doorbell,				\
+	.irqfd		= node_irqfd,					\
 	.dma_map	= node_dma_map,					\
 	.dma_unmap	= node_dma_unmap,				\
 	.stats		= node_stats

@@ -43,6 +43,8 @@ enum vcpu_stop {
  * @nmi:	deliver an NMI
  * @doorbell:	optional: from now on (until @on is false) a write of two bytes to @gpa signals the eventfd @fd, and the
  *		device is not called. A wish: where it fails, the device is called
+ * @irqfd:	optional: from now on (until @on is false) a signal of the eventfd @fd delivers this message, without any
+ *		thread's doing. False: it does not. For one caller at a time
  * @clock:	optional: what it has of time, beside guest_ns(), stands still or goes on. No vCPU is in guest code; called
  *		to go on without having stood still, too
  * @dma_map, @dma_unmap: a device's way to RAM, as emul_dma_map()
@@ -66,6 +68,7 @@ struct accel_ops {
 	void (*msi)(struct vm *vm, uint64_t addr, uint32_t data);
 	void (*nmi)(struct vcpu *vcpu);
 	void (*doorbell)(struct vm *vm, uint64_t gpa, int fd, bool on);
+	bool (*irqfd)(struct vm *vm, int fd, uint64_t addr, uint32_t data, bool on);
 	void (*clock)(struct vm *vm, bool run);
 	void *(*dma_map)(struct vm *vm, uint64_t gpa, uint64_t *len, bool write);
 	void (*dma_unmap)(struct vm *vm, uint64_t gpa, uint64_t len, bool write);

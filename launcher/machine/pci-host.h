@@ -34,6 +34,8 @@ struct pci_host {
 unsigned int pci_pirq(unsigned int slot, unsigned int pin);
 struct pci_dev *pci_find(struct pci_host *host, uint8_t devfn);
 
+/* With irq_lock: what sources are connected with follows what was changed. */
+void pci_msix_connect(struct pci_dev *dev);
 /* After a write to configuration space, irq_lock held: vectors that are no longer masked. */
 void pci_msix_written(struct pci_dev *dev, unsigned int off, unsigned int len);
 void pci_msix_exit(struct pci_dev *dev);

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <linux/pci_regs.h>
 
 #include "pci-host.h"
@@ -17,6 +19,14 @@
 
 _Static_assert(sizeof(struct pci_msix_entry) == 16, "the table is read and written as the guest sees it");
 _Static_assert(offsetof(struct pci_msix_entry, ctrl) == 12, "vector control is the last word");
+
+struct pci_msix_source {
+	int fd;
+	bool on;			/* the back end has it, for this message */
+	unsigned int vector;
+	uint64_t addr;
+	uint32_t data;
+};
 
 static uint32_t pba_offset(const struct pci_dev *dev)
 {
@@ -81,6 +91,58 @@ bool pci_msix_enabled(const struct pci_dev *dev)
 	return on;
 }
 
+/* Connect a source with its message, or with nothing while that can't be delivered. */
+static void connect(struct pci_dev *dev, struct pci_msix_source *s)
+{
+	struct vm *vm = dev->host->vm;
+	const struct pci_msix_entry *entry = s->vector < dev->msix_nr ? &dev->msix[s->vector] : NULL;
+	const bool on = entry && deliverable(dev, s->vector) && entry->addr >> 20 == MSI_ADDR_PREFIX;
+
+	if (s->on && (!on || s->addr != entry->addr || s->data != entry->data))
+		s->on = vm->config.accel->irqfd(vm, s->fd, s->addr, s->data, false);
+	if (!on || s->on)
+		return;
+	s->addr = entry->addr;
+	s->data = entry->data;
+	s->on = vm->config.accel->irqfd(vm, s->fd, s->addr, s->data, true);
+}
+
+void pci_msix_connect(struct pci_dev *dev)
+{
+	for (unsigned int i = 0; i < dev->msix_sources; i++)
+		connect(dev, &dev->msix_source[i]);
+}
+
+void pci_msix_set_source(struct pci_dev *dev, unsigned int source, unsigned int vector)
+{
+	if (source >= dev->msix_sources)
+		return;
+	pthread_mutex_lock(&dev->host->irq_lock);
+	dev->msix_source[source].vector = vector;
+	connect(dev, &dev->msix_source[source]);
+	pthread_mutex_unlock(&dev->host->irq_lock);
+}
+
+bool pci_msix_signal(struct pci_dev *dev, unsigned int source)
+{
+	const uint64_t one = 1;
+	bool on;
+
+	if (source >= dev->msix_sources)
+		return false;
+	pthread_mutex_lock(&dev->host->irq_lock);
+	on = dev->msix_source[source].on;
+	if (on)
+		(void)!write(dev->msix_source[source].fd, &one, sizeof(one));
+	pthread_mutex_unlock(&dev->host->irq_lock);
+	return on;
+}
+
+int pci_msix_source_fd(const struct pci_dev *dev, unsigned int source)
+{
+	return source < dev->msix_sources ? dev->msix_source[source].fd : -1;
+}
+
 void pci_msix_written(struct pci_dev *dev, unsigned int off, unsigned int len)
 {
 	unsigned int i;
@@ -88,6 +150,7 @@ void pci_msix_written(struct pci_dev *dev, unsigned int off, unsigned int len)
 	if (!dev->msix_cap ||
 	    ((off + len <= dev->msix_cap || off >= dev->msix_cap + 4u) && off != PCI_COMMAND))
 		return;
+	pci_msix_connect(dev);
 	for (i = 0; i < dev->msix_nr; i++)
 		send_pending(dev, i);
 }
@@ -116,6 +179,7 @@ static void msix_write(void *opaque, uint64_t off, uint64_t val, unsigned int le
 	pthread_mutex_lock(&dev->host->irq_lock);
 	memcpy((char *)dev->msix + off, &val, len);
 	dev->msix[off / 16].ctrl &= PCI_MSIX_ENTRY_CTRL_MASKBIT;
+	pci_msix_connect(dev);
 	send_pending(dev, off / 16);
 	pthread_mutex_unlock(&dev->host->irq_lock);
 }
@@ -158,8 +222,29 @@ int pci_msix_init(struct pci_dev *dev, unsigned int nr, unsigned int bar)
 	return 0;
 }
 
+int pci_msix_add_sources(struct pci_dev *dev, const struct vm *vm, unsigned int nr)
+{
+	if (!vm->config.accel->irqfd)
+		return 0;
+	dev->msix_source = calloc(nr, sizeof(*dev->msix_source));
+	if (!dev->msix_source)
+		return -ENOMEM;
+	while (dev->msix_sources < nr) {
+		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+		if (fd < 0)
+			return -errno;
+		dev->msix_source[dev->msix_sources++] = (struct pci_msix_source){ .fd = fd, .vector = UINT32_MAX };
+	}
+	return 0;
+}
+
 void pci_msix_exit(struct pci_dev *dev)
 {
+	while (dev->msix_sources)
+		close(dev->msix_source[--dev->msix_sources].fd);
+	free(dev->msix_source);
+	dev->msix_source = NULL;
 	free(dev->msix);
 	free(dev->msix_pending);
 	dev->msix = NULL;

@@ -513,6 +513,7 @@ void pci_unplug(struct pci_dev *dev)
 	host->fn[dev->devfn].dev = NULL;
 	/* No master of the bus any more. */
 	pci_put16(dev->cfg + PCI_COMMAND, 0);
+	pci_msix_connect(dev);
 	update_lines(host);
 	pthread_mutex_unlock(&host->irq_lock);
 }
@@ -609,6 +610,7 @@ static void pci_host_reset(struct vm *vm, void *state)
 			dev->msix[i] = (struct pci_msix_entry){ .ctrl = PCI_MSIX_ENTRY_CTRL_MASKBIT };
 		for (i = 0; i < (dev->msix_nr + 63) / 64; i++)
 			dev->msix_pending[i] = 0;
+		pci_msix_connect(dev);
 	}
 	update_lines(host);
 	pthread_mutex_unlock(&host->irq_lock);

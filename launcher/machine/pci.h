@@ -47,6 +47,8 @@ struct pci_dev {
 		uint32_t data, ctrl;
 	} *msix;
 	uint64_t *msix_pending;
+	unsigned int msix_sources;
+	struct pci_msix_source *msix_source;
 };
 
 /*
@@ -68,6 +70,17 @@ int pci_msix_init(struct pci_dev *dev, unsigned int nr, unsigned int bar);
 bool pci_msix_enabled(const struct pci_dev *dev);
 /* Send vector @n, or make it pending while masked. Any thread. */
 void pci_msix_notify(struct pci_dev *dev, unsigned int n);
+/*
+ * Where the back end can (accel_ops.irqfd), @nr eventfds whose signal is a vector, without any thread's doing. Before
+ * pci_add(), after pci_msix_init(). 0, or -errno.
+ */
+int pci_msix_add_sources(struct pci_dev *dev, const struct vm *vm, unsigned int nr);
+/* From now on it is this vector, or none. */
+void pci_msix_set_source(struct pci_dev *dev, unsigned int source, unsigned int vector);
+/* Signal it. False: it is connected with nothing now, since it is masked for one. */
+bool pci_msix_signal(struct pci_dev *dev, unsigned int source);
+/* The eventfd, or -1. While it is connected with nothing, it keeps its signals: whoever reads them passes them on. */
+int pci_msix_source_fd(const struct pci_dev *dev, unsigned int source);
 void pci_dev_exit(struct pci_dev *dev);
 /*
  * While the guest runs, with the device lock held: a function appears in @slot as hardware does that no firmware has

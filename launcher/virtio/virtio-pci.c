@@ -60,6 +60,17 @@ static void interrupt(struct virtio_dev *dev, uint16_t vector, uint8_t cause)
 	pci_set_intx(&dev->pci, true);
 }
 
+void virtio_interrupt(struct virtio_dev *dev, unsigned int queue)
+{
+	if (!pci_msix_signal(&dev->pci, queue))
+		interrupt(dev, dev->vq[queue].vector, ISR_QUEUE);
+}
+
+int virtio_interrupt_fd(const struct virtio_dev *dev, unsigned int queue)
+{
+	return pci_msix_source_fd(&dev->pci, queue);
+}
+
 void virtio_config_changed(struct virtio_dev *dev)
 {
 	if (!(dev->status & VIRTIO_CONFIG_S_DRIVER_OK))
@@ -97,18 +108,26 @@ void virtio_signal(struct virtio_dev *dev, unsigned int queue)
 	struct virtqueue *vq = &dev->vq[queue];
 
 	if (vq_wants_interrupt(vq))
-		interrupt(dev, vq->vector, ISR_QUEUE);
+		virtio_interrupt(dev, queue);
 }
 
 /* Device status */
 
+static uint16_t vector_or_none(const struct virtio_dev *dev, uint16_t vector)
+{
+	return vector < dev->pci.msix_nr ? vector : VIRTIO_MSI_NO_VECTOR;
+}
+
+static void set_vector(struct virtio_dev *dev, unsigned int n, uint16_t vector)
+{
+	dev->vq[n].vector = vector_or_none(dev, vector);
+	pci_msix_set_source(&dev->pci, n, dev->vq[n].vector);
+}
+
 static void reset_queue(struct virtio_dev *dev, unsigned int n)
 {
-	dev->vq[n] = (struct virtqueue){
-		.vm = dev->vm,
-		.size = VQ_MAX_SIZE,
-		.vector = VIRTIO_MSI_NO_VECTOR,
-	};
+	dev->vq[n] = (struct virtqueue){ .vm = dev->vm, .size = VQ_MAX_SIZE };
+	set_vector(dev, n, VIRTIO_MSI_NO_VECTOR);
 }
 
 /* Called with vm->lock held or at exit; takes dev->lock. */
@@ -265,11 +284,6 @@ static void set_address(uint64_t *addr, unsigned int at, uint64_t val, unsigned 
 		*addr = (*addr & ~(0xffffffffull << 8 * at)) | (val & 0xffffffff) << 8 * at;
 }
 
-static uint16_t vector_or_none(struct virtio_dev *dev, uint16_t vector)
-{
-	return vector < dev->pci.msix_nr ? vector : VIRTIO_MSI_NO_VECTOR;
-}
-
 static void common_write(struct virtio_dev *dev, unsigned int off, uint64_t val, unsigned int len)
 {
 	struct virtqueue *vq = selected(dev);
@@ -303,7 +317,7 @@ static void common_write(struct virtio_dev *dev, unsigned int off, uint64_t val,
 		break;
 	case VIRTIO_PCI_COMMON_Q_MSIX:
 		if (vq)
-			vq->vector = vector_or_none(dev, val);
+			set_vector(dev, dev->queue_select, val);
 		break;
 	case VIRTIO_PCI_COMMON_Q_ENABLE:
 		if (vq && (val & 0xffff) == 1)
@@ -433,8 +447,8 @@ static void legacy_set_queue(struct virtio_dev *dev, struct virtqueue *vq, uint3
 		vq->enabled = false;	/* from here on no worker takes anything up */
 		if (dev->ops->drain)
 			dev->ops->drain(dev);
-		reset_queue(dev, (unsigned int)(vq - dev->vq));
-		vq->vector = vector;
+		reset_queue(dev, dev->queue_select);
+		set_vector(dev, dev->queue_select, vector);
 		return;
 	}
 	if (vq->enabled)
@@ -493,7 +507,7 @@ static void legacy_write(void *opaque, uint64_t off, uint64_t val, unsigned int 
 		break;
 	case VIRTIO_MSI_QUEUE_VECTOR:
 		if (vq)
-			vq->vector = vector_or_none(dev, val);
+			set_vector(dev, dev->queue_select, val);
 		break;
 	}
 out:
@@ -566,7 +580,8 @@ static void reg_moved(void *opaque, uint64_t addr, bool on)
 	if (!accel->doorbell || !dev->notify_fd)
 		return;
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
-		accel->doorbell(dev->vm, addr + REG_NOTIFY + i * NOTIFY_MULTIPLIER, dev->notify_fd, on);
+		accel->doorbell(dev->vm, addr + REG_NOTIFY + i * NOTIFY_MULTIPLIER,
+				i < dev->nr_queue_fds ? dev->queue_fd[i] : dev->notify_fd, on);
 }
 
 void virtio_doorbell(struct virtio_dev *dev, int fd)
@@ -661,6 +676,8 @@ static int add_caps(struct virtio_dev *dev)
 	int err;
 
 	err = pci_msix_init(&dev->pci, dev->nr_queues + 1, MSIX_BAR);
+	if (!err)
+		err = pci_msix_add_sources(&dev->pci, dev->vm, dev->nr_queues);
 	if (err)
 		return err;
 	if (add_virtio_cap(dev, VIRTIO_PCI_CAP_COMMON_CFG, REG_COMMON, REG_PAGE, 0) < 0 ||
@@ -690,7 +707,7 @@ int virtio_init(struct virtio_dev *dev, struct vm *vm)
 	if (!dev->vq)
 		return -ENOMEM;
 	dev->offered |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
-			1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_F_RING_PACKED;
+			1ull << VIRTIO_RING_F_EVENT_IDX | (dev->split_only ? 0 : 1ull << VIRTIO_F_RING_PACKED);
 	pthread_mutex_init(&dev->lock, NULL);
 
 	pci->name = dev->ops->name;

@@ -126,7 +126,10 @@ struct virtio_dev {
 	unsigned int nr_queues;		/* ops->nr_queues, unless the device says otherwise */
 	struct virtio_pool *pool;	/* pool.h, or NULL */
 	bool transitional;		/* has the interface of drivers before 1.0 as well; before virtio_init() */
+	bool split_only;		/* packed rings are not offered; before virtio_init() */
 	int notify_fd;			/* an eventfd that is as good as ops->notify(), or 0; before virtio_init() */
+	const int *queue_fd;		/* eventfds of the first queues' own; before virtio_init() */
+	unsigned int nr_queue_fds;
 
 	pthread_mutex_t lock;
 	uint64_t features;		/* as the driver accepted them */
@@ -159,6 +162,13 @@ bool virtio_queue_live(const struct virtio_dev *dev, unsigned int n);
 void virtio_push(struct virtio_dev *dev, unsigned int queue, const struct vq_elem *elem, uint32_t written);
 /* After vq_push_all(): send the interrupt if the driver wants it. */
 void virtio_signal(struct virtio_dev *dev, unsigned int queue);
+/* Whether the driver wants it or not. */
+void virtio_interrupt(struct virtio_dev *dev, unsigned int queue);
+/*
+ * An eventfd that does the same, or -1 if the back end has none. While it is connected with nothing (masked, no MSI-X) it
+ * keeps its signals, for whoever reads them to call virtio_interrupt(). Any time after virtio_init().
+ */
+int virtio_interrupt_fd(const struct virtio_dev *dev, unsigned int queue);
 /* The driver broke the protocol, or gave memory that is none: stop, until it resets the device. */
 void virtio_needs_reset(struct virtio_dev *dev, const char *why);
 

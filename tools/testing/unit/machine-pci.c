@@ -198,6 +198,100 @@ static void test_intx(struct vm *vm)
 	ok(!fake.line[gsi], "removal lowers the line");
 }
 
+/* What a back end with irqfd has been told. */
+static struct {
+	int fd;			/* -1: none */
+	uint64_t addr;
+	uint32_t data;
+	unsigned int changes;
+} connected;
+
+static bool record_irqfd(struct vm *vm, int fd, uint64_t addr, uint32_t data, bool on)
+{
+	(void)vm;
+	connected.fd = on ? fd : -1;
+	connected.addr = addr;
+	connected.data = data;
+	connected.changes++;
+	return on;
+}
+
+static bool signalled(int fd)
+{
+	uint64_t count;
+
+	return read(fd, &count, sizeof(count)) == sizeof(count);
+}
+
+/* An eventfd is connected with its vector's message, as long as that could be sent and no longer. */
+static void test_msix_sources(struct vm *vm)
+{
+	const struct accel_ops *before = vm->config.accel;
+	struct accel_ops accel = *before;
+	struct pci_dev dev;
+	uint64_t table;
+	unsigned int changes;
+	int fd;
+
+	setup(&dev, "sources");
+	dev.bar[0].size = 0;
+	pci_msix_init(&dev, 3, 0);
+	is_u64(pci_msix_add_sources(&dev, vm, 2), 0, "a back end without irqfd");
+	is_u64(pci_msix_source_fd(&dev, 0), -1, "has no sources");
+	accel.irqfd = record_irqfd;
+	vm->config.accel = &accel;
+	connected.fd = -1;
+	is_u64(pci_msix_add_sources(&dev, vm, 2), 0, "one with it has");
+	fd = pci_msix_source_fd(&dev, 1);
+	ok(fd >= 0 && pci_msix_source_fd(&dev, 2) == -1, "as many as were asked for");
+	pci_add(vm->pci, &dev, SLOT);
+	table = dev.bar[0].mapped;
+	mmio_write(vm, table + 32, 0xfee01000, 4);
+	mmio_write(vm, table + 36, 0, 4);
+	mmio_write(vm, table + 40, 0x4042, 4);
+	pci_msix_set_source(&dev, 1, 2);
+	pci_msix_set_source(&dev, 7, 2);
+	cfg_set(vm, DEVFN, dev.msix_cap + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE, 2);
+	cfg_set(vm, DEVFN, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	ok(connected.fd == -1 && !pci_msix_signal(&dev, 1) && !signalled(fd), "masked, it is connected with nothing");
+	mmio_write(vm, table + 44, 0, 4);
+	ok(connected.fd == fd && connected.addr == 0xfee01000 && connected.data == 0x4042, "unmasked, with the message");
+	ok(pci_msix_signal(&dev, 1) && signalled(fd), "and it is signalled");
+	ok(!pci_msix_signal(&dev, 0) && !pci_msix_signal(&dev, 7), "others are not");
+	changes = connected.changes;
+	mmio_write(vm, table + 44, 0, 4);
+	mmio_write(vm, table + 12, 0, 4);
+	is_u64(connected.changes, changes, "what changes nothing is not told");
+	mmio_write(vm, table + 40, 0x4043, 4);
+	ok(connected.fd == fd && connected.data == 0x4043, "another message");
+	mmio_write(vm, table + 32, 0x1000, 4);
+	ok(connected.fd == -1 && !pci_msix_signal(&dev, 1), "a message to memory is none");
+	mmio_write(vm, table + 32, 0xfee00000, 4);
+	ok(connected.fd == fd && connected.addr == 0xfee00000, "until it is one again");
+	cfg_set(vm, DEVFN, dev.msix_cap + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL, 2);
+	is_u64(connected.fd, -1, "the function mask disconnects");
+	cfg_set(vm, DEVFN, dev.msix_cap + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE, 2);
+	is_u64(connected.fd, (uint64_t)fd, "and connects");
+	cfg_set(vm, DEVFN, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	is_u64(connected.fd, -1, "so does bus mastering");
+	cfg_set(vm, DEVFN, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	pci_msix_set_source(&dev, 1, 0xffff);
+	is_u64(connected.fd, -1, "no vector, no connection");
+	pci_msix_set_source(&dev, 1, 2);
+	pci_host_device.reset(vm, vm->pci);
+	is_u64(connected.fd, -1, "a reset disconnects");
+	mmio_write(vm, table + 44, 0, 4);
+	is_u64(connected.fd, -1, "for good");
+	mmio_write(vm, table + 32, 0xfee00000, 4);
+	cfg_set(vm, DEVFN, dev.msix_cap + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE, 2);
+	cfg_set(vm, DEVFN, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	is_u64(connected.fd, (uint64_t)fd, "until the guest sets it up again");
+	pci_unplug(&dev);
+	is_u64(connected.fd, -1, "and so does leaving the bus");
+	pci_dev_exit(&dev);
+	vm->config.accel = before;
+}
+
 static void test_msix(struct vm *vm)
 {
 	struct pci_dev dev;
@@ -285,6 +379,7 @@ int main(void)
 	test_bars_random(vm);
 	test_intx(vm);
 	test_msix(vm);
+	test_msix_sources(vm);
 	test_pm(vm);
 	pm_device.exit(vm, pm);
 	pci_host_device.exit(vm, pci);
