@@ -34,6 +34,7 @@
 #include <termios.h>
 #include <linux/fs.h>
 #include <linux/if_tun.h>
+#include <linux/vhost.h>
 #include <unistd.h>
 
 #include "cmd.h"
@@ -115,6 +116,15 @@ static const struct call vcpu[] = {
 	CALL(epoll_ctl),			/* the guest's UART wants input again */
 	CALL(sendto),				/* a byte of the console to who watches it; events */
 	IOCTL(TUNSETOFFLOAD),			/* the driver of a card on a tap interface starts */
+	IOCTL(VHOST_SET_FEATURES),		/* and the kernel is to serve it: virtio/vhost-net.c */
+	IOCTL(VHOST_SET_MEM_TABLE),
+	IOCTL(VHOST_SET_VRING_NUM),
+	IOCTL(VHOST_SET_VRING_BASE),
+	IOCTL(VHOST_SET_VRING_ADDR),
+	IOCTL(VHOST_SET_VRING_KICK),
+	IOCTL(VHOST_SET_VRING_CALL),
+	IOCTL(VHOST_SET_VRING_ERR),
+	IOCTL(VHOST_NET_SET_BACKEND),		/* or no longer to */
 	CALL(close),				/* a reset of the 9p device */
 	{ 0 }
 };
@@ -240,6 +250,7 @@ static const struct call net_tap[] = {
 	CALL(poll),
 	CALL(read),
 	IOCTL(TUNSETOFFLOAD),
+	IOCTL(VHOST_NET_SET_BACKEND),		/* a guest has broken a ring: no more of it */
 	{ 0 }
 };
 

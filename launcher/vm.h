@@ -71,6 +71,7 @@ struct vm_net {
 	/* tap */
 	const char *ifname, *bridge;	/* or NULL */
 	int fd;				/* set up already, with mac and mtu; 0: not */
+	enum vm_vhost { VM_VHOST_AUTO, VM_VHOST_ON, VM_VHOST_OFF } vhost;
 };
 
 /* Whether and how the software CPU translates, as enum emul_jit. */

@@ -144,10 +144,14 @@ static int parse_option(char *s, struct vm_net *net)
 		return parse_ifname(s, val, &net->ifname);
 	if (!user && val && !strcmp(s, "bridge"))
 		return parse_ifname(s, val, &net->bridge);
+	if (!user && val && !strcmp(s, "vhost") && (!strcmp(val, "on") || !strcmp(val, "off"))) {
+		net->vhost = strcmp(val, "on") ? VM_VHOST_OFF : VM_VHOST_ON;
+		return 0;
+	}
 	msg_error("--net %s: there is no option '%s'%s. Choose from %s", net->ops->name, s,
 		  val ? "" : " without a value",
 		  user ? "hostfwd=, host-loopback, mac=, mtu=, transitional" :
-		  "ifname=, bridge=, mac=, mtu=, transitional");
+		  "ifname=, bridge=, vhost=on|off, mac=, mtu=, transitional");
 	return -EINVAL;
 }
 

@@ -5,7 +5,7 @@
  * Virtual I/O Device (VIRTIO) Version 1.2, "Network Device". A card has one thread, which moves frames both
  * ways, runs the back end (see net.h) and answers the control queue:
  *
- *	wait		for the guest's notifications (wake_fd) and the back end's file descriptors
+ *	wait		for the guest's notifications (poller) and the back end's file descriptors
  *	control, send	chain by chain: copied out and given back with dev->lock held, then handed to the back
  *			end without it, since the back end may answer on the spot
  *	receive		the back end calls net_receive(), which takes dev->lock and copies into the guest's
@@ -13,12 +13,14 @@
  *			are more
  *
  * Queues are touched with dev->lock held and never across an unlock, so that a reset has nothing to wait for.
+ *
+ * On a tap interface the kernel may do the work of send and receive (vhost-net.h), from the driver's start to a reset. The
+ * thread has the control queue then, and passes on interrupts that the kernel can't send.
  */
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
@@ -26,6 +28,7 @@
 #include "../msg.h"
 #include "../net/net.h"
 #include "thread.h"
+#include "vhost-net.h"
 #include "virtio.h"
 
 #define QUEUE_RX	0
@@ -44,6 +47,8 @@ _Static_assert(offsetof(struct virtio_net_config, mtu) == 10, "configuration lay
 struct vnet {
 	struct virtio_dev vdev;
 	struct net net;
+	struct vhost_net vhost;
+	bool has_vhost;
 
 	/* owned by vdev.lock: the receive filter */
 	uint8_t mac[ETH_ALEN];
@@ -59,9 +64,7 @@ struct vnet {
 	uint8_t frame[NET_FRAME_MAX];	/* on its way to the back end */
 	uint8_t csum_frame[NET_FRAME_MAX];
 
-	atomic_bool stop;
-	int wake_fd;
-	pthread_t thread;
+	struct virtio_poller poller;
 };
 
 struct vnet_set {
@@ -76,12 +79,10 @@ static uint32_t hdr_size(const struct virtio_dev *dev)
 	       sizeof(struct virtio_net_hdr_v1) : sizeof(struct virtio_net_hdr);
 }
 
-static void wake(struct vnet *card)
+/* Is the queue there to be worked on, and by the card's thread? With dev->lock held. */
+static bool queue_live(struct vnet *card, unsigned int queue)
 {
-	uint64_t one = 1;
-
-	/* It fails only if the counter is full, which wakes as well. */
-	(void)!write(card->wake_fd, &one, sizeof(one));
+	return virtio_queue_live(&card->vdev, queue) && (queue >= VHOST_NET_QUEUES || !atomic_load(&card->vhost.running));
 }
 
 /* Receive */
@@ -212,7 +213,7 @@ static bool net_receive(void *opaque, const struct virtio_net_hdr_v1 *rx_hdr, co
 	if (len < ETH_HLEN || len > NET_FRAME_MAX)
 		return true;
 	pthread_mutex_lock(&dev->lock);
-	if (!virtio_queue_live(dev, QUEUE_RX) || !wanted(card, frame) || !adapt(card, &hdr, &frame, len))
+	if (!queue_live(card, QUEUE_RX) || !wanted(card, frame) || !adapt(card, &hdr, &frame, len))
 		goto out;
 	do {
 		ret = fill_chains(card, &hdr, frame, len);
@@ -284,7 +285,7 @@ static bool next_chain(struct vnet *card, unsigned int queue)
 	int got;
 
 	do {
-		if (!virtio_queue_live(dev, queue))
+		if (!queue_live(card, queue))
 			return false;
 		got = vq_pop(vq, &card->elem);
 	} while (!got && vq_rearm(vq));
@@ -433,29 +434,57 @@ static bool run_control(struct vnet *card)
 
 /* The thread */
 
+/* The kernel has the queues: the interrupts that it can't send, and an end that a broken ring puts to its work. */
+static void vhost_poll(struct vnet *card)
+{
+	struct virtio_dev *dev = &card->vdev;
+
+	pthread_mutex_lock(&dev->lock);
+	for (unsigned int n = 0; n < VHOST_NET_QUEUES; n++)
+		if (eventfd_take(virtio_interrupt_fd(dev, n)) && virtio_queue_live(dev, n))
+			virtio_interrupt(dev, n);
+	if (eventfd_take(card->vhost.err_fd) && atomic_load(&card->vhost.running)) {
+		vhost_net_stop(&card->vhost);
+		virtio_needs_reset(dev, "a ring that the kernel's vhost-net can't read");
+	}
+	pthread_mutex_unlock(&dev->lock);
+}
+
+/* Wait for the guest, and for the back end unless the kernel serves that. True: the latter. */
+static bool wait_for_work(struct vnet *card, int timeout)
+{
+	const bool vhost = card->has_vhost && atomic_load(&card->vhost.running);
+
+	card->poll.nr = 0;
+	net_poll_add(&card->poll, card->poller.wake_fd, POLLIN);
+	for (unsigned int n = 0; card->has_vhost && n < VHOST_NET_QUEUES; n++)
+		net_poll_add(&card->poll, vhost ? virtio_interrupt_fd(&card->vdev, n) : card->vhost.kick_fd[n], POLLIN);
+	if (vhost)
+		net_poll_add(&card->poll, card->vhost.err_fd, POLLIN);
+	else
+		card->net.ops->poll_prepare(&card->net, &card->poll, &timeout);
+	if (poll(card->poll.fd, card->poll.nr, timeout) < 0)
+		for (unsigned int i = 0; i < card->poll.nr; i++)
+			card->poll.fd[i].revents = 0;
+	if (card->poll.fd[0].revents)
+		eventfd_take(card->poller.wake_fd);
+	for (unsigned int n = 0; card->has_vhost && !vhost && n < VHOST_NET_QUEUES; n++)
+		if (card->poll.fd[1 + n].revents)
+			eventfd_take(card->vhost.kick_fd[n]);
+	return vhost;
+}
+
 static void *net_thread(void *opaque)
 {
 	struct vnet *card = opaque;
-	const struct net_ops *ops = card->net.ops;
 	bool more = false;
-	uint64_t count;
 
-	ops->enter();
-	while (!atomic_load(&card->stop)) {
-		int timeout = more ? 0 : -1;
-
-		card->poll.nr = 0;
-		net_poll_add(&card->poll, card->wake_fd, POLLIN);
-		ops->poll_prepare(&card->net, &card->poll, &timeout);
-		if (poll(card->poll.fd, card->poll.nr, timeout) < 0) {
-			unsigned int i;
-
-			for (i = 0; i < card->poll.nr; i++)
-				card->poll.fd[i].revents = 0;
-		}
-		if (card->poll.fd[0].revents)
-			(void)!read(card->wake_fd, &count, sizeof(count));
-		ops->poll_done(&card->net, &card->poll);
+	card->net.ops->enter();
+	while (!virtio_poller_stopped(&card->poller)) {
+		if (wait_for_work(card, more ? 0 : -1))
+			vhost_poll(card);
+		else
+			card->net.ops->poll_done(&card->net, &card->poll);
 		more = run_control(card);
 		more |= run_send(card);
 	}
@@ -483,13 +512,23 @@ static void net_start(struct virtio_dev *dev)
 
 	if (card->net.ops->set_offload)
 		card->net.ops->set_offload(&card->net, dev->features);
-	wake(card);
+	/* Where the kernel can't, the thread does it. */
+	if (card->has_vhost) {
+		const char *ifname;
+
+		(void)vhost_net_start(&card->vhost, dev, tap_fd(&card->net, &ifname));
+	}
+	virtio_poller_wake(&card->poller);
 }
 
 static void net_notify(struct virtio_dev *dev, unsigned int queue)
 {
-	(void)queue;
-	wake((struct vnet *)dev);
+	struct vnet *card = (struct vnet *)dev;
+
+	if (queue < VHOST_NET_QUEUES && atomic_load(&card->vhost.running))
+		vhost_net_kick(&card->vhost, queue);
+	else
+		virtio_poller_wake(&card->poller);
 }
 
 /* Called on every reset: a card that no driver has set up passes everything. */
@@ -497,6 +536,8 @@ static void net_quiesce(struct virtio_dev *dev)
 {
 	struct vnet *card = (struct vnet *)dev;
 
+	if (card->has_vhost)
+		vhost_net_stop(&card->vhost);
 	memcpy(card->mac, card->net.mac, sizeof(card->mac));
 	card->promisc = true;
 	card->allmulti = card->alluni = false;
@@ -523,14 +564,45 @@ _Static_assert(offsetof(struct vnet, vdev) == 0, "the casts above");
 
 static void card_exit(struct vnet *card)
 {
-	atomic_store(&card->stop, true);
-	wake(card);
-	pthread_join(card->thread, NULL);
+	virtio_poller_stop(&card->poller);
 	virtio_exit(&card->vdev);
+	if (card->has_vhost)
+		vhost_net_close(&card->vhost);
 	card->net.ops->close(&card->net);
-	close(card->wake_fd);
+	virtio_poller_exit(&card->poller);
 	free(card->poll.fd);
 	free(card);
+}
+
+/* 0, also without it, or -errno with a message printed. */
+static int open_vhost(struct vm *vm, struct vnet *card, const struct vm_net *config)
+{
+	const struct accel_ops *accel = vm->config.accel;
+	int err = -ENOTSUP;
+
+	/* A confined process opens nothing: a card that is added while the guest runs does without. */
+	if (config->ops != &net_tap || config->vhost == VM_VHOST_OFF || config->fd)
+		return 0;
+	if (accel->irqfd && accel->doorbell)
+		err = vhost_net_open(&card->vhost);
+	if (!err) {
+		card->has_vhost = true;
+		card->vdev.split_only = true;
+		card->vdev.queue_fd = card->vhost.kick_fd;
+		card->vdev.nr_queue_fds = VHOST_NET_QUEUES;
+		return 0;
+	}
+	if (config->vhost == VM_VHOST_ON) {
+		msg_error("--net tap,vhost=on: %s: %s. %s", VHOST_NET_PATH, strerror(-err),
+			  err == -ENOTSUP ? "It takes a guest that runs in the kernel (--accel module or kvm)" :
+			  err == -ENOENT || err == -ENODEV ? "Load the driver: modprobe vhost_net" :
+			  "Without vhost=on, frames go through this process");
+		return err;
+	}
+	if (err != -ENOTSUP && err != -ENOENT && err != -ENODEV)
+		msg_warn("--net tap: %s: %s. Frames go through this process, which takes more of the processor; vhost=off "
+			 "says that they are to", VHOST_NET_PATH, strerror(-err));
+	return 0;
 }
 
 static int card_init(struct vm *vm, const struct vm_net *config, unsigned int index, struct slot *slot, struct vnet **out)
@@ -543,15 +615,12 @@ static int card_init(struct vm *vm, const struct vm_net *config, unsigned int in
 	card->net.ops = config->ops;
 	card->net.receive = net_receive;
 	card->net.opaque = card;
-	card->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (card->wake_fd < 0) {
-		err = -errno;
-		msg_error("create an eventfd for a network card: %s. Raise the limit of open files "
-			  "(ulimit -n)", strerror(-err));
+	err = virtio_poller_init(&card->poller, "a network card");
+	if (err)
 		goto err_free;
-	}
-	/* The thread relies on room for its first entry. */
-	if (net_poll_add(&card->poll, card->wake_fd, POLLIN) < 0)
+	/* The thread relies on room for its own entries, which come first. */
+	err = -ENOMEM;
+	if (net_poll_add(&card->poll, card->poller.wake_fd, POLLIN) < 0)
 		goto err_wake;
 	fd = 0;
 	err = config->ops->open(&card->net, config, index);
@@ -562,16 +631,19 @@ static int card_init(struct vm *vm, const struct vm_net *config, unsigned int in
 	card->vdev.ops = &net_ops;
 	card->vdev.slot = slot;
 	card->vdev.transitional = config->transitional;
-	card->vdev.notify_fd = card->wake_fd;
+	card->vdev.notify_fd = card->poller.wake_fd;
 	card->vdev.offered = config->ops->offload | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_MAC) |
 			     BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_STATUS) |
 			     BIT(VIRTIO_NET_F_CTRL_VQ) |
 			     BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |
 			     BIT(VIRTIO_NET_F_CTRL_MAC_ADDR);
-	err = virtio_init(&card->vdev, vm);
+	err = open_vhost(vm, card, config);
 	if (err)
 		goto err_close;
-	err = virtio_thread(&card->thread, "net", net_thread, card, "a network card");
+	err = virtio_init(&card->vdev, vm);
+	if (err)
+		goto err_vhost;
+	err = virtio_poller_start(&card->poller, "net", net_thread, card, "a network card");
 	if (err)
 		goto err_virtio;
 	*out = card;
@@ -579,10 +651,13 @@ static int card_init(struct vm *vm, const struct vm_net *config, unsigned int in
 
 err_virtio:
 	virtio_exit(&card->vdev);
+err_vhost:
+	if (card->has_vhost)
+		vhost_net_close(&card->vhost);
 err_close:
 	config->ops->close(&card->net);
 err_wake:
-	close(card->wake_fd);
+	virtio_poller_exit(&card->poller);
 	free(card->poll.fd);
 err_free:
 	free(card);
