@@ -17,6 +17,15 @@
 #include "tenon.h"
 #include "vendor.h"
 
+/*
+ * a * mul / div. The processor traps where the quotient does not fit: it stops at the largest then. Rates may be the
+ * caller's own.
+ */
+u64 tenon_mul_div(u64 a, u32 mul, u32 div)
+{
+	return mul_u64_u64_shr(a, mul, 64) < div ? mul_u64_u32_div(a, mul, div) : U64_MAX;
+}
+
 static u32 abs_diff_u32(u32 a, u32 b)
 {
 	return a > b ? a - b : b - a;
@@ -72,7 +81,7 @@ void tenon_write_tsc(struct tenon_vcpu *vcpu, u64 value, bool host)
 
 	raw_spin_lock_irqsave(&vm->clock_lock, flags);
 	if (host && vm->tsc_write_ns) {
-		const u64 elapsed = mul_u64_u32_div(now - vm->tsc_write_ns, vcpu->tsc_khz, 1000000);
+		const u64 elapsed = tenon_mul_div(now - vm->tsc_write_ns, vcpu->tsc_khz, 1000000);
 		const s64 delta = value - (vm->tsc_write_last + elapsed);
 		const u64 limit = (u64)vcpu->tsc_khz * 1000;
 
@@ -100,9 +109,10 @@ void tenon_write_tsc(struct tenon_vcpu *vcpu, u64 value, bool host)
 
 /* ---- nanoseconds of the VM ---- */
 
+/* A TSC that is behind, of a CPU out of step or after the machine has slept, is no time that has passed. */
 static u64 tsc_to_ns(struct tenon_vm *vm, u64 ticks)
 {
-	return mul_u64_u32_div(ticks, 1000000, vm->tsc_khz);
+	return (s64)ticks < 0 ? 0 : tenon_mul_div(ticks, 1000000, vm->tsc_khz);
 }
 
 void tenon_clock_init(struct tenon_vm *vm)

@@ -64,6 +64,21 @@ void tenon_eventfd_teardown(void)
 
 /* ---- irqfd ---- */
 
+/* Is another one left that holds this GSI until its EOI? */
+static bool irqfd_resampled(struct tenon_vm *vm, u32 gsi)
+{
+	const struct tenon_irqfd *irqfd;
+	bool found = false;
+
+	spin_lock_irq(&vm->irqfd_lock);
+	list_for_each_entry(irqfd, &vm->irqfds, list) {
+		if (irqfd->resample && irqfd->gsi == gsi)
+			found = true;
+	}
+	spin_unlock_irq(&vm->irqfd_lock);
+	return found;
+}
+
 static void irqfd_shutdown(struct work_struct *work)
 {
 	struct tenon_irqfd *irqfd = container_of(work, struct tenon_irqfd, shutdown);
@@ -73,8 +88,12 @@ static void irqfd_shutdown(struct work_struct *work)
 	eventfd_ctx_remove_wait_queue(irqfd->event, &irqfd->wait, &count);
 	/* Nor is it found by tenon_resample(). */
 	synchronize_srcu(&irqfd->vm->irq_srcu);
-	if (irqfd->resample)
+	if (irqfd->resample) {
+		/* Nobody is left who would let go of the line. */
+		if (!irqfd_resampled(irqfd->vm, irqfd->gsi))
+			tenon_set_gsi(irqfd->vm, irqfd->gsi, TENON_SOURCE_RESAMPLE, false);
 		eventfd_ctx_put(irqfd->resample);
+	}
 	eventfd_ctx_put(irqfd->event);
 	kfree(irqfd);
 }
@@ -85,6 +104,7 @@ static void irqfd_deactivate(struct tenon_irqfd *irqfd)
 	if (!irqfd->active)
 		return;
 	irqfd->active = false;
+	irqfd->vm->nr_irqfds--;
 	list_del_rcu(&irqfd->list);
 	queue_work(irqfd_wq, &irqfd->shutdown);
 }
@@ -128,7 +148,7 @@ static int irqfd_assign(struct tenon_vm *vm, const struct kvm_irqfd *args)
 	struct tenon_irqfd *irqfd, *other;
 	struct file *file;
 	__poll_t events;
-	int ret;
+	int ret = 0;
 
 	irqfd = kzalloc(sizeof(*irqfd), GFP_KERNEL_ACCOUNT);
 	if (!irqfd)
@@ -164,14 +184,18 @@ static int irqfd_assign(struct tenon_vm *vm, const struct kvm_irqfd *args)
 	mutex_lock(&vm->irqfd_mutex);
 	spin_lock_irq(&vm->irqfd_lock);
 	list_for_each_entry(other, &vm->irqfds, list) {
-		if (other->event == irqfd->event) {
-			spin_unlock_irq(&vm->irqfd_lock);
-			mutex_unlock(&vm->irqfd_mutex);
+		if (other->event == irqfd->event)
 			ret = -EBUSY;
-			goto err_resample;
-		}
+	}
+	if (vm->nr_irqfds >= TENON_MAX_IRQFDS)
+		ret = -ENOSPC;
+	if (ret) {
+		spin_unlock_irq(&vm->irqfd_lock);
+		mutex_unlock(&vm->irqfd_mutex);
+		goto err_resample;
 	}
 	list_add_tail_rcu(&irqfd->list, &vm->irqfds);
+	vm->nr_irqfds++;
 	spin_unlock_irq(&vm->irqfd_lock);
 
 	/* Listen, then look at what has come before. */

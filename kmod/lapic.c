@@ -8,7 +8,6 @@
 
  */
 #include <linux/ktime.h>
-#include <linux/math64.h>
 #include <linux/slab.h>
 #include <asm/tsc.h>
 
@@ -163,10 +162,8 @@ void tenon_lapic_rearm(struct tenon_vcpu *vcpu)
 		ticks = d.at - tenon_guest_tsc(vcpu);
 		if (ticks <= 0)
 			at = 0;
-		else if (ticks >= (s64)1 << 53)
-			at = now + KTIME_MAX / 4;
 		else
-			at = now + mul_u64_u32_div(ticks, 1000000, vcpu->tsc_khz) + 1;
+			at = now + min_t(u64, tenon_mul_div(ticks, 1000000, vcpu->tsc_khz), KTIME_MAX / 4) + 1;
 		break;
 	default:
 		if (vcpu->timer_armed)

@@ -8,6 +8,7 @@
 
  */
 #include <linux/bitmap.h>
+#include <linux/compat.h>
 #include <linux/nospec.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
@@ -88,7 +89,7 @@ static int slot_check(const struct kvm_userspace_memory_region *mem)
 	if (mem->memory_size >> PAGE_SHIFT > MAX_SLOT_PAGES)
 		return -EINVAL;
 	if (check_add_overflow(mem->guest_phys_addr, mem->memory_size, &end) ||
-	    end >> PAGE_SHIFT > MAX_GFN)
+	    (mem->memory_size && end >> PAGE_SHIFT > MAX_GFN))
 		return -EINVAL;
 	if (mem->userspace_addr != untagged_addr(mem->userspace_addr) ||
 	    !access_ok((void __user *)(unsigned long)mem->userspace_addr, mem->memory_size))
@@ -192,6 +193,12 @@ int tenon_set_memory(struct tenon_vm *vm, const struct kvm_userspace_memory_regi
 	return ret;
 }
 
+/* A bitmap is named in a field of eight bytes, of which a 32-bit caller sets the lower half. */
+static unsigned long __user *bitmap_of(void __user *bitmap)
+{
+	return in_compat_syscall() ? compat_ptr((unsigned long)bitmap) : bitmap;
+}
+
 /* The slot with this number, if its writes are logged. */
 static const struct tenon_slot *logged_slot(struct tenon_vm *vm, u32 id)
 {
@@ -217,6 +224,7 @@ static unsigned long take_dirty(struct tenon_vm *vm, const struct tenon_slot *sl
 /* Only what is write-protected again may be read by the caller; with manual protection, it asks for that itself. */
 int tenon_get_dirty_log(struct tenon_vm *vm, const struct kvm_dirty_log *log)
 {
+	unsigned long __user *bitmap = bitmap_of(log->dirty_bitmap);
 	const bool manual = READ_ONCE(vm->manual_dirty);
 	const struct tenon_slot *slot;
 	unsigned long words, n;
@@ -239,7 +247,7 @@ int tenon_get_dirty_log(struct tenon_vm *vm, const struct kvm_dirty_log *log)
 			any = true;
 			mask = take_dirty(vm, slot, n, mask);
 		}
-		if (put_user(mask, (unsigned long __user *)log->dirty_bitmap + n)) {
+		if (put_user(mask, bitmap + n)) {
 			/* Nobody has seen these. */
 			if (!manual)
 				atomic_long_or(mask, (atomic_long_t *)&slot->dirty[n]);
@@ -258,6 +266,7 @@ out:
 /* Whole words, but for the last page of a slot. */
 int tenon_clear_dirty_log(struct tenon_vm *vm, const struct kvm_clear_dirty_log *log)
 {
+	unsigned long __user *bitmap = bitmap_of(log->dirty_bitmap);
 	const struct tenon_slot *slot;
 	unsigned long mask, n;
 	bool any = false;
@@ -277,7 +286,7 @@ int tenon_clear_dirty_log(struct tenon_vm *vm, const struct kvm_clear_dirty_log 
 		goto out;
 	}
 	for (n = 0; n < BITS_TO_LONGS(log->num_pages); n++) {
-		if (get_user(mask, (unsigned long __user *)log->dirty_bitmap + n)) {
+		if (get_user(mask, bitmap + n)) {
 			ret = -EFAULT;
 			break;
 		}

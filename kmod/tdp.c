@@ -315,14 +315,21 @@ static int notifier_test_young(struct mmu_notifier *mn, struct mm_struct *mm, un
 static void notifier_release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
 	struct tenon_vm *vm = container_of(mn, struct tenon_vm, notifier);
+	const struct tenon_slots *slots;
+	unsigned int n;
+	int idx;
 
 	spin_lock(&vm->mmu_lock);
 	vm->mmu_invalidating++;
 	vm->mmu_start = 0;
 	vm->mmu_end = ULONG_MAX;
-	if (walk(vm->tdp_root, root_level(), 0, 0, 1ull << 36, op_zap))
-		tenon_flush_all(vm);
 	spin_unlock(&vm->mmu_lock);
+	/* Nothing is mapped from here on, so it goes piece by piece. */
+	idx = srcu_read_lock(&vm->srcu);
+	slots = srcu_dereference(vm->slots, &vm->srcu);
+	for (n = 0; n < slots->n; n++)
+		tenon_tdp_zap(vm, slots->slot[n].gfn, slots->slot[n].npages);
+	srcu_read_unlock(&vm->srcu, idx);
 }
 
 static const struct mmu_notifier_ops notifier_ops = {

@@ -36,6 +36,7 @@
 #define TENON_MAX_SLOTS	     509
 #define TENON_MAX_CPUID	     256
 #define TENON_MAX_ROUTES     4096
+#define TENON_MAX_IRQFDS     4096 /* as many as there are GSIs; an EOI looks at all of them */
 #define TENON_MAX_IOEVENTFDS 1000
 #define TENON_PIO_PAGE	     1 /* kvm_run, then the data of port I/O, then the coalesced MMIO ring */
 #define TENON_COALESCED_PAGE 2
@@ -389,6 +390,7 @@ struct tenon_vm {
 	struct mutex irqfd_mutex; /* an irqfd comes or goes */
 	spinlock_t irqfd_lock;	  /* the list, from a wake-up as well */
 	struct list_head irqfds;
+	unsigned int nr_irqfds;
 	struct list_head ioeventfds; /* slots_lock to change, srcu to read */
 	unsigned int nr_ioeventfds;
 	struct list_head coalesced;
@@ -613,6 +615,7 @@ int tenon_rdmsr(struct tenon_vcpu *vcpu, u32 msr, u64 *value, bool host);
 int tenon_wrmsr(struct tenon_vcpu *vcpu, u32 msr, u64 value, bool host);
 
 /* ---- clock.c ---- */
+u64 tenon_mul_div(u64 a, u32 mul, u32 div);
 void tenon_clock_init(struct tenon_vm *vm);
 void tenon_clock_get(struct tenon_vm *vm, struct kvm_clock_data *data);
 void tenon_clock_set(struct tenon_vm *vm, u64 ns);

@@ -31,7 +31,7 @@ static void vm_destroy(struct tenon_vm *vm)
 		mmu_notifier_unregister(&vm->notifier, vm->mm);
 	tenon_tdp_destroy(vm);
 	tenon_slots_destroy(vm);
-	kfree(rcu_dereference_protected(vm->routes, 1));
+	kvfree(rcu_dereference_protected(vm->routes, 1));
 	cleanup_srcu_struct(&vm->irq_srcu);
 	cleanup_srcu_struct(&vm->srcu);
 	mmdrop(vm->mm);

@@ -399,7 +399,7 @@ static void on_kick(int sig)
 	kicked->immediate_exit = 1;
 }
 
-static bool run_for(struct vm *vm, int n, unsigned int ms)
+int vm_run_for(struct vm *vm, int n, unsigned int ms)
 {
 	struct itimerspec when = { .it_value = { ms / 1000, ms % 1000 * 1000000l } };
 	/* For this thread: one of the others would not come out of KVM_RUN. */
@@ -417,8 +417,16 @@ static bool run_for(struct vm *vm, int n, unsigned int ms)
 	r = vm_run(vm, n);
 	timer_delete(timer);
 	kicked->immediate_exit = 0;
+	return r;
+}
+
+static bool run_for(struct vm *vm, int n, unsigned int ms)
+{
+	struct kvm_run *run = vm->run[n];
+	int r = vm_run_for(vm, n, ms);
+
 	if (r == KVM_EXIT_IO)
-		printf("#   vCPU %d said %#x, expected nothing\n", n, ((uint8_t *)kicked)[kicked->io.data_offset]);
+		printf("#   vCPU %d said %#x, expected nothing\n", n, ((uint8_t *)run)[run->io.data_offset]);
 	else if (r != -EINTR)
 		printf("#   vCPU %d left with exit %d, expected nothing\n", n, r);
 	return r == -EINTR;
@@ -480,6 +488,48 @@ int vm_join(struct vm *vm, int n)
 		return -1;
 	}
 	return ((uint8_t *)run)[run->io.data_offset];
+}
+
+#define COUNTER	(DATA + 0x100)
+#define STOP	(DATA + 0x108)
+
+ASM64(counts, "1: incq 0x9100; cmpb $0, 0x9108; je 1b;" SAY(1) IDLE);
+
+struct vm *vm_counts(void)
+{
+	return GUEST(CHIPS_KERNEL, MODE_64, counts);
+}
+
+uint64_t vm_counter(struct vm *vm)
+{
+	return __atomic_load_n((uint64_t *)(vm->mem + COUNTER), __ATOMIC_RELAXED);
+}
+
+bool vm_goes_on(struct vm *vm)
+{
+	const uint64_t before = vm_counter(vm);
+	unsigned int n;
+
+	for (n = 0; n < 2000 && vm_counter(vm) == before; n++)
+		usleep(1000);
+	return vm_counter(vm) != before;
+}
+
+void vm_stop(struct vm *vm)
+{
+	__atomic_store_n(vm->mem + STOP, 1, __ATOMIC_RELAXED);
+}
+
+void *vm_thread(void *vm)
+{
+	return (void *)(intptr_t)vm_run(vm, 0);
+}
+
+bool vm_works(struct vm *vm)
+{
+	REQUIRE(!vm_slot(vm, 0, 0, MEM_SIZE, vm->mem, 0));
+	vm_script(vm, 0, STEPS());
+	return vm_says(vm, 0, DONE);
 }
 
 /* ---- main ---- */

@@ -177,6 +177,8 @@ int vm_run(struct vm *vm, int n);
 /* Run: the byte that the guest says, or -1 when it leaves otherwise. */
 int vm_said(struct vm *vm, int n);
 bool vm_says(struct vm *vm, int n, uint8_t value);
+/* The same, or -EINTR after so many milliseconds. */
+int vm_run_for(struct vm *vm, int n, unsigned int ms);
 /* Does it run for so many milliseconds without leaving? One that halts has halted then; it needs chips. */
 bool vm_spins(struct vm *vm, int n, unsigned int ms);
 bool vm_quiet(struct vm *vm, int n, unsigned int ms);
@@ -185,6 +187,19 @@ void vm_settle(struct vm *vm, int n);
 /* Run in a thread of its own, until it leaves. */
 void vm_start(struct vm *vm, int n);
 int vm_join(struct vm *vm, int n);
+
+/*
+ * A guest that counts at DATA + 0x100 until it is told to stop, by the byte at DATA + 0x108, and then says DONE. So may
+ * others; those that test what the kernel does to a guest while it runs need one.
+ */
+struct vm *vm_counts(void);
+uint64_t vm_counter(struct vm *vm);
+bool vm_goes_on(struct vm *vm);
+void vm_stop(struct vm *vm);
+/* For pthread_create(): vm_run() of the first vCPU. */
+void *vm_thread(void *vm);
+/* Does a guest still run in this VM, on its first vCPU, from the beginning? */
+bool vm_works(struct vm *vm);
 
 /*
  * The handler of every vector of a 64-bit guest says the number of the vector, and then ends the interrupt in the way

@@ -170,6 +170,75 @@ TEST(dirty_clear, "with manual protection, pages stay reported until KVM_CLEAR_D
 	CHECK_EQ(dirty_word(vm, 0x180000), 6);
 }
 
+/* Writes 64-bit words all over 1 MiB at 1 MiB, each another one, until it is told to stop. */
+ASM64(writer, "mov %rsi, %rax; 1: imul $0x19660d, %rax; add $0x3c6ef35f, %rax; mov %rax, %rbx; shr $13, %rbx;"
+	      "and $0xffff8, %ebx; add $0x100000, %ebx; mov %rax, (%rbx); incq 0x9100; cmpb $0, 0x9108; je 1b;" SAY(1) IDLE);
+
+/* Copy what is reported, as a migration does; the number of pages. */
+static unsigned int copy_dirty(struct vm *vm, uint8_t *copy, bool manual)
+{
+	static uint64_t bitmap[MEM_SIZE / PAGE / 64];
+	struct kvm_dirty_log log = { .slot = 0, .dirty_bitmap = bitmap };
+	struct kvm_clear_dirty_log clear = { .slot = 0, .num_pages = MEM_SIZE / PAGE, .dirty_bitmap = bitmap };
+	unsigned int n, pages = 0;
+
+	REQUIRE(!ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log));
+	if (manual)
+		REQUIRE(!ioctl(vm->fd, KVM_CLEAR_DIRTY_LOG, &clear));
+	for (n = 0; n < MEM_SIZE / PAGE; n++) {
+		if (!(bitmap[n / 64] >> n % 64 & 1))
+			continue;
+		memcpy(copy + n * PAGE, vm->mem + n * PAGE, PAGE);
+		pages++;
+	}
+	return pages;
+}
+
+static void migrate(bool manual)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = { manual } };
+	uint8_t *copy = malloc(MEM_SIZE);
+	struct vm *vm = vm_new(CHIPS_KERNEL);
+	const uint64_t end = now_ns() + 5000000000;
+	unsigned int n, rounds, pages = 0, last;
+
+	REQUIRE(copy);
+	if (manual)
+		REQUIRE(!ioctl(vm->fd, KVM_ENABLE_CAP, &cap));
+	for (n = 0; n < 2; n++) {
+		vm_add_vcpu(vm);
+		VM_CODE(vm, n, MODE_64, writer);
+	}
+	REQUIRE(!vm_slot(vm, 0, 0, MEM_SIZE, vm->mem, KVM_MEM_LOG_DIRTY_PAGES));
+	memcpy(copy, vm->mem, MEM_SIZE);
+	vm_start(vm, 0);
+	vm_start(vm, 1);
+	for (rounds = 0; pages < 5000 && now_ns() < end; rounds++)
+		pages += copy_dirty(vm, copy, manual);
+	vm_stop(vm);
+	CHECK_EQ(vm_join(vm, 0), 1);
+	CHECK_EQ(vm_join(vm, 1), 1);
+	last = copy_dirty(vm, copy, manual);
+	printf("#   %u pages in %u rounds, then %u; %ld writes\n", pages, rounds, last, (long)vm_counter(vm));
+	CHECK(pages > 1000);
+	/* What the process itself has written is not the guest's. */
+	copy[DATA + 0x108] = 1;
+	for (n = 0; n < MEM_SIZE / PAGE; n++)
+		CHECK(!memcmp(copy + n * PAGE, vm->mem + n * PAGE, PAGE));
+	CHECK_EQ(copy_dirty(vm, copy, manual), 0);
+	free(copy);
+}
+
+TEST(migrate, "two vCPUs write while the dirty log is read and what it names is copied: the copy is the memory, to the byte")
+{
+	migrate(false);
+}
+
+TEST(migrate_manual, "the same with KVM_CLEAR_DIRTY_LOG")
+{
+	migrate(true);
+}
+
 /* ---- the owner of the memory ---- */
 
 ASM64(read_again, "1: mov 0x190000, %eax; hlt; jmp 1b");
@@ -345,4 +414,62 @@ TEST(huge, "memory in a huge page is mapped as one, and its parts can be taken o
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
 	CHECK_EQ(*(uint32_t *)(huge + 5 * PAGE), 507);
 	munmap(area, 2 * size);
+}
+
+ASM64(checks, "mov %rsi, %rbp; 1: mov $0x80000000, %ebx; 2: mov (%rbx), %rax; mov %ebx, %ecx; cmp %rcx, %rax; jne 9f;"
+	      "mov 8(%rbx), %rdx; inc %rdx; mov %rdx, 8(%rbx); add $0x1000, %rbx; cmp $0x80800000, %ebx; jb 2b;"
+	      "incq 0x9100; cmpb $0, 0x9108; je 1b;" SAY(1) "9:" SAY(2) IDLE);
+
+static long swapped_kb(void)
+{
+	char line[128];
+	long kb = -1;
+	FILE *f = fopen("/proc/self/status", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "VmSwap: %ld", &kb);
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+static bool have_swap(void)
+{
+	FILE *f = fopen("/proc/swaps", "r");
+	int c, lines_ = 0;
+
+	while (f && (c = fgetc(f)) != EOF)
+		lines_ += c == '\n';
+	if (f)
+		fclose(f);
+	return lines_ > 1;
+}
+
+TEST(swapped, "8 MiB that the host swaps out again and again under a guest that reads and counts in every page")
+{
+	const size_t size = 8 << 20;
+	uint8_t *area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct vm *vm = GUEST(CHIPS_KERNEL, MODE_64, checks);
+	uint64_t n, most = 0;
+
+	REQUIRE(area != MAP_FAILED);
+	if (!have_swap())
+		SKIP("there is no swap space");
+	for (n = 0; n < size; n += PAGE)
+		*(uint64_t *)(area + n) = 0x80000000 + n;
+	REQUIRE(!vm_slot(vm, 1, 0x80000000, size, area, 0));
+	vm_start(vm, 0);
+	for (n = 0; n < 6; n++) {
+		const long kb = (madvise(area, size, MADV_PAGEOUT), swapped_kb());
+
+		most = kb > (long)most ? (uint64_t)kb : most;
+		CHECK(vm_goes_on(vm));
+	}
+	vm_stop(vm);
+	CHECK_EQ(vm_join(vm, 0), 1);
+	printf("#   up to %ld KiB were swapped out, in %ld rounds of the guest\n", (long)most, (long)vm_counter(vm));
+	CHECK(most > 64);
+	for (n = 0; n < size; n += PAGE)
+		CHECK(*(uint64_t *)(area + n) == 0x80000000 + n && *(uint64_t *)(area + n + 8) == vm_counter(vm));
+	munmap(area, size);
 }
