@@ -327,7 +327,7 @@ static bool soft_events(struct soft_vm *s, struct soft_vcpu *v)
 		}
 		if (!v->wait_sipi)
 			return true;
-		pthread_cond_wait(&v->cond, &s->lock);
+		event_wait(&v->event, &s->lock);
 	}
 }
 
@@ -356,7 +356,7 @@ static void soft_halt(struct soft_vm *s, struct soft_vcpu *v)
 
 	pthread_mutex_lock(&s->lock);
 	while (!v->wake)
-		pthread_cond_wait(&v->cond, &s->lock);
+		event_wait(&v->event, &s->lock);
 	v->dead = false;
 	pthread_mutex_unlock(&s->lock);
 }

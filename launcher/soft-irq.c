@@ -19,7 +19,7 @@ static struct soft_vm *soft_of(const struct soft_vcpu *v)
 void soft_wake(struct soft_vcpu *v)
 {
 	v->wake = true;
-	pthread_cond_signal(&v->cond);
+	event_signal(&v->event);
 }
 
 static void lapic_kick(void *ctx)
@@ -288,7 +288,6 @@ int soft_irq_init(struct soft_vm *s)
 			.bsp = i == 0,
 		};
 
-		pthread_cond_init(&v->cond, NULL);
 		timer_init_guest(&v->timer, lapic_timer_fn, v);
 		v->timer.unlocked = true;
 		s->lapics[i] = &v->lapic;

@@ -10,6 +10,7 @@
 
 #include "../emul/include/tenon/emul-x86.h"
 #include "../emul/irqchip/lapic.h"
+#include "event.h"
 #include "soft-chips.h"
 #include "vm.h"
 
@@ -22,8 +23,8 @@ struct soft_vcpu {
 	struct lapic_page page;
 	struct timer timer;
 
-	/* what the thread has to look at; under soft_vm.lock, cond tells of changes */
-	pthread_cond_t cond;
+	/* what the thread has to look at; under soft_vm.lock, event tells of changes */
+	struct event event;
 	bool wake;			/* something happened since it last looked */
 	bool kicked;			/* leave accel_ops.run() */
 	bool init, sipi;

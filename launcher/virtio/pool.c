@@ -3,7 +3,7 @@
  * pool.c - threads that work on a device's chains
  *
  * A thread that takes a chain and sees another one waiting wakes the next thread before it sets to work; so as
- * many run as there is work for, and a single request costs a single wake-up. Idle threads wait for a condition, or,
+ * many run as there is work for, and a single request costs a single wake-up. Idle threads wait for an event (event.h), or,
  * where the guest's notifications come from the kernel as an eventfd (accel_ops.doorbell), for that: each event wakes
  * one of those that wait by the same epoll instance.
  */
@@ -101,7 +101,7 @@ static void wake_one(struct virtio_pool *pool)
 	uint64_t one = 1;
 
 	if (pool->epoll_fd < 0)
-		pthread_cond_signal(&pool->wake);
+		event_signal(&pool->wake);
 	else
 		(void)!write(pool->bell_fd, &one, sizeof(one));
 }
@@ -113,7 +113,7 @@ static void wait_for_work(struct virtio_dev *dev)
 	struct epoll_event ev;
 
 	if (pool->epoll_fd < 0) {
-		pthread_cond_wait(&pool->wake, &dev->lock);
+		event_wait(&pool->wake, &dev->lock);
 		return;
 	}
 	pthread_mutex_unlock(&dev->lock);
@@ -182,7 +182,7 @@ void virtio_pool_quiesce(struct virtio_dev *dev)
 		virtio_pool_wait(dev);
 	pool->draining = false;
 	/* There may be other queues, which go on. */
-	pthread_cond_broadcast(&pool->wake);
+	event_broadcast(&pool->wake);
 }
 
 static int add_thread(struct virtio_dev *dev, const char *what)
@@ -250,7 +250,6 @@ void virtio_pool_exit(struct virtio_dev *dev)
 	pthread_mutex_unlock(&dev->lock);
 	virtio_doorbell(dev, 0);
 	pthread_cond_destroy(&pool->done);
-	pthread_cond_destroy(&pool->wake);
 	pool_free(pool);
 }
 
@@ -273,7 +272,6 @@ int virtio_pool_init(struct virtio_dev *dev, const struct virtio_pool_ops *ops, 
 		pool_free(pool);
 		return err;
 	}
-	pthread_cond_init(&pool->wake, NULL);
 	pthread_cond_init(&pool->done, NULL);
 	dev->pool = pool;
 	do {

@@ -9,6 +9,7 @@
 #ifndef TENON_VIRTIO_POOL_H
 #define TENON_VIRTIO_POOL_H
 
+#include "../event.h"
 #include "virtio.h"
 
 /* A chain that a thread has in hand; the device's own data of it follows. */
@@ -42,7 +43,7 @@ struct virtio_pool {
 	int bell_fd, epoll_fd;
 
 	/* with dev->lock */
-	pthread_cond_t wake;		/* a queue may have something; without doorbells */
+	struct event wake;		/* a queue may have something; without doorbells */
 	pthread_cond_t done;		/* a chain has been given back */
 	unsigned int next;		/* queue to look at first */
 	unsigned int nr_busy;
