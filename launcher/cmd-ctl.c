@@ -390,8 +390,10 @@ static const char device_usage[] =
 	"       tenon device ls NAME\n\n"
 	"Adds a disk or a network card to a machine that runs, takes it away again, or lists what was added. ID is a name of\n"
 	"your choice; a disk has it as serial number, too. Options are those of tenon run, but for snapshot and\n"
-	"transitional; a qcow2 image that is added has no backing file. The guest's system has to let go of a device (PCI\n"
-	"hot-plug by ACPI), for which remove waits, 60 seconds at most.\n";
+	"transitional. The guest's system has to let go of a device (PCI hot-plug by ACPI), for which remove waits, 60 seconds\n"
+	"at most.\n";
+
+#define NODE_NAME_MAX	(CTL_NAME_MAX + 16)
 
 static struct json_object *pair(struct json_object *obj, const char *key, const char *val)
 {
@@ -414,45 +416,90 @@ static bool give_fd(struct conn *c, const char *id, int fd)
 	return call_ok(c, "getfd", pair(json_object_new_object(), "fdname", id), fd);
 }
 
-static int add_disk(struct conn *c, const char *id, const struct vm_disk *disk)
+/* The names of an image and of the files below it: ID, ID.1, ID.2... */
+static void node_name(char name[NODE_NAME_MAX], const char *id, unsigned int below)
 {
-	const struct file_open how = {
-		.readonly = disk->readonly, .direct = disk->cache == BLOCK_NONE, .unsafe = disk->cache == BLOCK_UNSAFE,
-	};
-	struct json_object *node = json_object_new_object(), *dev;
-	const struct block_driver *format = disk->format ? disk->format : block_driver_by_path(disk->path);
-	struct bfile *file;
-	char *path;
-	int err;
+	snprintf(name, NODE_NAME_MAX, below ? "%s.%u" : "%s", id, below);
+}
 
-	/* It is locked for as long as anybody has the descriptor. */
-	file = file_open(disk->path, &how, &err);
-	if (!file) {
-		json_object_put(node);
-		return EXIT_FAILED;
-	}
-	path = realpath(disk->path, NULL);
-	pair(node, "node-name", id);
-	pair(node, "driver", format->name);
-	pair(node, "x-fd", id);
-	pair(node, "filename", path ? path : disk->path);
+/* Give the machine one file of a chain, of which it has those below already. */
+static bool add_node(struct conn *c, const char *id, unsigned int below, const struct block *blk, const struct vm_disk *disk)
+{
+	struct json_object *node = json_object_new_object();
+	char name[NODE_NAME_MAX], backing[NODE_NAME_MAX];
+	char *path = realpath(blk->path, NULL);
+
+	node_name(name, id, below);
+	node_name(backing, id, below + 1);
+	pair(node, "node-name", name);
+	pair(node, "driver", blk->drv->name);
+	pair(node, "x-fd", name);
+	pair(node, "filename", path ? path : blk->path);
 	pair(node, "discard", disk->no_discard ? "ignore" : "unmap");
 	pair(node, "x-cache", block_cache_names[disk->cache]);
-	json_object_object_add(node, "read-only", json_object_new_boolean(disk->readonly));
+	json_object_object_add(node, "read-only", json_object_new_boolean(below || disk->readonly));
+	if (blk->backing)
+		pair(node, "backing", backing);
 	free(path);
-	if (!give_fd(c, id, file_fd(file)))
-		json_object_put(node);
-	else if (call_ok(c, "blockdev-add", node, -1)) {
-		dev = pair(pair(pair(json_object_new_object(), "driver", "virtio-blk-pci"), "id", id), "drive", id);
-		if (disk->serial)
-			pair(dev, "serial", disk->serial);
-		bfile_close(file);
-		if (call_ok(c, "device_add", dev, -1))
-			return EXIT_OK;
-		call_ok(c, "blockdev-del", pair(json_object_new_object(), "node-name", id), -1);
-		return EXIT_FAILED;
+	if (give_fd(c, name, file_fd(blk->file)))
+		return call_ok(c, "blockdev-add", node, -1);
+	json_object_put(node);
+	return false;
+}
+
+static bool delete_node(struct conn *c, const char *name, bool is_net, bool quiet)
+{
+	struct json_object *ret = conn_call_with(c, is_net ? "netdev_del" : "blockdev-del",
+						 pair(json_object_new_object(), is_net ? "id" : "node-name", name), -1, quiet);
+
+	json_object_put(ret);
+	return ret;
+}
+
+/* What a device stood on. */
+static bool delete_nodes(struct conn *c, const char *id, bool is_net, bool quiet)
+{
+	char name[NODE_NAME_MAX];
+	bool ok = delete_node(c, id, is_net, quiet);
+
+	/* Those below, as far as there are any: each once the one above it is gone. */
+	for (unsigned int i = 1; !is_net && i < BLOCK_CHAIN_MAX; i++) {
+		node_name(name, id, i);
+		if (!delete_node(c, name, false, true))
+			break;
 	}
-	bfile_close(file);
+	return ok;
+}
+
+static int add_disk(struct conn *c, const char *id, const struct vm_disk *disk)
+{
+	const struct block_options opts = {
+		.format = disk->format, .readonly = disk->readonly, .discard = !disk->no_discard, .cache = disk->cache,
+		.backing = disk->backing,
+	};
+	const struct block *chain[BLOCK_CHAIN_MAX];
+	unsigned int nr = 0;
+	struct json_object *dev;
+	struct block blk;
+	bool ok = true;
+
+	/* A file is locked for as long as anybody has its descriptor. */
+	if (block_open(&blk, disk->path, &opts))
+		return EXIT_FAILED;
+	for (const struct block *b = &blk; b && nr < BLOCK_CHAIN_MAX; b = b->backing)
+		chain[nr++] = b;
+	while (ok && nr--)
+		ok = add_node(c, id, nr, chain[nr], disk);
+	if (block_close(&blk))
+		ok = false;
+	dev = pair(pair(pair(json_object_new_object(), "driver", "virtio-blk-pci"), "id", id), "drive", id);
+	if (disk->serial)
+		pair(dev, "serial", disk->serial);
+	if (!ok)
+		json_object_put(dev);
+	if (ok && call_ok(c, "device_add", dev, -1))
+		return EXIT_OK;
+	delete_nodes(c, id, false, true);
 	return EXIT_FAILED;
 }
 
@@ -559,23 +606,13 @@ static bool device_driver(struct conn *c, const char *id, char driver[32])
 	return driver[0];
 }
 
-/* What a device stood on. */
-static bool delete_node(struct conn *c, const char *id, bool is_net, bool quiet)
-{
-	struct json_object *ret = conn_call_with(c, is_net ? "netdev_del" : "blockdev-del",
-						 pair(json_object_new_object(), is_net ? "id" : "node-name", id), -1, quiet);
-
-	json_object_put(ret);
-	return ret;
-}
-
 static int device_remove(struct conn *c, const char *id, uint64_t seconds)
 {
 	char driver[32];
 	bool is_net, lost = false;
 
 	/* One that left when nobody waited any more has left that behind. An unknown one is the machine's to refuse. */
-	if (!device_driver(c, id, driver) && (delete_node(c, id, false, true) || delete_node(c, id, true, true)))
+	if (!device_driver(c, id, driver) && (delete_nodes(c, id, false, true) || delete_nodes(c, id, true, true)))
 		return EXIT_OK;
 	is_net = !strcmp(driver, "virtio-net-pci");
 	if (!call_ok(c, "device_del", pair(json_object_new_object(), "id", id), -1))
@@ -588,7 +625,7 @@ static int device_remove(struct conn *c, const char *id, uint64_t seconds)
 	if (lost)
 		msg_error("remove '%s' from machine '%s': some of what its system wrote to it may be lost. Check the storage and the "
 			  "file system in the image", id, c->name);
-	return delete_node(c, id, is_net, false) && !lost ? EXIT_OK : EXIT_FAILED;
+	return delete_nodes(c, id, is_net, false) && !lost ? EXIT_OK : EXIT_FAILED;
 }
 
 static int device_ls(struct conn *c)

@@ -434,7 +434,7 @@ static struct json_object *do_blockdev_add(struct client *c)
 		return NULL;
 	disk.fd = take_fd(c, "x-fd");
 	if (disk.fd >= 0)
-		c->refusal = plug_add_disk(c->ctl->vm, arg_str(c, "node-name"), &disk);
+		c->refusal = plug_add_disk(c->ctl->vm, arg_str(c, "node-name"), &disk, arg_str(c, "backing"));
 	return NULL;
 }
 
@@ -637,7 +637,8 @@ static const struct command {
 	{ "closefd", do_closefd, { { "fdname", STR, false } } },
 	{ "blockdev-add", do_blockdev_add, {
 		{ "node-name", STR, false }, { "driver", STR, false }, { "x-fd", STR, false }, { "filename", STR, false },
-		{ "read-only", BOOL, true }, { "discard", STR, true }, { "x-cache", STR, true } } },
+		{ "read-only", BOOL, true }, { "discard", STR, true }, { "x-cache", STR, true },
+		{ "backing", STR, true } } },
 	{ "blockdev-del", do_blockdev_del, { { "node-name", STR, false } } },
 	{ "netdev_add", do_netdev_add, {
 		{ "type", STR, false }, { "id", STR, false }, { "fd", STR, false }, { "ifname", STR, false },

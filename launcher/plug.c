@@ -21,7 +21,9 @@
 /* What a device stands on. */
 struct node {
 	char name[CTL_NAME_MAX + 1];	/* "": free */
-	bool is_net, used;
+	bool is_net;
+	unsigned int users;		/* a device, or those whose backing file it is */
+	struct node *backing;
 	struct vm_disk disk;
 	struct vm_net net;
 };
@@ -58,6 +60,8 @@ static struct node *find_node(struct vm *vm, const char *name, bool is_net)
 static void free_node(struct node *n)
 {
 	close(n->is_net ? n->net.fd : n->disk.fd);
+	if (n->backing)
+		n->backing->users--;
 	free((char *)n->disk.path);
 	free((char *)n->net.ifname);
 	*n = (struct node){ 0 };
@@ -80,15 +84,28 @@ static const char *add_node(struct vm *vm, const char *name, const struct node *
 	snprintf(n->name, sizeof(n->name), "%s", name);
 	n->disk.path = what->is_net ? NULL : strdup(what->disk.path);
 	n->net.ifname = what->is_net ? strdup(what->net.ifname) : NULL;
-	if (n->disk.path || n->net.ifname)
+	if (n->disk.path || n->net.ifname) {
+		if (n->backing)
+			n->backing->users++;
 		return NULL;
+	}
 	*n = (struct node){ 0 };
 	return "Out of memory";
 }
 
-const char *plug_add_disk(struct vm *vm, const char *name, const struct vm_disk *disk)
+/* How many files are below one. */
+static unsigned int depth_of(const struct node *n)
 {
-	const struct node node = { .disk = *disk };
+	unsigned int depth = 0;
+
+	while ((n = n->backing))
+		depth++;
+	return depth;
+}
+
+const char *plug_add_disk(struct vm *vm, const char *name, const struct vm_disk *disk, const char *backing)
+{
+	struct node node = { .disk = *disk, .backing = backing ? find_node(vm, backing, false) : NULL };
 	const int mode = fcntl(disk->fd, F_GETFL);
 	const char *why = NULL;
 
@@ -98,6 +115,10 @@ const char *plug_add_disk(struct vm *vm, const char *name, const struct vm_disk 
 		why = "The file is opened with O_APPEND or O_PATH: a disk is read and written anywhere";
 	else if (file_lock(disk->fd, disk->path, disk->readonly))
 		why = "Another process has the file in use";
+	else if (backing && (!node.backing || !node.backing->disk.readonly))
+		why = "There is nothing of that name, added as read-only, for a backing file";
+	else if (node.backing && (disk->format != &block_qcow2 || depth_of(&node) >= BLOCK_CHAIN_MAX))
+		why = "Only a qcow2 image has a backing file, and a chain of them has an end";
 	if (!why)
 		why = add_node(vm, name, &node);
 	if (why)
@@ -123,8 +144,8 @@ static const char *del_node(struct vm *vm, const char *name, bool is_net)
 
 	if (!n)
 		return "There is none of that name";
-	if (n->used)
-		return "A device has it in use";
+	if (n->users)
+		return "A device has it in use, or an image whose backing file it is";
 	free_node(n);
 	return NULL;
 }
@@ -158,7 +179,7 @@ static int take_down(struct device *d)
 		vnet_unplug(d->dev);
 	else
 		err = vblk_unplug(d->dev);
-	d->node->used = false;
+	d->node->users--;
 	*d = (struct device){ 0 };
 	return err;
 }
@@ -180,8 +201,9 @@ static void gone(struct slot *slot)
 /* On a descriptor of its own: what it stands on can make another one later. */
 static int plug_in(struct device *d)
 {
+	struct block_given given[BLOCK_CHAIN_MAX];
 	const struct node *n = d->node;
-	int fd = fcntl(n->is_net ? n->net.fd : n->disk.fd, F_DUPFD_CLOEXEC, 3);
+	int err, fd = fcntl(n->is_net ? n->net.fd : n->disk.fd, F_DUPFD_CLOEXEC, 3);
 
 	if (fd < 0)
 		return -errno;
@@ -190,7 +212,12 @@ static int plug_in(struct device *d)
 		return vnet_plug(d->vm, &d->net, &d->slot, &d->dev);
 	}
 	d->disk.fd = fd;
-	return vblk_plug(d->vm, &d->disk, &d->slot, &d->dev);
+	d->disk.given = given;
+	while ((n = n->backing) && d->disk.nr_given < BLOCK_CHAIN_MAX)
+		given[d->disk.nr_given++] = (struct block_given){ n->disk.fd, n->disk.path, n->disk.format };
+	err = vblk_plug(d->vm, &d->disk, &d->slot, &d->dev);
+	d->disk.given = NULL;
+	return err;
 }
 
 const char *plug_add_device(struct vm *vm, const char *driver, const char *id, const char *name, const char *serial,
@@ -207,8 +234,8 @@ const char *plug_add_device(struct vm *vm, const char *driver, const char *id, c
 	if (find_device(vm, id))
 		return "There is a device of that id";
 	n = find_node(vm, name, is_net);
-	if (!n || n->used)
-		return n ? "Another device stands on that" : "There is nothing of that name to stand on";
+	if (!n || n->users)
+		return n ? "Another device, or image, stands on that" : "There is nothing of that name to stand on";
 	for (unsigned int i = 0; i < DEVICES_MAX && !d; i++)
 		if (!vm->plug->device[i].id[0])
 			d = &vm->plug->device[i];
@@ -225,7 +252,7 @@ const char *plug_add_device(struct vm *vm, const char *driver, const char *id, c
 		*d = (struct device){ 0 };
 		return "It could not be set up; the machine's standard error says why";
 	}
-	n->used = true;
+	n->users = 1;
 	return NULL;
 }
 

@@ -11,8 +11,11 @@
 
 #include "vm.h"
 
-/* Takes the descriptor in any case; copies the strings that @disk and @net have. */
-const char *plug_add_disk(struct vm *vm, const char *name, const struct vm_disk *disk);
+/*
+ * Takes the descriptor in any case; copies the strings that @disk and @net have. @backing: the name of what the disk's
+ * backing file was added as, or NULL if it has none.
+ */
+const char *plug_add_disk(struct vm *vm, const char *name, const struct vm_disk *disk, const char *backing);
 const char *plug_add_net(struct vm *vm, const char *name, const struct vm_net *net);
 const char *plug_del_disk(struct vm *vm, const char *name);
 const char *plug_del_net(struct vm *vm, const char *name);

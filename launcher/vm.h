@@ -45,6 +45,8 @@ struct vm_disk {
 	const struct block_driver *format;	/* NULL: by the name */
 	enum block_cache cache;
 	enum block_backing backing;
+	const struct block_given *given;	/* its backing files, for as long as it is opened */
+	unsigned int nr_given;
 	enum block_aio aio;
 };
 

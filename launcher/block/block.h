@@ -104,6 +104,13 @@ enum block_backing {
 
 struct block_driver;
 
+/* A backing file that was opened, and locked, elsewhere. It stays its owner's. */
+struct block_given {
+	int fd;
+	const char *path; /* for messages */
+	const struct block_driver *format;
+};
+
 struct block_options {
 	const struct block_driver *format; /* NULL: by the file's name */
 	bool readonly;
@@ -111,6 +118,8 @@ struct block_options {
 	bool discard;  /* give the space of discarded ranges back */
 	enum block_cache cache;
 	enum block_backing backing;
+	const struct block_given *given; /* the backing files, each that of the one before it: nothing else is opened */
+	unsigned int nr_given;
 	bool backing_writable;	     /* for commit */
 	bool no_lock;		     /* look at an image that is in use */
 	bool no_backing;	     /* only what is in this file matters */

@@ -320,8 +320,39 @@ out:
 	return f;
 }
 
+/* The format of the backing file, if the image may have one. 0, or -errno with a message printed. */
+static int backing_format(const struct qcow2 *q, const struct block_options *opts, const struct block_driver **format)
+{
+	const struct block *blk = q->blk;
+
+	if (opts->backing == BLOCK_BACKING_NONE) {
+		msg_error("open qcow2 image '%s': it has a backing file, '%s', and backing=none forbids that",
+			  blk->path, q->backing_name);
+		return -EPERM;
+	}
+	*format = block_driver_by_name(q->backing_format);
+	if (!*q->backing_format && block_driver_by_path(q->backing_name) == &block_qcow2)
+		*format = &block_qcow2;
+	if (*format)
+		return 0;
+	msg_error("open qcow2 image '%s': it %s of its backing file '%s'. Formats are not guessed from content. Say what it "
+		  "is: qemu-img rebase -u -b '%s' -F raw|qcow2 '%s'", blk->path,
+		  *q->backing_format ? "names an unsupported format" : "does not name the format",
+		  q->backing_name, q->backing_name, blk->path);
+	return -EINVAL;
+}
+
+static struct bfile *adopt_given(const struct block_given *given, const struct file_open *how, int *err)
+{
+	int fd = fcntl(given->fd, F_DUPFD_CLOEXEC, 3);
+
+	*err = -errno;
+	return fd < 0 ? NULL : file_adopt(fd, given->path, how, err);
+}
+
 static int open_backing(struct qcow2 *q, const struct block_options *opts, unsigned int depth)
 {
+	const struct block_given *given = opts->nr_given ? opts->given : NULL;
 	struct block *blk = q->blk, *backing;
 	struct file_open how = {
 		.readonly = !opts->backing_writable,
@@ -343,31 +374,23 @@ static int open_backing(struct qcow2 *q, const struct block_options *opts, unsig
 	char *path;
 	int err;
 
-	if (opts->backing == BLOCK_BACKING_NONE) {
-		msg_error("open qcow2 image '%s': it has a backing file, '%s', and backing=none forbids that",
-			  blk->path, q->backing_name);
-		return -EPERM;
+	if (given) {
+		below.format = given->format;
+		below.given = given + 1;
+		below.nr_given = opts->nr_given - 1;
+	} else {
+		err = backing_format(q, opts, &below.format);
+		if (err)
+			return err;
 	}
-	below.format = block_driver_by_name(q->backing_format);
-	if (!*q->backing_format && block_driver_by_path(q->backing_name) == &block_qcow2)
-		below.format = &block_qcow2;
-	if (!below.format) {
-		msg_error(
-			"open qcow2 image '%s': it %s of its backing file '%s'. Formats are not guessed from "
-			"content. Say what it is: qemu-img rebase -u -b '%s' -F raw|qcow2 '%s'",
-			blk->path,
-			*q->backing_format ? "names an unsupported format" : "does not name the format",
-			q->backing_name, q->backing_name, blk->path);
-		return -EINVAL;
-	}
-	path = backing_path(blk, q->backing_name);
+	path = given ? strdup(given->path) : backing_path(blk, q->backing_name);
 	backing = calloc(1, sizeof(*backing));
 	if (!path || !backing) {
 		err = -ENOMEM;
 		goto err_free;
 	}
 	err = -ELOOP;
-	if (!stat(path, &st)) {
+	if (!(given ? fstat(given->fd, &st) : stat(path, &st))) {
 		for (b = blk; b; b = b->overlay) {
 			if (b->file->ino == st.st_ino && b->file->dev == st.st_dev) {
 				msg_error("open qcow2 image '%s': its chain of backing files leads back to "
@@ -382,7 +405,8 @@ static int open_backing(struct qcow2 *q, const struct block_options *opts, unsig
 			  BLOCK_CHAIN_MAX);
 		goto err_free;
 	}
-	f = opts->backing == BLOCK_BACKING_ANY ? file_open(path, &how, &err) :
+	f = given ? adopt_given(given, &how, &err) :
+	    opts->backing == BLOCK_BACKING_ANY ? file_open(path, &how, &err) :
 						 open_inside(blk, q->backing_name, &how, &err);
 	if (!f)
 		goto err_free;
@@ -496,6 +520,8 @@ static int qcow2_open(struct block *blk, const struct block_options *opts, unsig
 	err = parse_names(q, &h);
 	if (!err)
 		err = parse_tables(q, &h);
+	if (!err && opts->nr_given && !q->backing_name)
+		err = refuse(blk, "it has no backing file, and is given one");
 	if (!err && q->backing_name && !blk->backing && !opts->no_backing)
 		err = open_backing(q, opts, depth);
 	if (!err && !blk->readonly)

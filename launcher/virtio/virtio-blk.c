@@ -442,6 +442,8 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 		.discard = !config->no_discard,
 		.cache = config->cache,
 		.backing = config->backing,
+		.given = config->given,
+		.nr_given = config->nr_given,
 	};
 	struct vblk *blk = calloc(1, sizeof(*blk));
 	char what[128];

@@ -165,7 +165,12 @@ threads()
 	local dir=$BATS_TEST_TMPDIR
 
 	truncate -s 4M "$dir/a b.img"
-	"$tenon" img create -q "$dir/c.qcow2" 64M 2>/dev/null || "$tenon" img create "$dir/c.qcow2" 64M
+	# An image on an image on a file, which only its client can open.
+	truncate -s 64M "$dir/base.raw"
+	seq 100000 | dd of="$dir/base.raw" bs=1M seek=48 conv=notrunc 2>/dev/null
+	below=$(md5sum <"$dir/base.raw")
+	qemu-img create -q -f qcow2 -b base.raw -F raw "$dir/middle.qcow2"
+	qemu-img create -q -f qcow2 -b middle.qcow2 -F qcow2 "$dir/c.qcow2"
 	linux plug
 	"$tenon" device add plug first --disk "$dir/a b.img,serial=S1"
 	"$tenon" device add plug second --disk "$dir/c.qcow2"
@@ -181,11 +186,25 @@ threads()
 		seq 1 200000 | dd of=/dev/$d bs=4096 conv=fsync 2>/dev/null; done; echo "T>written"'
 	until_true said written
 	said vda=S1 && said vdb=second || fail "serial numbers"
+	keys plug 'echo "T>below=$(dd if=/dev/vdb bs=1M skip=48 2>/dev/null | head -c 588895 | md5sum | cut -c1-32)"'
+	until_true said 'below=[0-9a-f]'
+	said "below=$(seq 100000 | md5sum | cut -c 1-32)" || fail "the backing file does not show: $(grep below "$console")"
 	"$tenon" device remove plug first
 	"$tenon" device remove plug second
 	[ -z "$("$tenon" device ls plug)" ] || fail "devices are left"
 	[ "$(head -c "$(seq 1 200000 | wc -c)" "$dir/a b.img" | md5sum)" = "$(seq 1 200000 | md5sum)" ] || fail "the raw image"
 	"$tenon" img check "$dir/c.qcow2"
+	qemu-img convert -O raw "$dir/c.qcow2" "$dir/c.raw"
+	[ "$(head -c "$(seq 1 200000 | wc -c)" "$dir/c.raw" | md5sum)" = "$(seq 1 200000 | md5sum)" ] || fail "the qcow2 image"
+	[ "$(md5sum <"$dir/base.raw")" = "$below" ] || fail "the backing file has changed"
+	# Nothing is left of the chain.
+	"$tenon" device add plug second --disk "$dir/c.qcow2,ro"
+	"$tenon" device remove plug second
+	run "$tenon" device add plug second --disk "$dir/c.qcow2,backing=none"
+	expect "exit status for one whose backing file is not wanted" "$status" -eq 1
+	run qmp plug '{"execute":"qmp_capabilities"}' \
+		'{"execute":"blockdev-del","arguments":{"node-name":"second.1"}}' '{"execute":"blockdev-del","arguments":{"node-name":"second"}}'
+	[[ "${lines[2]}" == *'none of that name'* && "${lines[3]}" == *'none of that name'* ]] || fail "left behind: $output"
 	keys plug 'ls /sys/block | grep -q vd || echo "T>gone"'
 	until_true said gone
 	# The same again, read-only; it stays over a reset.

@@ -18,7 +18,7 @@ machines()
 	local count=$1
 
 	shift
-	TENON_SLOW=4 in_bed --smp 2 --mem 6G -- env TENON_CACHE="$guests" "$tests/machine.sh" "$(ko generic)" "$out/tenon" "$@"
+	TENON_SLOW=4 in_bed --smp 2 --mem 3G -- env TENON_CACHE="$guests" "$tests/machine.sh" "$(ko generic)" "$out/tenon" "$@"
 	[ "$(grep -c '^ok' <<<"$output")" = "$count" ]
 	! grep '^ok.*# skip' <<<"$output"
 }

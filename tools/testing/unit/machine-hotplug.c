@@ -37,7 +37,7 @@ static const char *add_node(const char *name, int flags, bool readonly)
 		.backing = BLOCK_BACKING_NONE, .cache = BLOCK_UNSAFE,
 	};
 
-	return plug_add_disk(vm, name, &disk);
+	return plug_add_disk(vm, name, &disk, NULL);
 }
 
 static const char *add(const char *id, const char *node)
