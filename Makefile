@@ -162,7 +162,7 @@ demo:
 	$(Q)scripts/guest-image demo
 	$(Q)scripts/demo
 
-.PHONY: check check-full check-unit check-bats check-module prepare-unit prepare-bats prepare-module
+.PHONY: check check-full check-unit check-bats check-module check-debug prepare-unit prepare-bats prepare-module
 prepare-unit:
 	$(Q)scripts/setup build check
 	$(Q)$(sub) all
@@ -198,6 +198,13 @@ check-bats: prepare-bats
 	$(Q)scripts/check bats
 check-module: prepare-module
 	$(Q)scripts/check module
+# On a kernel that finds mistakes, which is built first.
+check-debug:
+	$(Q)scripts/setup build guest check module debug
+	$(Q)scripts/guest-kernel
+	$(Q)$(sub) all selftests
+	$(Q)$(sub) modules KERNEL=debug
+	$(Q)scripts/check module-debug
 
 # tenon.ko: modules, selftests, modules_install, dkms-install
 include scripts/kmod.mk
@@ -241,6 +248,7 @@ help:
 	@echo 'make unit         build the unit tests'
 	@echo 'make modules      build tenon.ko (KERNEL=generic: Debian 6.1, or 6.12; KERNELDIR=DIR)'
 	@echo 'make check-module the tests of the module, in a test bed'
+	@echo 'make check-debug  the same on a kernel with lockdep, KASAN and kmemleak, which is built first'
 	@echo 'make check-style  checkpatch, sparse and W=1 for the module'
 	@echo 'make dkms-install install the sources of the module for DKMS'
 	@echo 'make fuzz         run every fuzzer for TIME seconds'

@@ -20,6 +20,11 @@ load module
 	done
 }
 
+@test "module: random callers, random guests and storms of interrupts, 6.12, and for ten minutes each on 6.1" {
+	fuzzes 6.12 60 calls guests storms
+	TENON_SLOW=10 fuzzes generic 600 calls guests storms
+}
+
 @test "module: the selftests run in a kernel tree, by its lib.mk" {
 	local tree=$out/kernel-tree
 
@@ -28,7 +33,7 @@ load module
 	cp -r "$tests" "$tree/tools/testing/selftests/"
 	make -C "$tree/tools/testing/selftests" TARGETS=tenon
 	in_bed --smp 2 -- sh -c "insmod $(ko generic) && make -C $tree/tools/testing/selftests TARGETS=tenon run_tests"
-	[ "$(grep -c '^ok' <<<"$output")" = "$(ls "$out"/selftests | grep -vc '^vms$')" ]
+	[ "$(grep -c '^ok' <<<"$output")" = "$(ls "$out"/selftests | grep -vcE '^(vms|fuzz)$')" ]
 }
 
 @test "module: the kernel's own tests of KVM pass where they pass on kvm_amd, 6.1" {
@@ -93,6 +98,13 @@ all_boots="tenon:1:kernel tenon:2:kernel tenon:1:split tenon:2:split tenon:1:ker
 
 @test "module: another kernel starts by kexec under a VM, 6.12" {
 	in_bed --kernel 6.12 --smp 2 -- "$tests/kexec.sh" "$(ko 6.12)" "$out/selftests"
+}
+
+@test "module: another kernel starts because the first one crashes under a VM, 6.1 and 6.12" {
+	for kernel in generic 6.12; do
+		in_bed --kernel $kernel --smp 2 --append crashkernel=512M -- \
+			"$tests/kexec.sh" "$(ko $kernel)" "$out/selftests" crash
+	done
 }
 
 @test "module: refuses a processor without AMD-V, 6.12" {

@@ -39,6 +39,17 @@ selftests()
 	grep -q '^ok' <<<"$output"
 }
 
+# fuzzes KERNEL SECONDS MODE...: see fuzz.c; SECONDS of each
+fuzzes()
+{
+	local kernel=$1 seconds=$2
+
+	shift 2
+	in_bed --kernel "$kernel" --smp 2 -- sh -c "insmod $(ko "$kernel") || exit 1
+for mode in $*; do $out/selftests/fuzz \$mode --seconds $seconds || exit 1; done; sleep 1; rmmod tenon"
+	[ "$(grep -c '^ok' <<<"$output")" = $# ]
+}
+
 # pretends KERNEL [TEST...]: these, or all, with the module patched for every mitigation; $pretended: see pretend.c
 pretends()
 {
@@ -53,10 +64,10 @@ insmod $(ko "$kernel") && $tests/run $dir && rmmod tenon"
 	grep -q '^ok' <<<"$output"
 }
 
-# life KERNEL [env NAME=VALUE...]: see life.sh. With its debugging on, SLUB's numbers are exact.
+# life KERNEL [env NAME=VALUE...]: see life.sh. With its debugging on, as the test bed has it, SLUB's numbers are exact.
 life()
 {
-	in_bed --kernel "$1" --smp 2 --turns --append slub_debug=FZPU -- "${@:2}" "$tests/life.sh" "$(ko "$1")" "$out/selftests"
+	in_bed --kernel "$1" --smp 2 --turns -- "${@:2}" "$tests/life.sh" "$(ko "$1")" "$out/selftests"
 }
 
 # owners KERNEL [env NAME=VALUE...]: see owners.sh. 6.12's KVM warns twice of a processor that is not its own.

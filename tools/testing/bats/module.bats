@@ -18,6 +18,11 @@ load module
 	pretends 6.12 basic spec irq mmio
 }
 
+@test "module: random callers for a minute, random guests and storms of interrupts for half a minute each, 6.1" {
+	fuzzes generic 60 calls
+	fuzzes generic 30 guests storms
+}
+
 @test "module: Debian boots by tenon run, and by QEMU on /dev/tenon, 6.1" {
 	boots generic tenon:1:kernel tenon:2:split qemu:1:on
 }
@@ -42,7 +47,7 @@ load module
 	suspends generic
 }
 
-@test "module: another kernel starts by kexec under a VM" {
+@test "module: another kernel starts by kexec under a VM, and kvm_amd is loaded there" {
 	in_bed --smp 2 -- "$tests/kexec.sh" "$(ko generic)" "$out/selftests"
 }
 

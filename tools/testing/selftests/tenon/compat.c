@@ -122,7 +122,8 @@ static int run(const char *path)
 	/* Only the lower half of the field is the caller's: the upper has whatever was on its stack. */
 	log.half[1] = GARBAGE << 32 | (unsigned long)bitmap;
 	/* KVM names pages that were only read as well. */
-	check(!ioctl(vm, KVM_GET_DIRTY_LOG, (long)&log) && bitmap[0] >> 2 & 1 && !(bitmap[0] >> 16), "the dirty log, by a pointer of four bytes");
+	check(!ioctl(vm, KVM_GET_DIRTY_LOG, (long)&log) && bitmap[0] >> 2 & 1 && !(bitmap[0] >> 16),
+	      "the dirty log, by a pointer of four bytes");
 	log.clear = (struct kvm_clear_dirty_log){ .num_pages = 16 };
 	log.half[2] = GARBAGE << 32 | (unsigned long)bitmap;
 	n = ioctl(vm, KVM_CLEAR_DIRTY_LOG, (long)&log);

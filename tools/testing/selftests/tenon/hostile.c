@@ -245,7 +245,7 @@ TEST(closed, "all files but the vCPU's are closed under a running guest, then th
 	CHECK_ERR(ioctl(vm->vcpu[0], KVM_RUN, 0), ENOTTY);
 }
 
-TEST(unmapped, "all memory is unmapped under a running guest: KVM_RUN ends with EFAULT; so with kvm_run itself, and the guest goes on")
+TEST(unmapped, "kvm_run is unmapped under a running guest, which goes on; then all of its memory, and KVM_RUN ends with EFAULT")
 {
 	struct vm *vm = vm_counts();
 	pthread_t thread;

@@ -8,11 +8,13 @@
  *				last there is. Says how many; fails if one of them could not be made or did not run.
  *				With "contend" after it, EBUSY (EIO: 6.12's KVM) is none: another hypervisor has the processors
  *	vms kexec KERNEL INITRD	start another kernel with the command line of this one, and "again" added
+ *	vms kdump KERNEL INITRD	make it ready for when this one crashes
  *
  * The node is $TENON_DEV, /dev/tenon unless set.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kexec.h>
 #include <linux/kvm.h>
 #include <linux/reboot.h>
 #include <stdbool.h>
@@ -116,16 +118,21 @@ static int race(int n, double seconds)
 	return bad || !sum;
 }
 
-static int start(const char *kernel, const char *initrd)
+/* Another kernel, now or when this one crashes. */
+static int start(const char *kernel, const char *initrd, bool crash)
 {
 	char line[4096];
-	int fd = open("/proc/cmdline", O_RDONLY), len = read(fd, line, sizeof(line) - 16);
+	int fd = open("/proc/cmdline", O_RDONLY), len = read(fd, line, sizeof(line) - 64);
 
 	if (len <= 0)
 		return fail("/proc/cmdline");
-	strcpy(line + len - 1, " again");
-	if (syscall(SYS_kexec_file_load, open(kernel, O_RDONLY), open(initrd, O_RDONLY), strlen(line) + 1, line, 0UL))
+	/* Of the memory that is kept for it, a crash kernel has little, and a processor. */
+	strcpy(line + len - 1, crash ? " nr_cpus=1 reset_devices again" : " again");
+	if (syscall(SYS_kexec_file_load, open(kernel, O_RDONLY), open(initrd, O_RDONLY), strlen(line) + 1, line,
+		    crash ? KEXEC_FILE_ON_CRASH : 0UL))
 		return fail("kexec_file_load");
+	if (crash)
+		return 0;
 	reboot(LINUX_REBOOT_CMD_KEXEC);
 	return fail("reboot");
 }
@@ -139,8 +146,8 @@ int main(int argc, char **argv)
 	contend = argc == 5 && !strcmp(argv[4], "contend");
 	if (argc == 4 + contend && !strcmp(argv[1], "race"))
 		return race(atoi(argv[2]), atof(argv[3]));
-	if (argc == 4 && !strcmp(argv[1], "kexec"))
-		return start(argv[2], argv[3]);
-	fprintf(stderr, "usage: vms once | hold | race N SECONDS [contend] | kexec KERNEL INITRD\n");
+	if (argc == 4 && (!strcmp(argv[1], "kexec") || !strcmp(argv[1], "kdump")))
+		return start(argv[2], argv[3], !strcmp(argv[1], "kdump"));
+	fprintf(stderr, "usage: vms once | hold | race N SECONDS [contend] | kexec|kdump KERNEL INITRD\n");
 	return 2;
 }
