@@ -147,9 +147,18 @@ static const struct call channel[] = {
 };
 
 static const struct call vsock[] = {
-	CALL_IF(socket, 0, 0xffffffffu, AF_UNIX),	/* for a connection of the guest's; beside what a channel does */
-	CALL(connect),
+	CALL(recvmsg),				/* a connection of the guest's; beside what a channel does */
 	CALL(shutdown),
+	{ 0 }
+};
+
+static const struct call connects[] = {
+	CALL_IF(socket, 0, 0xffffffffu, AF_UNIX),
+	CALL(connect),
+	CALL(recvfrom),				/* what port */
+	CALL(sendmsg),
+	CALL(close),
+	CALL(exit_group),
 	{ 0 }
 };
 
@@ -207,6 +216,7 @@ static const struct call loop[] = {
 	CALL(getpgrp),				/* in the foreground? */
 	CALL(getpgid),
 	IOCTL(TIOCGPGRP),
+	CALL(wait4),				/* the process that connects for --vsock, at the end */
 	CALL(unlink),				/* the control socket and those of channels, at the end */
 	CALL(unlinkat),
 	CALL(exit_group),
@@ -318,6 +328,7 @@ static const struct role {
 	[SANDBOX_RNG] = { .name = "rng", .calls = { common } },
 	[SANDBOX_BALLOON] = { .name = "balloon", .calls = { common } },
 	[SANDBOX_CHANNEL] = { .name = "channel", .calls = { common, channel } },
+	[SANDBOX_CONNECT] = { .name = "vsock-connect", .calls = { common, connects } },
 	[SANDBOX_VSOCK] = { .name = "vsock", .calls = { common, channel, vsock } },
 	[SANDBOX_DISK] = { .name = "blk", .calls = { common, disk } },
 	[SANDBOX_NBD] = { .name = "blk", .calls = { common, disk, nbd } },
@@ -499,6 +510,18 @@ void sandbox_prepare(enum sandbox_role role)
 	/* A failure shows when it is entered. */
 	if (sandbox.on)
 		(void)get_filter(role, &prog);
+}
+
+pid_t sandbox_fork(enum sandbox_role role)
+{
+	pid_t pid;
+
+	sandbox_prepare(role);
+	/* Another thread's lock would never be free in the child. */
+	pthread_mutex_lock(&sandbox.lock);
+	pid = fork();
+	pthread_mutex_unlock(&sandbox.lock);
+	return pid;
 }
 
 void sandbox_enter(enum sandbox_role nr, const char *const *dirs)

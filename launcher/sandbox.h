@@ -9,6 +9,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* What a thread does. Threads inherit the confinement of the thread that starts them. */
 enum sandbox_role {
@@ -19,6 +20,7 @@ enum sandbox_role {
 	SANDBOX_BALLOON,
 	SANDBOX_CHANNEL,
 	SANDBOX_VSOCK,
+	SANDBOX_CONNECT,		/* a process that connects to Unix sockets, and passes the descriptors on */
 	SANDBOX_DISK,
 	SANDBOX_NBD,
 	SANDBOX_NET_USER,		/* libslirp: the sockets of the host */
@@ -40,6 +42,8 @@ bool sandbox_entered(void);
 void sandbox_inherited(void);
 /* Make the filter of a role that will be entered later, by such a thread. */
 void sandbox_prepare(enum sandbox_role role);
+/* fork(), for a process that is to enter a role. */
+pid_t sandbox_fork(enum sandbox_role role);
 /* In the handler of SIGSYS: say which thread made which system call. */
 void sandbox_explain(const siginfo_t *info);
 /* For tenon info: what of it this host has. */

@@ -24,12 +24,12 @@
 #include <linux/virtio_vsock.h>
 #include <linux/vm_sockets.h>
 
-#include "../ctl.h"
 #include "../msg.h"
 #include "../sandbox.h"
 #include "../unix-socket.h"
 #include "thread.h"
 #include "virtio.h"
+#include "vsock-out.h"
 
 #define CONNS_MAX	256u
 #define BUF_ALLOC	(256u << 10)	/* bytes of one connection that wait for its client */
@@ -78,6 +78,7 @@ struct conn {
 struct vsock {
 	struct virtio_dev vdev;
 	struct virtio_poller poller;
+	struct vsock_out out;
 	int listen_fd;
 	const char *path;
 	uint64_t cid;
@@ -398,12 +399,9 @@ static void settle(struct vsock *v, struct conn *c)
 
 static void connect_out(struct vsock *v, uint32_t guest_port, uint32_t host_port, const struct virtio_vsock_hdr *hdr)
 {
-	char path[CTL_PATH_MAX + 12];
+	int fd = vsock_out_connect(&v->out, host_port);
 	struct conn *c = NULL;
-	int fd;
 
-	snprintf(path, sizeof(path), "%s_%u", v->path, host_port);
-	fd = unix_connect(path);
 	if (fd >= 0)
 		c = add_conn(v, fd, CONN_OPEN);
 	if (!c) {
@@ -653,6 +651,7 @@ static void vsock_free(struct vsock *v)
 		close(v->listen_fd);
 		unlink(v->path);
 	}
+	vsock_out_stop(&v->out);
 	virtio_poller_exit(&v->poller);
 	free(v);
 }
@@ -681,7 +680,7 @@ static int vsock_init(struct vm *vm, void **state)
 		return -ENOMEM;
 	v->path = vm->config.vsock_path;
 	v->cid = vm->config.vsock_cid;
-	v->listen_fd = -1;
+	v->listen_fd = v->out.fd = -1;
 	err = virtio_poller_init(&v->poller, "--vsock");
 	if (err)
 		goto err_free;
@@ -690,6 +689,9 @@ static int vsock_init(struct vm *vm, void **state)
 		err = v->listen_fd;
 		goto err_free;
 	}
+	err = vsock_out_start(&v->out, v->path);
+	if (err)
+		goto err_free;
 	v->vdev.ops = &vsock_ops;
 	v->vdev.notify_fd = v->poller.wake_fd;
 	err = virtio_init(&v->vdev, vm);
