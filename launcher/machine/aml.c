@@ -50,34 +50,32 @@ void aml_ref(struct table *t, const char *name)
 	table_put(t, name, 4);
 }
 
-size_t aml_scope(struct table *t, const char *name)
+/* What has a name and a body: where aml_end() is to put the length of that. */
+static size_t begin(struct table *t, uint8_t op, const char *name)
 {
 	size_t start;
 
-	put8(t, OP_SCOPE);
+	put8(t, op);
 	start = t->len;
 	aml_ref(t, name);
 	return start;
+}
+
+size_t aml_scope(struct table *t, const char *name)
+{
+	return begin(t, OP_SCOPE, name);
 }
 
 size_t aml_device(struct table *t, const char *name)
 {
-	size_t start;
-
 	put8(t, OP_EXT);
-	put8(t, OP_EXT_DEVICE);
-	start = t->len;
-	aml_ref(t, name);
-	return start;
+	return begin(t, OP_EXT_DEVICE, name);
 }
 
 size_t aml_method(struct table *t, const char *name, unsigned int args)
 {
-	size_t start;
+	size_t start = begin(t, OP_METHOD, name);
 
-	put8(t, OP_METHOD);
-	start = t->len;
-	aml_ref(t, name);
 	put8(t, args);
 	return start;
 }
