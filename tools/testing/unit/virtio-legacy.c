@@ -12,9 +12,9 @@
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 
-#include "launcher/net/net.h"
 #include "launcher/virtio/virtio.h"
 #include "machine-fake.h"
+#include "net-fake.h"
 
 #define BLK		(2 << 3)
 #define NET		(3 << 3)
@@ -175,53 +175,6 @@ static void test_disk(void)
 	set_status(0);
 }
 
-/* A wire that gives every frame back, and what the card gave it. */
-static size_t got_len;
-static uint8_t got[64];
-
-static int echo_open(struct net *net, const struct vm_net *config, unsigned int index)
-{
-	(void)config;
-	(void)index;
-	memset(net->mac, 2, 6);
-	net->mtu = 1500;
-	return 0;
-}
-
-static void echo_close(struct net *net)
-{
-	(void)net;
-}
-
-static void echo_enter(void)
-{
-}
-
-static void echo_send(struct net *net, const struct virtio_net_hdr_v1 *hdr, uint8_t *frame, size_t len)
-{
-	memcpy(got, frame, len < sizeof(got) ? len : sizeof(got));
-	got_len = len;
-	net->receive(net->opaque, hdr, frame, len);
-}
-
-static void echo_prepare(struct net *net, struct net_poll *poll, int *timeout)
-{
-	(void)net;
-	(void)poll;
-	(void)timeout;
-}
-
-static void echo_done(struct net *net, const struct net_poll *poll)
-{
-	(void)net;
-	(void)poll;
-}
-
-static const struct net_ops echo = {
-	.name = "echo", .open = echo_open, .close = echo_close, .enter = echo_enter, .send = echo_send,
-	.poll_prepare = echo_prepare, .poll_done = echo_done,
-};
-
 /* With this header, a frame goes out and comes back. */
 static bool frame_round(uint32_t features, uint32_t head)
 {
@@ -238,11 +191,11 @@ static bool frame_round(uint32_t features, uint32_t head)
 	memset(ram(DATA + 0x2000), 0, head);
 	memcpy(ram(DATA + 0x2000 + head), frame, sizeof(frame));
 	desc(1, 0, DATA + 0x2000, head + sizeof(frame), 0);
-	got_len = 0;
+	wire_got.len = 0;
 	kick(1);
 	if (!completed(1) || !completed(0))
 		return false;
-	return got_len == sizeof(frame) && !memcmp(got, frame, sizeof(frame)) &&
+	return wire_got.len == sizeof(frame) && !memcmp(wire_got.frame, frame, sizeof(frame)) &&
 	       ((struct vring_used_elem *)ram(USED(0) + 4))->len == head + sizeof(frame) &&
 	       !memcmp(ram(DATA + 0x4000 + head), frame, sizeof(frame));
 }
@@ -271,7 +224,7 @@ int main(void)
 	close(fd);
 	vm = fake_vm(4 << 20);
 	vm->config.disk[0] = (struct vm_disk){ .path = path, .transitional = true, .cache = BLOCK_UNSAFE };
-	vm->config.net[0] = (struct vm_net){ .ops = &echo, .transitional = true };
+	vm->config.net[0] = (struct vm_net){ .ops = &wire, .transitional = true };
 	vm->config.nr_disks = vm->config.nr_nets = 1;
 	if (pci_host_device.init(vm, &pci) || virtio_blk_device.init(vm, &blk) || virtio_net_device.init(vm, &net))
 		return 1;
