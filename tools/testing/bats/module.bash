@@ -45,8 +45,8 @@ fuzzes()
 	local kernel=$1 seconds=$2
 
 	shift 2
-	in_bed --kernel "$kernel" --smp 2 -- sh -c "insmod $(ko "$kernel") || exit 1
-for mode in $*; do $out/selftests/fuzz \$mode --seconds $seconds || exit 1; done; sleep 1; rmmod tenon"
+	in_bed --kernel "$kernel" --smp 2 -- sh -c "insmod $(ko "$kernel") && for mode in $*; do $out/selftests/fuzz \$mode \
+--seconds $seconds || exit 1; done && sleep 1 && rmmod tenon"
 	[ "$(grep -c '^ok' <<<"$output")" = $# ]
 }
 
