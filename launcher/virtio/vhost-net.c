@@ -122,8 +122,11 @@ int vhost_net_start(struct vhost_net *v, struct virtio_dev *dev, int tap_fd)
 		if (ioctl(v->fd, VHOST_NET_SET_BACKEND, &backend))
 			err = -errno;
 	}
-	if (err)
+	if (err && atomic_load(&v->running)) {
+		/* It may have taken chains of the one queue, of which the card knows nothing. */
 		vhost_net_stop(v);
+		virtio_needs_reset(dev, "the kernel's vhost-net took one of two queues");
+	}
 	return err;
 }
 

@@ -28,8 +28,8 @@ machines()
 	taps vhost:1
 }
 
-@test "module: a card on a tap interface: 2 CPUs, INTx, the IOAPIC in the launcher, without vhost-net" {
-	taps vhost:2 vhost:2:pci=nomsi split:1 thread:2
+@test "module: a card on a tap interface: 2 CPUs, INTx, a reboot, the IOAPIC in the launcher, without vhost-net" {
+	taps vhost:2 reboot:1 vhost:2:pci=nomsi split:1 thread:2
 }
 
 @test "module: killed in the middle of writes, the file system is clean and what was flushed is there" {
