@@ -25,10 +25,11 @@ static void vm_destroy(struct tenon_vm *vm)
 	tenon_eventfds_destroy(vm);
 	/* No line moves any more; the timers of the chips reach into the vCPUs. */
 	tenon_irqchip_destroy(vm);
-	for (n = 0; n < vm->nr_vcpus; n++)
-		tenon_vcpu_destroy(vm->vcpu[n]);
+	/* The process may live on, and its memory change: that looks for the vCPUs that are to be flushed. */
 	if (vm->notifier_registered)
 		mmu_notifier_unregister(&vm->notifier, vm->mm);
+	for (n = 0; n < vm->nr_vcpus; n++)
+		tenon_vcpu_destroy(vm->vcpu[n]);
 	tenon_tdp_destroy(vm);
 	tenon_slots_destroy(vm);
 	kvfree(rcu_dereference_protected(vm->routes, 1));
