@@ -28,23 +28,15 @@ machines()
 	taps vhost:1
 }
 
-@test "module: a card on a tap interface: 2 CPUs, INTx, a reboot, the IOAPIC in the launcher, without vhost-net" {
-	taps vhost:2 reboot:1 vhost:2:pci=nomsi split:1 thread:2
+@test "module: a card on a tap interface: 2 CPUs, INTx, the IOAPIC in the launcher, without vhost-net" {
+	taps vhost:2:pci=nomsi split:1 thread:2
 }
 
 @test "module: killed in the middle of writes, the file system is clean and what was flushed is there" {
 	machines 2 tools/testing/bats/crash.bats
 }
 
-@test "module: Debian on a disk; verified reads and writes over every format" {
-	machines "$(grep -c '^@test' tools/testing/bats/disk.bats)" tools/testing/bats/disk.bats
-}
-
 @test "module: Debian with systemd on qcow2 boots to its login; apt-get by the user network; the disk is clean" {
 	[ -s "$guests/systemd.qcow2" ] || skip "no disk: see scripts/guest-systemd"
 	machines "$(grep -c '^@test' tools/testing/bats/systemd.bats)" tools/testing/bats/systemd.bats
-}
-
-@test "module: the user network and tap interfaces" {
-	machines "$(grep -c '^@test' tools/testing/bats/net.bats)" tools/testing/bats/net.bats
 }

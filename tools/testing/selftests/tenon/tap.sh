@@ -8,7 +8,6 @@
 #	vhost:CPUS[:ARGS]	by the kernel's vhost-net; ARGS go to the guest's command line
 #	split:CPUS[:ARGS]	the same with the IOAPIC in the launcher: its thread passes on the interrupts
 #	thread:CPUS[:ARGS]	without vhost-net
-#	reboot:CPUS[:ARGS]	by vhost-net, and the guest reboots between the transfers
 #
 # Oracles: checksums by the programs at the other end; what the kernel says of its threads.
 set -uo pipefail
@@ -28,7 +27,7 @@ thread()
 	grep -lx "$1" /proc/"$pid"/task/*/comm | cut -d / -f 5
 }
 
-# What the guest runs: transfers before and after its driver sets the device up anew, or before and after a reboot.
+# What the guest runs: transfers before and after its driver sets the device up anew.
 cat >"$d/test.sh" <<'GUEST'
 card()
 {
@@ -42,13 +41,10 @@ transfer()
 	wget -q -O - http://10.9.0.1:8080/file | md5sum | cut -c1-32 | sed "s/^/T>down$1=/"
 	seq 1 200000 | nc 10.9.0.1 9001
 }
-if [ "$1" != second ]; then
-	card
-	transfer 1
-	[ "$1" != first ] || reboot -f
-	echo virtio0 >/sys/bus/virtio/drivers/virtio_net/unbind
-	echo virtio0 >/sys/bus/virtio/drivers/virtio_net/bind
-fi
+card
+transfer 1
+echo virtio0 >/sys/bus/virtio/drivers/virtio_net/unbind
+echo virtio0 >/sys/bus/virtio/drivers/virtio_net/bind
 card
 transfer 2
 echo "T>end=yes"
@@ -80,13 +76,6 @@ for i in range(2):
 	kill $http
 }
 
-# type_at N LINE: at the Nth prompt
-type_at()
-{
-	until [ "$(grep -c 'guest#' "$d/console")" -ge "$1" ] || ! kill -0 $job 2>/dev/null; do sleep 0.5; done
-	echo "$2" >&9
-}
-
 # one CASE
 one()
 {
@@ -106,8 +95,8 @@ one()
 	until pid=$(pgrep -P $job tenon); do sleep 0.1; done
 	served &
 	server=$!
-	type_at 1 "sh /test.sh $([ "$vmm" != reboot ] || echo first)"
-	[ "$vmm" != reboot ] || type_at 2 'sh /test.sh second'
+	until grep -q 'guest#' "$d/console" || ! kill -0 $job 2>/dev/null; do sleep 0.5; done
+	echo 'sh /test.sh' >&9
 	wait $job
 	status=$?
 	exec 9>&-
