@@ -62,7 +62,7 @@ int tenon_set_tsc_khz(struct tenon_vcpu *vcpu, u32 khz)
 	vcpu->tsc_ratio = ratio;
 	vcpu->tsc_offset = now - scaled(vcpu, rdtsc());
 	tenon_vendor->set_tsc_offset(vcpu);
-	vcpu->timer_stale = true;
+	vcpu->timer_stale = vcpu->lapic;
 	tenon_make_request(vcpu, TENON_REQ_CLOCK);
 	return 0;
 }

@@ -143,6 +143,16 @@ TEST(structures, "structures of noise, and of state with some bits changed: the 
 	munmap(arg, 4 * PAGE);
 }
 
+TEST(no_timer, "KVM_SET_TSC_KHZ without a local APIC, whose timer would follow: the guest runs")
+{
+	struct vm *vm = vm_new(CHIPS_NONE);
+
+	vm_add_vcpu(vm);
+	CHECK(!ioctl(vm->vcpu[0], KVM_SET_TSC_KHZ, 0) || is_kvm());
+	vm_script(vm, 0, STEPS(SAYS(2), RDMSR(0x10), SAYS(3)));
+	CHECK(vm_says(vm, 0, 2) && vm_says(vm, 0, 3) && vm_says(vm, 0, DONE));
+}
+
 /* ---- memory slots ---- */
 
 struct model_slot {
