@@ -18,10 +18,6 @@ load module
 	pretends 6.12 basic spec irq mmio
 }
 
-@test "module: random callers for a minute, 6.1" {
-	fuzzes generic 60 calls
-}
-
 @test "module: Debian boots by tenon run, and by QEMU on /dev/tenon, 6.1" {
 	boots generic tenon:1:kernel tenon:2:split qemu:1:on
 }
