@@ -149,13 +149,14 @@ struct x86_far {
 #define X86_FAR_SLOT(rip)	((unsigned int)((rip) ^ (rip) >> 16) % X86_FAR_SIZE)
 
 #define X86_JIT_NEAR	16
-#define X86_JIT_MEMOS	4096
+#define X86_JIT_MEMOS	16384
 #define X86_JIT_HEAT	8192
 
 /* What a hot access last found in the TLB: guest-virtual addresses [base, base + limit) are at @host. */
 struct x86_jit_memo {
 	u64 base, limit;
 	u8 *host;
+	u32 uses, misses;			/* counted while it isn't known whether it is of use */
 };
 
 struct x86_jit {

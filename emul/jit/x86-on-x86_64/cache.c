@@ -20,6 +20,11 @@
 #define CACHE_SIZE	(48UL << 20)
 #define DATA_SIZE	(16UL << 20)
 #define CACHE_STRESS	(256UL << 10)
+#define LARGE		(2UL << 20)
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25		/* Linux 6.1 */
+#endif
 
 static void put_guest(struct emit *e, bool store)
 {
@@ -301,8 +306,8 @@ static void common_code(struct jit_cache *c)
 	put8(&e, (u8)~JIT_UNLOADED);
 	put_jmp_rm(&e, RM_REG(H_T1));
 #undef HERE
-	c->start = ((size_t)(e.p - c->rw) + 63) & ~(size_t)63;
-	c->used = c->start;
+	jit_cache_use(c, e.p);
+	c->start = c->used;
 }
 
 /* What host_features() does not count: integer instructions that the interpreter computes in C. */
@@ -324,6 +329,32 @@ static u64 integer_features(void)
 	return f;
 }
 
+/* Address space, aligned to a large page. */
+static u8 *reserve(size_t size)
+{
+	u8 *p = mmap(NULL, size + LARGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t off;
+
+	if (p == MAP_FAILED)
+		return NULL;
+	off = -(uintptr_t)p & (LARGE - 1);
+	if (off)
+		munmap(p, off);
+	munmap(p + off + size, LARGE - off);
+	return p + off;
+}
+
+/*
+ * What a guest executes is scattered over the cache, more than the host's TLBs hold in pages of 4 KiB. Shared memory has
+ * large pages only on request; without them (before Linux 6.1, or without free memory in one piece) code is slower, no more.
+ */
+void jit_cache_use(struct jit_cache *c, const u8 *end)
+{
+	c->used = ((size_t)(end - c->rw) + 15) & ~(size_t)15;
+	for (; c->large < c->used && c->size - c->large >= LARGE; c->large += LARGE)
+		madvise(c->rx + c->large, LARGE, MADV_COLLAPSE);
+}
+
 struct jit_cache *jit_cache_new(const struct emul_config *cfg)
 {
 	bool stress = cfg->jit >= EMUL_JIT_EAGER;
@@ -338,13 +369,16 @@ struct jit_cache *jit_cache_new(const struct emul_config *cfg)
 	for (unsigned int kind = 0; kind < JIT_EXITS; kind++)
 		c->exit[kind].kind = (u8)kind;
 	c->host_features = host_features() | integer_features();
-	/* Two views of the same memory, as perf can name code in it: it knows nothing of code in a memfd. */
-	c->rx = mmap(NULL, c->size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (c->rx == MAP_FAILED)
+	c->rx = reserve(c->size);
+	if (!c->rx)
 		goto free_cache;
-	c->rw = mremap(c->rx, 0, c->size, MREMAP_MAYMOVE);
-	if (c->rw == MAP_FAILED)
+	c->rw = reserve(c->size);
+	if (!c->rw)
 		goto unmap_rx;
+	/* Two views of the same memory, as perf can name code in it: it knows nothing of code in a memfd. */
+	if (mmap(c->rx, c->size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED ||
+	    mremap(c->rx, 0, c->size, MREMAP_MAYMOVE | MREMAP_FIXED, c->rw) == MAP_FAILED)
+		goto unmap_rw;
 	if (mprotect(c->rw, c->size, PROT_READ | PROT_WRITE) < 0)
 		goto unmap_rw;
 	c->data = mmap(NULL, c->data_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

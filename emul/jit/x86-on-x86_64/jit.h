@@ -108,7 +108,8 @@ struct jit_code {
 	u8 *far;		/* entry with RIP in H_T1 */
 	u16 live;		/* flags that it reads before it writes them */
 	u8 nr;			/* instructions: those of the block, or fewer */
-	u8 how;			/* it was translated: JIT_GROUPS, JIT_HOT */
+	u8 how;			/* it was translated: JIT_GROUPS and so on */
+	u32 first_memo;		/* of JIT_MEMOS: its lookups' memos are those from this one on */
 	u32 failed;		/* how often the lookups of groups failed */
 	u32 detour;		/* jumps from the entry of @first to this one's, see forward() */
 	const struct jit_code *first;
@@ -116,7 +117,7 @@ struct jit_code {
 
 struct jit_cache {
 	u8 *rw, *rx;		/* two views of the same memory */
-	size_t size, used, start;
+	size_t size, used, start, large;	/* @large: as much is, or was asked to be, in large pages */
 	u8 *data;		/* struct jit_code, struct jit_exit: not on code pages */
 	size_t data_size, data_used;
 	u64 host_features;
@@ -154,10 +155,12 @@ static inline struct jit_cache *jit_cache(const struct x86_cpu *cpu)
 
 struct jit_cache *jit_cache_new(const struct emul_config *cfg);
 void jit_cache_free(struct jit_cache *c);
+void jit_cache_use(struct jit_cache *c, const u8 *end);		/* up to there it is in use */
 /* Translate; code_lock is held. False: the cache is full, or the block stale. */
 bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, unsigned int how);
 #define JIT_GROUPS	BIT(0)	/* accesses near one another share a lookup */
-#define JIT_HOT		BIT(1)	/* take time and room for better code */
+#define JIT_MEMOS	BIT(1)	/* accesses have memos... */
+#define JIT_SETTLED	BIT(2)	/* ...if they were of use in the translation before, which was of JIT_MEMOS only */
 /*
  * Called by translated code: execute an instruction by its handler. Returns where to go on (a far entry, or what jit.ret
  * says), NULL to leave translated code.

@@ -3,10 +3,7 @@
  * memory.c - effective addresses and the software TLB, inline
  *
  *	lea	r15, [operand]			; linear address
- *	mov	r14, r15
- *	shr	r14, 11
- *	xor	r14d, r15d			; emul_tlb_index(), as an offset of entries
- *	shr	r14d, 12 - 5
+ *	rorx	r14d, r15d, 12 - 5		; emul_tlb_index(), as an offset of entries
  *	and	r14d, (entries - 1) << 5
  *	xor	r15, [rsp + r14 + tag]		; offset in the page, if the entry is the page's
  *	cmp	r15, 4096 - size		; larger: another page, or over the page's end
@@ -14,8 +11,8 @@
  *	mov	r14, [rsp + r14 + host]
  *	op	[r15 + r14]
  *
- * Hot code has a memo for each access beside the table, which lengthens no chain of dependent loads by more than two
- * instructions:
+ * Hot code has memos beside the table, for the accesses that mostly stay within one page. A memo lengthens no chain of
+ * dependent loads by more than two instructions:
  *
  *	lea	r15, [operand]
  *	sub	r15, [rsp + memo.base]
@@ -115,16 +112,18 @@ void tr_linear(struct tr *t, const struct uop *u, unsigned int size, bool write)
 
 static void table(struct tr *t, unsigned int size, bool write)
 {
+	const struct enc rorx = { .vex = true, .map = X86_MAP_0F3A, .pp = 3, .op = 0xf0 };
 	struct emit *e = &t->e;
 	s32 tag = write ? offsetof(struct emul_tlb_entry, wtag) : offsetof(struct emul_tlb_entry, rtag);
 
-	put_move(e, H_T0, H_T1);
-	put_op(e, 0xc1, true, 5, RM_REG(H_T0));			/* shr */
-	put8(e, EMUL_TLB_BITS);
-	put_op(e, OP_XOR_RM, false, H_T0, RM_REG(H_T1));
-	put_op(e, 0xc1, false, 5, RM_REG(H_T0));
+	if (t->c->host_features & BIT_ULL(X86_FEAT_BMI2)) {
+		put_insn(e, &rorx, H_T0, RM_REG(H_T1));
+	} else {
+		put_move(e, H_T0, H_T1);
+		put_op(e, 0xc1, false, 5, RM_REG(H_T0));	/* shr */
+	}
 	put8(e, EMUL_PAGE_SHIFT - 5);
-	static_assert(EMUL_PAGE_SHIFT + EMUL_TLB_BITS <= 32, "a slot depends on these bits of either");
+	static_assert(EMUL_PAGE_SHIFT + EMUL_TLB_BITS <= 32, "the slot is in the lower half of the address");
 	put_imm(e, 4, false, RM_REG(H_T0), (EMUL_TLB_SIZE - 1) << 5);
 	put_op(e, OP_XOR_RM, true, H_T1, RM_SIB(H_CPU, H_T0, 0, t->tlb + tag));
 	put_imm(e, 7, true, RM_REG(H_T1), EMUL_PAGE_SIZE - size);
@@ -138,17 +137,41 @@ static struct rm memo(unsigned int n, size_t field)
 }
 #define MEMO(n, field)	memo(n, offsetof(struct x86_jit_memo, field))
 
+/*
+ * A miss costs several times what a hit saves. So a translation with memos is made twice: the first counts, and the second
+ * has memos where they were of use.
+ */
+#define MEMO_USES	64
+#define MEMO_GAIN	16
+static bool take_memo(struct tr *t, unsigned int *n)
+{
+	const struct x86_jit_memo *m;
+
+	if (!t->memos)
+		return false;
+	*n = t->first_memo + t->nr_lookups++;
+	if (t->measure) {
+		if (*n >= X86_JIT_MEMOS)
+			return false;
+		t->cpu->jit.memo[*n].uses = t->cpu->jit.memo[*n].misses = 0;
+		return true;
+	}
+	m = &t->cpu->jit.memo[*n];
+	return *n < X86_JIT_MEMOS && m->uses >= MEMO_USES && m->misses < m->uses / MEMO_GAIN;
+}
+
 void tr_lookup(struct tr *t, unsigned int size, bool write)
 {
 	struct emit *e = &t->e;
-	unsigned int n = t->c->nr_memos;
+	unsigned int n;
 	u8 *from;
 
-	if (!t->hot || n == X86_JIT_MEMOS || t->nr_miss == ARRAY_SIZE(t->miss)) {
+	if (!take_memo(t, &n)) {
 		table(t, size, write);
 		return;
 	}
-	t->c->nr_memos++;
+	if (t->measure)
+		put_op(e, 0xff, false, 0, MEMO(n, uses));	/* inc */
 	put_op(e, 0x2b, true, H_T1, MEMO(n, base));		/* sub */
 	put_op(e, OP_CMP_RM, true, H_T1, MEMO(n, limit));
 	from = put_jcc(e, CC_AE);
@@ -174,6 +197,8 @@ void tr_misses(struct tr *t)
 
 		put_target(m->from, e->p);
 		t->s = m->s;
+		if (t->measure)
+			put_op(e, 0xff, false, 0, MEMO(n, misses));
 		put_op(e, OP_ADD_RM, true, H_T1, MEMO(n, base));
 		put_store(e, H_T1, RM_CPU(jit.tmp[2]));
 		table(t, m->size, m->write);

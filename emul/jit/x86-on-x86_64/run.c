@@ -447,7 +447,7 @@ const void *jit_chain(struct x86_cpu *cpu, u32 site)
 	const void *to;
 
 	if (code->how & JIT_GROUPS && __atomic_add_fetch(&code->failed, 1, __ATOMIC_RELAXED) == GROUP_FAILURES)
-		retranslate(cpu, b, code->how, code->how & ~JIT_GROUPS);
+		retranslate(cpu, b, code->how, code->how & ~(JIT_GROUPS | JIT_SETTLED));
 	do {
 		to = jit_call(cpu, site++);
 	} while (to == cpu->jit.ret && --nr);
@@ -513,7 +513,7 @@ static const struct jit_code *ready(struct x86_cpu *cpu, struct x86_block *b, bo
 	pthread_mutex_lock(&vm->code_lock);
 	*full = jit_full(c);
 	if (!atomic_load(&b->b.stale) && !code_of(b) &&
-	    jit_translate(cpu, b, JIT_GROUPS | (c->stress && c->nr_heat++ % 2 ? JIT_HOT : 0)))
+	    jit_translate(cpu, b, JIT_GROUPS | (c->stress && c->nr_heat++ % 2 ? JIT_MEMOS : 0)))
 		cpu->core.stats.jit_blocks++;
 	code = code_of(b);
 	pthread_mutex_unlock(&vm->code_lock);
@@ -604,8 +604,8 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 			if (x->kind == JIT_EXIT_HOT) {
 				unsigned int how = code_of(b)->how;
 
-				if (!(how & JIT_HOT))	/* no other vCPU was first */
-					retranslate(cpu, b, how, how | JIT_HOT);
+				if (!(how & JIT_SETTLED))	/* no other vCPU was first */
+					retranslate(cpu, b, how, how | JIT_MEMOS | (how & JIT_MEMOS ? JIT_SETTLED : 0));
 			}
 			/* NULL if there was a request */
 			to = cpu->s.intr_shadow ? NULL : x86_next_block(cpu);

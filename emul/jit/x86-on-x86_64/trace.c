@@ -60,7 +60,7 @@ void tr_trace(const struct tr *t, const struct jit_code *code)
 		return;
 	say(fd, "%llx: %u instructions of physical page %llx, %u bits, %s%s%s\n", (unsigned long long)page + t->b->b.off,
 		t->nr, (unsigned long long)t->page->gpa, t->w ? 64 : t->code16 ? 16 : 32, t->cpu->cpl == 3 ? "user" : "kernel",
-		t->hot ? ", hot" : "", code->live ? ", reads flags" : "");
+		t->measure ? ", warm" : t->memos ? ", hot" : "", code->live ? ", reads flags" : "");
 	for (unsigned int n = 0; n < t->nr; n++) {
 		const struct uop *u = &t->uop[n];
 		struct x86_insn i = u->insn;

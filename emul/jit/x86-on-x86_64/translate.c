@@ -169,9 +169,17 @@ static void slow_paths(struct tr *t)
 
 /* --- the block --- */
 
+/*
+ * What an entry adds to a counter of 16 bits, whose overflow has the block translated anew: cold code with memos, warm code,
+ * which counts what they are good for, for good.
+ */
+#define HEAT_COLD	1
+#define HEAT_WARM	64
+#define HEAT_STRESS	0x8000
+
 static u8 *put_head(struct tr *t, u8 **far)
 {
-	const struct enc inc = { .opsz = 0x66, .op = 0xff };
+	const struct enc add = { .opsz = 0x66, .op = 0x81 };
 	struct emit *e = &t->e;
 	u8 *near, *head;
 
@@ -193,11 +201,13 @@ static u8 *put_head(struct tr *t, u8 **far)
 	static_assert(offsetof(struct x86_cpu, core.request) == 0, "encoding of the entry");
 	PUT(e, "\x83\xbc\x24\0\0\0\0\0");
 	head = put_jcc(e, CC_NE);
-	if (!t->hot) {
+	if (!t->memos || t->measure) {
 		unsigned int n = t->c->nr_heat++ % X86_JIT_HEAT;
+		u16 step = t->c->stress ? HEAT_STRESS : t->memos ? HEAT_WARM : HEAT_COLD;
 
-		put_insn(e, &inc, 0, RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, jit.heat) + n * sizeof(u16))));
-		t->heat = put_jcc(e, CC_E);
+		put_insn(e, &add, 0, RM_MEM(H_CPU, (s32)(offsetof(struct x86_cpu, jit.heat) + n * sizeof(u16))));
+		put_bytes(e, &step, sizeof(step));
+		t->heat = put_jcc(e, CC_B);
 	}
 	if (t->c->count)
 		put_imm(e, 0, true, RM_CPU(jit.insns), t->nr);
@@ -261,6 +271,7 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, unsigned int how)
 {
 	struct emul_vm *vm = cpu->core.vm;
 	const struct uop *uop = x86_block_decoded(vm, b) ? b->uop : x86_block_decode(cpu, b, true);
+	const struct jit_code *old = atomic_load_explicit(&b->b.code, memory_order_relaxed);
 	struct jit_cache *c = vm->jit;
 	struct jit_code *code;
 	static __thread struct tr tr;
@@ -277,7 +288,9 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, unsigned int how)
 		.jump = (s32)(offsetof(struct x86_cpu, jit.jump) + cpu->tlb_mode * sizeof(struct x86_jump_cache)),
 	};
 	t->nr = length(b, uop);
-	t->hot = how & JIT_HOT;
+	t->memos = how & JIT_MEMOS;
+	t->measure = t->memos && !(how & JIT_SETTLED);
+	t->first_memo = t->measure ? c->nr_memos : t->memos ? old->first_memo : 0;
 	t->mode = b->b.mode & 3;
 	t->w = t->mode == X86_MODE_64;
 	t->code16 = b->b.mode & X86_BLOCK_CODE16;
@@ -315,11 +328,13 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, unsigned int how)
 		put_leave(t, t->heat, c->leave_hot);
 
 	*code = (struct jit_code){
-		.cache = c, .live = (u16)live, .nr = (u8)t->nr, .how = (u8)how,
+		.cache = c, .live = (u16)live, .nr = (u8)t->nr, .how = (u8)how, .first_memo = t->first_memo,
 		.rx = c->rx + (near - c->rw), .far = c->rx + (far - c->rw),
 	};
+	if (t->measure)
+		c->nr_memos = min(t->first_memo + t->nr_lookups, (unsigned int)X86_JIT_MEMOS);
 	tr_trace(t, code);
-	c->used = ((size_t)(t->e.p - c->rw) + 15) & ~(size_t)15;
+	jit_cache_use(c, t->e.p);
 	b->b.deps = t->deps;
 	atomic_store_explicit(&b->b.code, code, memory_order_release);
 	return true;

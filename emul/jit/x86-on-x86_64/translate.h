@@ -87,7 +87,8 @@ struct tr {
 	bool code16;		/* 16-bit code, with segments */
 	u8 width;		/* of the stack: 8, 4 or 2 bytes */
 	s32 page_ip;		/* of 16-bit code: IP at the start of the page */
-	bool hot;
+	bool memos, measure;	/* accesses have memos; their use is counted */
+	unsigned int first_memo, nr_lookups;
 	u8 *heat;		/* branch out of the head, to be translated anew */
 	struct miss miss[2 * X86_BLOCK_MAX];
 	unsigned int nr_miss;
