@@ -152,24 +152,20 @@ void tenon_clock_set(struct tenon_vm *vm, u64 ns)
 /* Ticks to nanoseconds as pvclock does it: (ticks << shift) * mul >> 32. */
 static void pvclock_scale(u32 khz, s8 *shift, u32 *mul)
 {
-	u64 hz = (u64)khz * 1000, scaled = NSEC_PER_SEC;
+	u64 hz = (u64)khz * 1000;
 	s8 s = 0;
 
-	while (hz > scaled * 2) {
+	while (hz > 2 * NSEC_PER_SEC) {
 		hz >>= 1;
 		s--;
 	}
-	while (hz <= scaled / 2 || hz > U32_MAX) {
-		if (hz > U32_MAX) {
-			hz >>= 1;
-			scaled >>= 1;
-			continue;
-		}
+	/* Above it, or the factor would be 1 and more. */
+	while (hz <= NSEC_PER_SEC) {
 		hz <<= 1;
 		s++;
 	}
 	*shift = s;
-	*mul = div64_u64(scaled << 32, hz);
+	*mul = div64_u64((u64)NSEC_PER_SEC << 32, hz);
 }
 
 void tenon_clock_update(struct tenon_vcpu *vcpu)
