@@ -95,6 +95,20 @@ static bool is_prefix(u8 b)
 	       b == 0x26 || b == 0x64 || b == 0x65;
 }
 
+/*
+ * What processors differ in by maker: UD0 and UD1 have a ModRM byte or none, and the displacement of a near branch with an
+ * operand-size prefix in 64-bit code has 32 bits or 16.
+ */
+static bool differs(const u8 *b, unsigned int n, unsigned int prefixes)
+{
+	bool two = prefixes + 1 < n && b[prefixes] == 0x0f;
+	u8 op = two ? b[prefixes + 1] : b[prefixes];
+
+	if (two && (op == 0xb9 || op == 0xff))
+		return true;
+	return mode == X86_MODE_64 && memchr(b, 0x66, prefixes) && (two ? (op & 0xf0) == 0x80 : (op & 0xfe) == 0xe8);
+}
+
 /* The host may know more than the decoder: EVEX, REX2, XOP, XABORT and XBEGIN; and what is undefined in other maps. */
 static bool left_out(const u8 *b, unsigned int n, enum x86_decode_result r)
 {
@@ -105,6 +119,8 @@ static bool left_out(const u8 *b, unsigned int n, enum x86_decode_result r)
 	if (i == n)
 		return false;
 	if (b[i] == 0x62 || b[i] == 0xd5 || b[i] == 0x8f || ((b[i] & 0xfe) == 0xc6 && i + 1 < n && b[i + 1] == 0xf8))
+		return true;
+	if (differs(b, n, i))
 		return true;
 	return r == X86_DECODE_INVALID && (b[i] == 0x0f || b[i] == 0xc4 || b[i] == 0xc5);
 }
