@@ -145,19 +145,18 @@ static struct rm memo(unsigned int n, size_t field)
 #define MEMO_GAIN	16
 static bool take_memo(struct tr *t, unsigned int *n)
 {
-	const struct x86_jit_memo *m;
+	struct x86_jit_memo *m;
 
 	if (!t->memos)
 		return false;
 	*n = t->first_memo + t->nr_lookups++;
-	if (t->measure) {
-		if (*n >= X86_JIT_MEMOS)
-			return false;
-		t->cpu->jit.memo[*n].uses = t->cpu->jit.memo[*n].misses = 0;
-		return true;
-	}
+	if (*n >= X86_JIT_MEMOS || t->nr_miss == ARRAY_SIZE(t->miss))
+		return false;
 	m = &t->cpu->jit.memo[*n];
-	return *n < X86_JIT_MEMOS && m->uses >= MEMO_USES && m->misses < m->uses / MEMO_GAIN;
+	if (!t->measure)
+		return m->uses >= MEMO_USES && m->misses < m->uses / MEMO_GAIN;
+	m->uses = m->misses = 0;
+	return true;
 }
 
 void tr_lookup(struct tr *t, unsigned int size, bool write)
