@@ -18,6 +18,10 @@ load module
 	pretends 6.12 basic spec irq mmio
 }
 
+@test "module: random callers, random guests and storms of interrupts, for a minute each, 6.1" {
+	TENON_SLOW=${TENON_SLOW:-4} fuzzes generic 60 calls guests storms
+}
+
 @test "module: Debian boots by tenon run, and by QEMU on /dev/tenon, 6.1" {
 	boots generic tenon:1:kernel tenon:2:split qemu:1:on
 }

@@ -13,6 +13,7 @@
  * What a thread does follows from the seed, the round and the thread's number alone; which thread comes first does not.
  * The seed is printed: with it and --round, the same round comes again, with --verbose call by call.
  */
+#include <cpuid.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -31,6 +32,13 @@
 static uint64_t seed;
 static unsigned int round_nr, nthreads = 4, slow = 1;
 static bool verbose;
+/*
+ * On the emulated processor of QEMU (TCG, 7.2), a guest that leaves with EFER.LME set while CR0.PG and CR4.PAE are clear
+ * takes the host along: cpu_x86_update_cr0(), called for the host's CR0 before its CR4 is back, finds paging switched on for
+ * long mode without PAE and returns, and the host goes on with the guest's CR0, in physical memory. kvm_amd does no better
+ * there. In each round, a guest then either has no long mode or does not change EFER and CR0.
+ */
+static bool emulated, no_long, keep_long;
 static int node, noise;		/* the device; ARENA bytes to fill memory with */
 static uint8_t *arena;
 static size_t run_size;
@@ -110,36 +118,34 @@ static int call_(const char *name, int fd, unsigned long cmd, unsigned long arg)
 /* ---- what memory holds ---- */
 
 /* Instructions that leave the guest, change its mode, or look at what is not there. */
-#define INSNS									\
+#define INSNS	/* ENTERS: what keep_long leaves out */				\
 	I("in $0x40, %al") I("out %al, $0x43") I("out %al, $0x40") I("in %dx, %eax") I("out %eax, %dx") I("out %al, $0x20")	\
 	I("rep insb") I("rep outsl") I("cpuid") I("hlt") I("sti") I("cli") I("vmmcall") I("rdmsr") I("wrmsr") I("rdtsc") I("pause")	\
 	I("mov %eax, (%ebx)") I("mov (%ebx), %eax") I("lock xadd %eax, (%ebx)") I("addl $1, 0x80(%ebx)") I("movl %eax, 0x300(%ebx)")	\
 	I("movl $0xfee00000, %ebx") I("movl $0xfec00000, %ebx") I("movl $0x800, %ecx") I("incl %ecx") I("movl $0x6e0, %ecx")	\
-	I("mov $0x4b564d01, %ecx") I("mov $0xc0000080, %ecx") I("add $0x10, %ebx") I("movups %xmm0, (%ebx)") I("rep movsl")	\
+	I("mov $0x4b564d01, %ecx") ENTERS("mov $0xc0000080, %ecx") I("add $0x10, %ebx") I("movups %xmm0, (%ebx)") I("rep movsl")	\
 	I("rep stosb") I("cmpxchg8b (%ebx)") I("xsetbv") I("wbinvd") I("invlpg (%ebx)") I("clts") I("mov %cr0, %rax")	\
-	I("mov %rax, %cr0") I("mov %rax, %cr3") I("mov %cr4, %rax") I("mov %rax, %cr4") I("mov %rax, %cr8")	\
+	ENTERS("mov %rax, %cr0") I("mov %rax, %cr3") I("mov %cr4, %rax") I("mov %rax, %cr4") I("mov %rax, %cr8")	\
 	I("mov %rax, %dr7") I("mov %dr6, %rax") I("lidt (%ebx)") I("lgdt (%ebx)") I("ltr %ax") I("mov %eax, %ss")	\
 	I("mov %eax, %fs") I("int3") I("int $0x80") I("ud2")	\
 	I("iretq") I("lretq") I("syscall") I("sysretl") I("vmrun") I("clgi") I("monitor") I("mwait") I("rsm") I("xchg %eax, %ebx")	\
 	I("bt %eax, (%ebx)") I("push %rax") I("pop %rbx") I("jmp .") I(".byte 0xf1") I("popf") I("pushf") I("rdpmc") I("swapgs")
-#define I(text) asm(".pushsection fuzz_insns, \"aw\"; .quad 771f, 772f - 771f; .popsection; .pushsection .rodata; 771:" text \
-		    "; 772: .popsection");
+#define I(text) INSN(0, text);
+#define ENTERS(text) INSN(1, text);
 INSNS
 #undef I
-extern const struct {
-	const uint8_t *code;
-	size_t len;
-} __start_fuzz_insns[], __stop_fuzz_insns[];
 
 static void put_code(uint8_t *page)
 {
 	size_t at = 0;
 
 	while (at < PAGE - 16) {
-		const size_t n = below(__stop_fuzz_insns - __start_fuzz_insns), len = __start_fuzz_insns[n].len;
+		const struct insn *insn = &__start_insns[below(__stop_insns - __start_insns)];
 
-		memcpy(page + at, __start_fuzz_insns[n].code, len);
-		at += len;
+		if (keep_long && insn->flags)
+			continue;
+		memcpy(page + at, insn->code, insn->len);
+		at += insn->len;
 		if (one_in(24))
 			page[at++] = rnd();
 	}
@@ -356,15 +362,23 @@ static void vm_call(int vm, uint8_t *buf)
 	}
 }
 
+static void set_sregs(int vcpu, struct kvm_sregs *s)
+{
+	if (keep_long && !(s->cr0 & 0x80000000))
+		s->efer &= ~0x100ull;
+	call(vcpu, KVM_SET_SREGS, s);
+}
+
 /* Real, 32-bit or 64-bit mode, somewhere in memory; or what there is, changed. */
 static void set_state(int vcpu, uint8_t *buf)
 {
 	struct kvm_sregs *s = (void *)buf;
 	struct kvm_regs r = { .rip = below(ARENA), .rsp = below(ARENA), .rflags = 2 | (rnd() & 0x40dd5) };
 	struct kvm_mp_state runnable = { one_in(8) ? below(5) : KVM_MP_STATE_RUNNABLE };
-	const uint64_t mode = below(4);
+	uint64_t mode = below(4);
 	__u64 *reg;
 
+	mode -= no_long && mode == 2;
 	for (reg = &r.rax; reg <= &r.rdi; reg++)
 		*reg = value();
 	call(vcpu, KVM_GET_SREGS, s);
@@ -389,7 +403,7 @@ static void set_state(int vcpu, uint8_t *buf)
 	}
 	if (mode == 3 || one_in(8))
 		mutate(s, sizeof(*s));
-	call(vcpu, KVM_SET_SREGS, s);
+	set_sregs(vcpu, s);
 	call(vcpu, KVM_SET_REGS, &r);
 	call(vcpu, KVM_SET_MP_STATE, &runnable);
 }
@@ -412,10 +426,18 @@ static void set_msrs(int vcpu)
 
 	for (n = 0; n < m.head.nmsrs; n++) {
 		m.e[n].index = one_in(16) ? rnd() : PICK(bases) + below(4);
+		if (keep_long && m.e[n].index == 0xc0000080)
+			m.e[n].index++;
 		m.e[n].data = value();
 	}
 	call(vcpu, KVM_SET_MSRS, &m);
 	call(vcpu, KVM_GET_MSRS, &m);
+}
+
+static void drop_long(struct kvm_cpuid2 *c)
+{
+	for (unsigned int n = 0; no_long && n < c->nent && n < 256; n++)
+		c->entries[n].edx &= c->entries[n].function == 0x80000001 ? ~(1u << 29) : ~0u;
 }
 
 static void set_cpuid(int vcpu, uint8_t *buf)
@@ -426,6 +448,7 @@ static void set_cpuid(int vcpu, uint8_t *buf)
 	call(node, KVM_GET_SUPPORTED_CPUID, c);
 	if (one_in(2))
 		mutate(c, sizeof(*c) + 40 * sizeof(c->entries[0]));
+	drop_long(c);
 	call(vcpu, KVM_SET_CPUID2, c);
 	call(vcpu, KVM_GET_CPUID2, c);
 }
@@ -442,7 +465,9 @@ static void vcpu_call(int vcpu, uint8_t *buf)
 		GET_SET(REGS, struct kvm_regs);
 		break;
 	case 4:
-		GET_SET(SREGS, struct kvm_sregs);
+		call(vcpu, KVM_GET_SREGS, buf);
+		mutate(buf, sizeof(struct kvm_sregs));
+		set_sregs(vcpu, (void *)buf);
 		break;
 	case 5 ... 6:
 		GET_SET(VCPU_EVENTS, struct kvm_vcpu_events);
@@ -672,6 +697,7 @@ static int new_vm(unsigned int nvcpus)
 		/* The deadline timer is for user space to offer. */
 		for (unsigned int k = 0; k < c->nent; k++)
 			c->entries[k].ecx |= c->entries[k].function == 1 ? 1 << 24 : 0;
+		drop_long(c);
 		if (call(vcpus[n], KVM_SET_CPUID2, c))
 			return -1;
 	}
@@ -829,6 +855,8 @@ static void play(enum play mode, struct result *result)
 	signal(SIGCHLD, SIG_IGN);
 	signal(SIGUSR2, on_kick);
 	rnd_state = thread_seed(MAX_THREADS - 1);
+	no_long = emulated && one_in(2);
+	keep_long = emulated && !no_long;
 	noise = memfd_create("noise", MFD_CLOEXEC);
 	if (noise < 0 || ftruncate(noise, ARENA))
 		_exit(4);
@@ -872,6 +900,14 @@ static void nap(unsigned int ms)
 	late = now_ns() - before - ms * 1000000ull;
 	if (late > worst_ns)
 		worst_ns = late;
+}
+
+static bool runs_on_tcg(void)
+{
+	uint32_t max, name[3];
+
+	__cpuid(0x40000000, max, name[0], name[1], name[2]);
+	return max >= 0x40000000 && !memcmp(name, "TCGTCGTCGTCG", sizeof(name));
 }
 
 uint64_t now_ns(void)
@@ -976,6 +1012,7 @@ int main(int argc, char **argv)
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	slow = getenv("TENON_SLOW") ? atoi(getenv("TENON_SLOW")) : 1;
+	emulated = runs_on_tcg();
 	node = open(path, O_RDWR | O_CLOEXEC);
 	if (node < 0) {
 		printf("Bail out! %s does not open: %s\n", path, strerror(errno));
