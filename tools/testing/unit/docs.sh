@@ -61,6 +61,13 @@ named_files | while IFS=: read -r text name; do
 	exists "$name" || echo "$text: $name does not exist"
 done | none "every file that is named exists"
 
+# ``hostile.c`` (closed, passed): tests of the module by the names that their sources give them
+grep -oE '``[a-z]+\.c`` \([a-z_, ]+\)' Documentation/threat-model.rst | tr -d '`(,)' | while read -r source names; do
+	for name in $names; do
+		grep -q "^TEST($name," "tools/testing/selftests/tenon/$source" || echo "threat-model.rst: no test $name in $source"
+	done
+done | none "every test of the module that is named exists"
+
 # --- links ---
 
 # Anchor of a Markdown heading as repositories on the web make it.
