@@ -354,9 +354,11 @@ static void soft_halt(struct soft_vm *s, struct soft_vcpu *v)
 	if (over)
 		vm_end(s->vm, VM_END_POWEROFF, "the guest halted for good: every CPU waits with interrupts off");
 
+	atomic_fetch_add(&s->vm->halted, 1);
 	pthread_mutex_lock(&s->lock);
 	while (!v->wake)
 		event_wait(&v->event, &s->lock);
+	atomic_fetch_sub(&s->vm->halted, 1);
 	v->dead = false;
 	pthread_mutex_unlock(&s->lock);
 }

@@ -126,6 +126,7 @@ static const struct call vcpu[] = {
 	IOCTL(VHOST_SET_VRING_ERR),
 	IOCTL(VHOST_NET_SET_BACKEND),		/* or no longer to */
 	CALL(close),				/* a reset of the 9p device */
+	CALL(io_uring_enter),			/* a request that the guest waits for: virtio/pool.c */
 	{ 0 }
 };
 

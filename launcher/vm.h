@@ -164,6 +164,7 @@ struct vm {
 	bool accel_ready;		/* accel->vm_init() succeeded */
 	int accel_fd;			/* the node it opened, kept for later resets as images are; 0: none */
 	struct vcpu *vcpu;		/* config.cpus of them */
+	atomic_uint halted;		/* vCPUs that wait for an interrupt, where the back end knows */
 
 	struct ctl *ctl;		/* NULL without a name */
 	struct pci_host *pci;

@@ -189,9 +189,9 @@ int block_read(struct block *blk, const struct iovec *iov, unsigned int nr, uint
 int block_write(struct block *blk, const struct iovec *iov, unsigned int nr, uint64_t off, bool sync);
 int block_flush(struct block *blk);
 /*
- * For transfers by a ring (ring.h): the descriptor of the file, or -1; and between block_hold(on) and block_hold(off), by
- * one thread that does nothing else with the image meanwhile, where in the file a range is. False: for block_read() and
- * block_write() only.
+ * For transfers by a ring (ring.h): the descriptor of the file, or -1; and between block_hold(on) and block_hold(off), which
+ * may be another thread's if neither does anything else with the image meanwhile, where in the file a range is. False: for
+ * block_read() and block_write() only.
  */
 int block_fd(struct block *blk);
 void block_hold(struct block *blk, bool on);

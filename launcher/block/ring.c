@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <sys/syscall.h>
 
+#include "../loop.h"
 #include "ring.h"
 
 struct block_ring {
@@ -100,7 +101,30 @@ bool block_ring_usable(const struct block_ring *ring)
 	return ring && !ring->dead;
 }
 
-void *block_ring_wait(struct block_ring *ring, int64_t *result)
+bool block_ring_busy(const struct block_ring *ring)
+{
+	return ring->running;
+}
+
+/* 0 or -errno, -ETIME if none has come by then. */
+static int wait_until(struct io_uring *uring, uint64_t until, struct io_uring_cqe **cqe)
+{
+	struct __kernel_timespec ts = { 0 };
+	uint64_t now;
+
+	if (until == UINT64_MAX)
+		return io_uring_wait_cqe(uring, cqe);
+	if (!io_uring_peek_cqe(uring, cqe))
+		return 0;
+	now = clock_ns();
+	/* Without this feature the library takes a request for the time, which the ring may not have. */
+	if (now >= until || !(uring->features & IORING_FEAT_EXT_ARG))
+		return -ETIME;
+	ts.tv_nsec = until - now < 999999999 ? (long)(until - now) : 999999999;
+	return io_uring_wait_cqe_timeout(uring, cqe, &ts);
+}
+
+void *block_ring_wait(struct block_ring *ring, uint64_t until, int64_t *result)
 {
 	struct io_uring_cqe *cqe;
 	void *tag;
@@ -109,8 +133,10 @@ void *block_ring_wait(struct block_ring *ring, int64_t *result)
 	if (!ring->running)
 		return NULL;
 	do {
-		err = io_uring_wait_cqe(&ring->uring, &cqe);
+		err = wait_until(&ring->uring, until, &cqe);
 	} while (err == -EINTR || err == -EAGAIN);
+	if (err == -ETIME && until != UINT64_MAX)
+		return NULL;
 	if (err)
 		abort();	/* transfers run on guest memory that nobody could take back */
 	tag = io_uring_cqe_get_data(cqe);

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/* Belongs to one thread. It can do nothing but read and write files. */
+/* Used by one thread at a time. It can do nothing but read and write files. */
 struct block_ring;
 
 /* For @depth transfers of @fd at a time; NULL with errno set if the host has no io_uring for this process. */
@@ -20,10 +20,13 @@ void block_ring_add(struct block_ring *ring, bool write, const struct iovec *iov
 /* Start those that were added. */
 void block_ring_submit(struct block_ring *ring);
 /*
- * Wait for one: its tag, with the bytes that were transferred or -errno in *@result. NULL: there are no more. One that
- * was added and never comes could not be started; block_ring_usable() is false then.
+ * Wait for one, until @until at most (clock_ns(); UINT64_MAX: as long as it takes): its tag, with the bytes that were
+ * transferred or -errno in *@result. NULL: there are no more, or no longer time. One that was added and never comes could
+ * not be started; block_ring_usable() is false then.
  */
-void *block_ring_wait(struct block_ring *ring, int64_t *result);
+void *block_ring_wait(struct block_ring *ring, uint64_t until, int64_t *result);
+/* Transfers are under way. */
+bool block_ring_busy(const struct block_ring *ring);
 bool block_ring_usable(const struct block_ring *ring);
 
 #endif /* TENON_BLOCK_RING_H */

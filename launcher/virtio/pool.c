@@ -55,10 +55,34 @@ static bool more(struct virtio_dev *dev)
 	return false;
 }
 
+/*
+ * A chain that the whole machine waits for, every vCPU halted, costs more for being handed over than for what it asks: the
+ * guest goes idle and comes back, two threads are woken. When most were like that, the vCPU that notifies does not go on to
+ * halt but serves the next one itself, and waits for it: for as short a time as serve_here() takes, since the device lock
+ * is held, and interrupts wait. What takes longer is handed over after all, and it is the longer until the next try.
+ */
+#define AWAITED_MAX	4
+#define HERE_MAX	32u		/* after as many, one is handed over, to see whether it still waits */
+#define LATE_MAX	6u
+
+static void note_awaited(struct virtio_dev *dev)
+{
+	struct virtio_pool *pool = dev->pool;
+
+	if (!pool->sample)
+		return;
+	pool->sample = false;
+	if (pool->nr_busy == 1 && atomic_load(&dev->vm->halted) == dev->vm->config.cpus)
+		pool->awaited += pool->awaited < AWAITED_MAX;
+	else
+		pool->awaited -= pool->awaited > -AWAITED_MAX;
+}
+
 static void done(struct virtio_work *work, const char *why, uint32_t written)
 {
 	struct virtio_dev *dev = work->dev;
 
+	note_awaited(dev);
 	work->busy = false;
 	/* Stopped meanwhile, by a reset for one: nobody waits for the chain. */
 	if (why)
@@ -121,6 +145,48 @@ static void wait_for_work(struct virtio_dev *dev)
 	pthread_mutex_lock(&dev->lock);
 }
 
+static bool serve_here(struct virtio_dev *dev)
+{
+	struct virtio_pool *pool = dev->pool;
+	bool all;
+
+	if (!pool->here || pool->nr_busy || pool->awaited <= 0 || pool->here_in_row >= HERE_MAX) {
+		pool->here_in_row = 0;
+		return false;
+	}
+	pool->nr_here = gather(dev, pool->here);
+	if (!pool->nr_here)
+		return true;
+	pool->here_in_row++;
+	pool->nr_busy++;
+	pthread_mutex_unlock(&dev->lock);
+	all = pool->ops->serve_here(pool->here, pool->nr_here);
+	pthread_mutex_lock(&dev->lock);
+	if (!all) {
+		pool->awaited = -(2 << pool->late_in_row);
+		pool->late_in_row += pool->late_in_row < LATE_MAX;
+		pool->handed = true;
+		return false;
+	}
+	pool->late_in_row = 0;
+	pool->nr_busy--;
+	pthread_cond_broadcast(&pool->done);
+	return !more(dev);
+}
+
+/* With dev->lock, which is dropped meanwhile. */
+static void serve_handed(struct virtio_dev *dev)
+{
+	struct virtio_pool *pool = dev->pool;
+
+	pool->handed = false;
+	pthread_mutex_unlock(&dev->lock);
+	pool->ops->serve_rest(pool->here, pool->nr_here);
+	pthread_mutex_lock(&dev->lock);
+	pool->nr_busy--;
+	pthread_cond_broadcast(&pool->done);
+}
+
 static void *pool_thread(void *opaque)
 {
 	struct virtio_work *first = opaque;
@@ -130,12 +196,16 @@ static void *pool_thread(void *opaque)
 	pool->ops->enter(dev);
 	pthread_mutex_lock(&dev->lock);
 	while (!pool->stop) {
-		unsigned int nr = gather(dev, first);
+		unsigned int nr;
 
+		if (pool->handed)
+			serve_handed(dev);
+		nr = gather(dev, first);
 		if (!nr) {
 			wait_for_work(dev);
 			continue;
 		}
+		pool->sample = !pool->nr_busy;
 		if (++pool->nr_busy < pool->nr && more(dev))
 			wake_one(pool);
 		pthread_mutex_unlock(&dev->lock);
@@ -152,6 +222,8 @@ static void *pool_thread(void *opaque)
 		pool->nr_busy--;
 		pthread_cond_broadcast(&pool->done);
 	}
+	if (pool->handed)
+		serve_handed(dev);
 	/* One at a time. */
 	wake_one(pool);
 	pthread_mutex_unlock(&dev->lock);
@@ -161,7 +233,7 @@ static void *pool_thread(void *opaque)
 void virtio_pool_notify(struct virtio_dev *dev, unsigned int queue)
 {
 	(void)queue;
-	if (dev->pool)
+	if (dev->pool && !serve_here(dev))
 		wake_one(dev->pool);
 }
 
@@ -185,17 +257,25 @@ void virtio_pool_quiesce(struct virtio_dev *dev)
 	event_broadcast(&pool->wake);
 }
 
+static struct virtio_work *new_work(struct virtio_dev *dev)
+{
+	const struct virtio_pool_ops *ops = dev->pool->ops;
+	unsigned int nr = ops->batch ? ops->batch(dev) : 1;
+	struct virtio_work *work = calloc(nr, ops->work_size);
+
+	for (unsigned int i = 0; work && i < nr; i++)
+		((struct virtio_work *)((char *)work + i * ops->work_size))->dev = dev;
+	return work;
+}
+
 static int add_thread(struct virtio_dev *dev, const char *what)
 {
 	struct virtio_pool *pool = dev->pool;
-	unsigned int nr = pool->ops->batch ? pool->ops->batch(dev) : 1;
-	struct virtio_work *work = calloc(nr, pool->ops->work_size);
+	struct virtio_work *work = new_work(dev);
 	int err;
 
 	if (!work)
 		return -ENOMEM;
-	for (unsigned int i = 0; i < nr; i++)
-		((struct virtio_work *)((char *)work + i * pool->ops->work_size))->dev = dev;
 	/* Threads look at each other under the lock. */
 	pthread_mutex_lock(&dev->lock);
 	err = virtio_thread(&work->thread, pool->ops->name, pool_thread, work, what);
@@ -213,6 +293,7 @@ static void pool_free(struct virtio_pool *pool)
 		close(pool->epoll_fd);
 	if (pool->bell_fd >= 0)
 		close(pool->bell_fd);
+	free(pool->here);
 	free(pool->work);
 	free(pool);
 }
@@ -282,4 +363,11 @@ int virtio_pool_init(struct virtio_dev *dev, const struct virtio_pool_ops *ops, 
 	else if (pool->bell_fd >= 0)
 		virtio_doorbell(dev, pool->bell_fd);
 	return err;
+}
+
+void virtio_pool_allow_here(struct virtio_dev *dev)
+{
+	/* Where the kernel takes notifications, no vCPU serves anything. */
+	if (dev->pool->bell_fd < 0)
+		dev->pool->here = new_work(dev);
 }

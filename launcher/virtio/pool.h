@@ -29,6 +29,13 @@ struct virtio_pool_ops {
 	unsigned int (*batch)(struct virtio_dev *dev);
 	/* Several of them, @work_size apart: virtio_pool_done() for each. */
 	void (*serve_all)(struct virtio_work *first, unsigned int nr);
+	/*
+	 * The same on the thread that notifies, a vCPU's: start what needs nobody to wait, give back what comes within a
+	 * moment. False: not all did, and serve_rest() has to end it on one of the pool's threads.
+	 * virtio_pool_allow_here() has to say that the device can do so.
+	 */
+	bool (*serve_here)(struct virtio_work *first, unsigned int nr);
+	void (*serve_rest)(struct virtio_work *first, unsigned int nr);
 	/* On each thread before all else: sandbox_enter(). */
 	void (*enter)(struct virtio_dev *dev);
 	/* optional, with dev->lock held: a chain was taken. NULL, or why it makes no sense. */
@@ -48,6 +55,13 @@ struct virtio_pool {
 	unsigned int next;		/* queue to look at first */
 	unsigned int nr_busy;
 	bool draining;			/* nothing is taken up meanwhile */
+	/* what the thread that notifies serves; NULL if it serves nothing */
+	struct virtio_work *here;
+	unsigned int nr_here;		/* taken up there, and not given back */
+	bool handed;			/* a thread of the pool is to end it */
+	bool sample;			/* the next chain that is given back tells whether the machine waited for it */
+	int awaited;			/* how much more often it did of late than it did not, within limits */
+	unsigned int here_in_row, late_in_row;	/* chains that were served there, and that took too long for that */
 	bool stop;
 	unsigned int nr;
 	struct virtio_work **work;	/* each thread's first */
@@ -56,6 +70,8 @@ struct virtio_pool {
 /* After virtio_init(), before virtio_exit(). 0, or -errno with a message printed; @what for it. */
 int virtio_pool_init(struct virtio_dev *dev, const struct virtio_pool_ops *ops, const char *what);
 void virtio_pool_exit(struct virtio_dev *dev);
+/* serve_here() may be called. After virtio_pool_init(), before the guest runs. */
+void virtio_pool_allow_here(struct virtio_dev *dev);
 
 void virtio_pool_notify(struct virtio_dev *dev, unsigned int queue);
 void virtio_pool_quiesce(struct virtio_dev *dev);

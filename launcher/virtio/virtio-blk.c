@@ -20,12 +20,14 @@
 
 #include "../block/block.h"
 #include "../block/ring.h"
+#include "../loop.h"
 #include "../msg.h"
 #include "../sandbox.h"
 #include "pool.h"
 
 #define BLK_THREADS	4
 #define BLK_BATCH	16u		/* requests that a thread with a ring takes at a time */
+#define BLK_HERE_NS	2000000u	/* for how long a vCPU waits for a request, at most: see pool.c */
 #define BLK_PHYSICAL	4096u		/* the host's page */
 #define BLK_QUEUES_MAX	8u		/* a queue for each CPU, up to this many */
 /* Segments of a request, less header and status, plus what RAM boundaries may split. */
@@ -43,6 +45,7 @@ struct vblk {
 	struct block block;
 	char id[VIRTIO_BLK_ID_BYTES];
 	struct block_ring *ring[BLK_THREADS];	/* each thread's; none: NULL, also in the first one */
+	struct block_ring *here;	/* that of requests that a vCPU serves, or NULL */
 	atomic_uint rings_taken;
 
 	bool writeback;			/* owned by vdev.lock */
@@ -256,7 +259,7 @@ static unsigned int blk_batch(struct virtio_dev *dev)
 	return ((struct vblk *)dev)->ring[0] ? BLK_BATCH : 1;
 }
 
-static void ring_start(struct vblk *blk, struct request *req)
+static void ring_start(struct vblk *blk, struct block_ring *ring, struct request *req)
 {
 	struct virtio_blk_outhdr hdr;
 	uint32_t type;
@@ -274,28 +277,41 @@ static void ring_start(struct vblk *blk, struct request *req)
 		unmap_data(blk->vdev.vm, req, req->in);
 }
 
-static void blk_serve_all(struct virtio_work *first, unsigned int nr)
+static void ring_start_all(struct vblk *blk, struct block_ring *ring, struct request *reqs, unsigned int nr)
 {
-	struct request *reqs = (struct request *)first, *req;
-	struct vblk *blk = (struct vblk *)first->dev;
-	int64_t got;
-
 	for (unsigned int i = 0; i < nr; i++)
 		reqs[i].done = false;
-	if (block_ring_usable(ring)) {
-		block_hold(&blk->block, true);
-		for (unsigned int i = 0; i < nr; i++)
-			ring_start(blk, &reqs[i]);
-		block_ring_submit(ring);
-		while ((req = block_ring_wait(ring, &got))) {
-			unmap_data(blk->vdev.vm, req, req->in);
-			req->done = got == (int64_t)req->len;
-			if (req->done)
-				virtio_pool_done(&req->work, put_status(&req->work, VIRTIO_BLK_S_OK),
-						 req->in ? req->work.elem.in_len : 1);
-		}
+	if (!block_ring_usable(ring))
+		return;
+	block_hold(&blk->block, true);
+	for (unsigned int i = 0; i < nr; i++)
+		ring_start(blk, ring, &reqs[i]);
+	block_ring_submit(ring);
+	if (!block_ring_busy(ring))
 		block_hold(&blk->block, false);
+}
+
+/* Give back what comes until then (clock_ns()). */
+static void ring_end(struct vblk *blk, struct block_ring *ring, uint64_t until)
+{
+	struct request *req;
+	int64_t got;
+
+	if (!ring || !block_ring_busy(ring))
+		return;
+	while ((req = block_ring_wait(ring, until, &got))) {
+		unmap_data(blk->vdev.vm, req, req->in);
+		req->done = got == (int64_t)req->len;
+		if (req->done)
+			virtio_pool_done(&req->work, put_status(&req->work, VIRTIO_BLK_S_OK),
+					 req->in ? req->work.elem.in_len : 1);
 	}
+	if (!block_ring_busy(ring))
+		block_hold(&blk->block, false);
+}
+
+static void serve_one_by_one(struct vblk *blk, struct request *reqs, unsigned int nr)
+{
 	for (unsigned int i = 0; i < nr; i++) {
 		uint32_t written = 0;
 		const char *why;
@@ -306,6 +322,37 @@ static void blk_serve_all(struct virtio_work *first, unsigned int nr)
 		why = blk_serve(&reqs[i].work, &written);
 		virtio_pool_done(&reqs[i].work, why, written);
 	}
+}
+
+static void blk_serve_all(struct virtio_work *first, unsigned int nr)
+{
+	struct request *reqs = (struct request *)first;
+	struct vblk *blk = (struct vblk *)first->dev;
+
+	ring_start_all(blk, ring, reqs, nr);
+	ring_end(blk, ring, UINT64_MAX);
+	serve_one_by_one(blk, reqs, nr);
+}
+
+static bool blk_serve_here(struct virtio_work *first, unsigned int nr)
+{
+	struct request *reqs = (struct request *)first;
+	struct vblk *blk = (struct vblk *)first->dev;
+	bool all = true;
+
+	ring_start_all(blk, blk->here, reqs, nr);
+	ring_end(blk, blk->here, clock_ns() + BLK_HERE_NS);
+	for (unsigned int i = 0; i < nr; i++)
+		all &= reqs[i].done;
+	return all;
+}
+
+static void blk_serve_rest(struct virtio_work *first, unsigned int nr)
+{
+	struct vblk *blk = (struct vblk *)first->dev;
+
+	ring_end(blk, blk->here, UINT64_MAX);
+	serve_one_by_one(blk, (struct request *)first, nr);
 }
 
 /* Device ops */
@@ -385,6 +432,8 @@ static const struct virtio_pool_ops blk_pool = {
 	.work_size = sizeof(struct request),
 	.batch = blk_batch,
 	.serve_all = blk_serve_all,
+	.serve_here = blk_serve_here,
+	.serve_rest = blk_serve_rest,
 	.enter = blk_enter,
 	.taken = blk_taken,
 	.serve = blk_serve,
@@ -400,6 +449,8 @@ static void free_rings(struct vblk *blk)
 		block_ring_free(blk->ring[i]);
 		blk->ring[i] = NULL;
 	}
+	block_ring_free(blk->here);
+	blk->here = NULL;
 }
 
 /* All of them or none. A confined process makes no rings: disks that are added while the guest runs do without. */
@@ -419,6 +470,9 @@ static void make_rings(struct vblk *blk, bool asked)
 			return;
 		}
 	}
+	/* A vCPU may do nothing but use the ring: where in the file the data lies must be known without reading. */
+	if (blk->block.drv == &block_raw)
+		blk->here = block_ring_new(fd, BLK_BATCH);
 }
 
 static int disk_exit(struct vblk *blk)
@@ -487,6 +541,8 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 	err = virtio_pool_init(&blk->vdev, &blk_pool, what);
 	if (err)
 		goto err_virtio;
+	if (blk->here)
+		virtio_pool_allow_here(&blk->vdev);
 	*out = blk;
 	return 0;
 

@@ -28,7 +28,7 @@ static unsigned int all(struct block_ring *ring, bool write, uint8_t *buf)
 			block_ring_add(ring, write, &iov[i], 1, at + i * PIECE, &iov[i]);
 		}
 		block_ring_submit(ring);
-		while (block_ring_wait(ring, &got))
+		while (block_ring_wait(ring, UINT64_MAX, &got))
 			good += got == PIECE;
 	}
 	return good;
@@ -44,7 +44,7 @@ static int64_t other(struct block_ring *ring, void (*prepare)(struct io_uring_sq
 	io_uring_sqe_set_data(sqe, ring);
 	ring->added++;
 	block_ring_submit(ring);
-	block_ring_wait(ring, &got);
+	block_ring_wait(ring, UINT64_MAX, &got);
 	return got;
 }
 
@@ -74,7 +74,7 @@ int main(void)
 		printf("1..0 # SKIP io_uring: %s\n", strerror(errno));
 		return 0;
 	}
-	ok(!block_ring_wait(ring, &got), "nothing to wait for");
+	ok(!block_ring_wait(ring, UINT64_MAX, &got), "nothing to wait for");
 	for (unsigned int i = 0; i < SIZE; i++)
 		data[i] = (uint8_t)tap_random(&seed);
 	is_u64(all(ring, true, data), SIZE / PIECE, "all pieces are written");
@@ -85,7 +85,7 @@ int main(void)
 	ok(!memcmp(data, back, SIZE), "as they were");
 	block_ring_add(ring, false, &iov, 1, SIZE - 512, &iov);
 	block_ring_submit(ring);
-	ok(block_ring_wait(ring, &got) == &iov && got == 512, "over the end of the file it says how much there was");
+	ok(block_ring_wait(ring, UINT64_MAX, &got) == &iov && got == 512, "over the end of the file it says how much there was");
 
 	is_u64((uint64_t)-other(ring, open_other), EACCES, "no other operation");
 	is_u64((uint64_t)-other(ring, discard), EACCES, "nor that");

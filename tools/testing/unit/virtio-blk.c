@@ -7,6 +7,8 @@
  * the sanitizers.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
 #include <stdio.h>
 #include <time.h>
 #include <sys/syscall.h>
@@ -447,6 +449,63 @@ static void test_together(void)
 	is_u64(wrong, 0, "200 times five requests at once: statuses and data");
 }
 
+/* In place of the library's: nothing comes in time. */
+static atomic_bool late;
+
+int io_uring_wait_cqe_timeout(struct io_uring *uring, struct io_uring_cqe **cqe, struct __kernel_timespec *ts)
+{
+	(void)ts;
+	return atomic_load(&late) ? -ETIME : io_uring_wait_cqe(uring, cqe);
+}
+
+/* And how often the thread that notifies starts a transfer. */
+static unsigned int started_here;
+static pthread_t notifier;
+
+int io_uring_submit(struct io_uring *uring)
+{
+	started_here += pthread_equal(pthread_self(), notifier) != 0;
+	return io_uring_submit_and_wait(uring, 0);
+}
+
+static unsigned int reads_here(unsigned int nr)
+{
+	unsigned int before = started_here, wrong = 0;
+
+	while (nr--)
+		wrong += request(VIRTIO_BLK_T_IN, 0, 4096, true) != VIRTIO_BLK_S_OK;
+	is_u64(wrong, 0, "reads succeed");
+	return started_here - before;
+}
+
+static void test_here(void)
+{
+	unsigned int i, wrong = 0;
+	uint8_t buf[4096];
+
+	start(BASIC, 0);
+	notifier = pthread_self();
+	/* No vCPU runs here; that they wait is for the test to say. */
+	atomic_store(&vm->halted, vm->config.cpus);
+	ok(reads_here(300) > 150, "a machine that only waits is served by the vCPU that notifies");
+	is_u64(request(VIRTIO_BLK_T_FLUSH, 0, 0, false), VIRTIO_BLK_S_OK, "what may take long is handed over");
+	atomic_store(&late, true);
+	for (i = 0; i < 200; i++) {
+		const uint64_t sector = i % 16 * 8;
+
+		memset(buf, (int)i, sizeof(buf));
+		wrong += pwrite(image_fd, buf, sizeof(buf), sector * 512) != sizeof(buf) || fsync(image_fd) ||
+			 posix_fadvise(image_fd, 0, 0, POSIX_FADV_DONTNEED);
+		wrong += request(VIRTIO_BLK_T_IN, sector, 4096, true) != VIRTIO_BLK_S_OK || memcmp(ram(DATA), buf, 4096);
+	}
+	is_u64(wrong, 0, "so is what does take long");
+	atomic_store(&late, false);
+	atomic_store(&vm->halted, 0);
+	reads_here(400);
+	is_u64(reads_here(100), 0, "not when a vCPU has something else to do");
+	atomic_store(&vm->halted, vm->config.cpus);
+}
+
 static void test_broken(void)
 {
 	quiet(true);
@@ -557,6 +616,7 @@ int main(void)
 	if (!set_up(false, BLOCK_AIO_URING))
 		return 1;
 	test_requests();
+	test_here();
 	test_together();
 	test_broken();
 	test_random();
