@@ -173,6 +173,8 @@ static struct kvm_cpuid_entry2 *add(struct cpuid_list *list, u32 function, u32 i
 	e->index = index;
 	e->flags = indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0;
 	cpuid_count(function, index, &e->eax, &e->ebx, &e->ecx, &e->edx);
+	if (tenon_vendor->cpuid_limit)
+		tenon_vendor->cpuid_limit(e);
 	return e;
 }
 

@@ -345,6 +345,7 @@ static int vcpu_enter(struct tenon_vcpu *vcpu)
 		preempt_enable();
 		return 1;
 	}
+	tenon_events(vcpu);
 	tenon_vendor->prepare(vcpu);
 
 	if (test_thread_flag(TIF_NEED_FPU_LOAD))

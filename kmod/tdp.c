@@ -16,10 +16,11 @@
  *		write the entry
  *	}
  *
- * The tables are those of long mode, with as many levels as the host's own, four or five (AMD APM
- * vol. 2, "Nested Paging": nested walks go by the host's CR4); every entry has the user bit, as
- * nested walks are user accesses. Tables are freed when the VM goes, or when a large page takes
- * their place.
+ * With AMD-V the tables are those of long mode, with as many levels as the host's own, four or five (AMD APM vol. 2,
+ * "Nested Paging": nested walks go by the host's CR4); every entry has the user bit, as nested walks are user accesses.
+ * With VT-x they are those of EPT, whose bits for reading, writing and fetching are where those have present, writable and
+ * user (Intel SDM vol. 3, "EPT Translation Mechanism"). struct tenon_tdp_format has the rest. Tables are freed when the
+ * VM goes, or when a large page takes their place.
 
  */
 #include <linux/highmem.h>
@@ -39,9 +40,11 @@
 #define PTES	   512
 #define ADDRESS	   GENMASK_ULL(51, 12)
 
+struct tenon_tdp_format tenon_tdp __ro_after_init;
+
 static unsigned int root_level(void)
 {
-	return pgtable_l5_enabled() ? 5 : 4;
+	return tenon_tdp.levels;
 }
 
 static unsigned int level_shift(unsigned int level)
@@ -135,12 +138,13 @@ static bool op_zap(u64 *pte)
 
 static bool op_young(u64 *pte)
 {
-	return test_and_clear_bit(_PAGE_BIT_ACCESSED, (unsigned long *)pte);
+	return test_and_clear_bit(__ffs(tenon_tdp.accessed), (unsigned long *)pte);
 }
 
+/* Where the processor keeps no account, what is mapped counts as used. */
 static bool op_test_young(u64 *pte)
 {
-	return *pte & _PAGE_ACCESSED;
+	return !tenon_tdp.accessed || (*pte & tenon_tdp.accessed);
 }
 
 static bool op_protect(u64 *pte)
@@ -271,6 +275,12 @@ static void notifier_end(struct mmu_notifier *mn, const struct mmu_notifier_rang
 	spin_unlock(&vm->mmu_lock);
 }
 
+/* Without an accessed bit, the next access is to be a fault. */
+static bool clear_young(struct tenon_vm *vm, unsigned long start, unsigned long end)
+{
+	return for_hva_range(vm, start, end, tenon_tdp.accessed ? op_young : op_zap);
+}
+
 static int notifier_clear_flush_young(struct mmu_notifier *mn, struct mm_struct *mm,
 				      unsigned long start, unsigned long end)
 {
@@ -278,7 +288,7 @@ static int notifier_clear_flush_young(struct mmu_notifier *mn, struct mm_struct 
 	bool young;
 
 	spin_lock(&vm->mmu_lock);
-	young = for_hva_range(vm, start, end, op_young);
+	young = clear_young(vm, start, end);
 	if (young)
 		tenon_flush_all(vm);
 	spin_unlock(&vm->mmu_lock);
@@ -292,7 +302,10 @@ static int notifier_clear_young(struct mmu_notifier *mn, struct mm_struct *mm, u
 	bool young;
 
 	spin_lock(&vm->mmu_lock);
-	young = for_hva_range(vm, start, end, op_young);
+	young = clear_young(vm, start, end);
+	/* An entry that has gone is not found again by whoever would flush. */
+	if (young && !tenon_tdp.accessed)
+		tenon_flush_all(vm);
 	spin_unlock(&vm->mmu_lock);
 	return young;
 }
@@ -405,7 +418,7 @@ static unsigned int fault_level(struct tenon_vm *vm, const struct tenon_slot *sl
 	/* The guest's frames and the host's addresses have to run in step. */
 	if (((slot->hva >> PAGE_SHIFT) ^ slot->gfn) & (level_pages(2) - 1))
 		return 1;
-	host = host_level(vm->mm, hva);
+	host = min_t(unsigned int, host_level(vm->mm, hva), tenon_tdp.max_level);
 	for (level = host; level > 1; level--) {
 		const u64 first = gfn & ~(level_pages(level) - 1);
 
@@ -436,7 +449,7 @@ static void map(struct tenon_vm *vm, u64 gfn, unsigned int level, u64 pte, u64 *
 
 			spare[l] = NULL;
 			WRITE_ONCE(*entry, virt_to_phys(fresh) | _PAGE_PRESENT | _PAGE_RW |
-						   _PAGE_USER | _PAGE_ACCESSED);
+						   _PAGE_USER | tenon_tdp.table);
 		}
 		table = table_of(*entry);
 	}
@@ -501,7 +514,7 @@ static int fault_slot(struct tenon_vcpu *vcpu, const struct tenon_slot *slot, u6
 		goto out_unlock;
 	}
 	pte = (page_to_phys(page) & ~((1ull << level_shift(level)) - 1)) | _PAGE_PRESENT |
-	      _PAGE_USER | _PAGE_ACCESSED | _PAGE_DIRTY;
+	      _PAGE_USER | tenon_tdp.leaf;
 	if (writable && (!slot->dirty || write))
 		pte |= _PAGE_RW;
 	if (level > 1)

@@ -129,6 +129,12 @@ struct tenon_stats {
 	u64 yields;	/* of a spinning vCPU to another */
 };
 
+enum tenon_event_type {
+	TENON_EXCEPTION,
+	TENON_NMI,
+	TENON_INTERRUPT,
+};
+
 /* An exception, interrupt or NMI on its way into the guest. */
 struct tenon_event {
 	bool pending;
@@ -469,6 +475,12 @@ static inline void tenon_inject_ud(struct tenon_vcpu *vcpu)
 void tenon_spin(struct tenon_vcpu *vcpu);
 int tenon_emulate_halt(struct tenon_vcpu *vcpu);
 int tenon_hypercall(struct tenon_vcpu *vcpu);
+
+/* ---- event.c ---- */
+void tenon_events(struct tenon_vcpu *vcpu);
+void tenon_requeue(struct tenon_vcpu *vcpu, enum tenon_event_type type, const struct tenon_event *event);
+int tenon_tpr_holds(struct tenon_vcpu *vcpu, u64 *tpr);
+void tenon_tpr_out(struct tenon_vcpu *vcpu, u64 tpr);
 
 /* ---- memslot.c ---- */
 int tenon_slots_init(struct tenon_vm *vm);

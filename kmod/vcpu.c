@@ -245,10 +245,14 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long argume
 		ret = vcpu_sigmask(vcpu, arg);
 		break;
 	case KVM_SET_CPUID2:
+		tenon_vcpu_load(vcpu);
 		ret = tenon_cpuid_set(vcpu, arg);
+		tenon_vcpu_put(vcpu);
 		break;
 	case KVM_GET_CPUID2:
+		tenon_vcpu_load(vcpu);
 		ret = tenon_cpuid_get(vcpu, arg);
+		tenon_vcpu_put(vcpu);
 		break;
 	case KVM_GET_MSRS:
 	case KVM_SET_MSRS:
@@ -266,7 +270,10 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long argume
 		ret = tenon_fpu_ioctl(vcpu, cmd, arg);
 		break;
 	default:
+		/* Not every vendor's state can be reached from another CPU. */
+		tenon_vcpu_load(vcpu);
 		ret = tenon_state_ioctl(vcpu, cmd, arg);
+		tenon_vcpu_put(vcpu);
 		break;
 	}
 	mutex_unlock(&vcpu->mutex);
@@ -368,8 +375,10 @@ int tenon_vcpu_create(struct tenon_vm *vm, u32 id)
 	vcpu->mp_state = vm->irqchip != TENON_IRQCHIP_NONE && id != vm->bsp_id ?
 				 KVM_MP_STATE_UNINITIALIZED :
 				 KVM_MP_STATE_RUNNABLE;
+	tenon_vcpu_load(vcpu);
 	tenon_vcpu_reset(vcpu, false);
 	tenon_write_tsc(vcpu, 0, true);
+	tenon_vcpu_put(vcpu);
 
 	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0) {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * vendor.h - what differs between processor makers: one const ops table each
-
  */
 #ifndef TENON_VENDOR_H
 #define TENON_VENDOR_H
@@ -14,11 +13,13 @@
 #define TENON_SEG_LDT 7
 #define TENON_SEGS    8
 
+#define TENON_DR7_GD BIT_ULL(13) /* general detect */
+#define TENON_DR6_BD BIT_ULL(13)
+
 /**
  * struct tenon_sys - system registers
  * @cr0, @cr2, @cr3, @cr4, @efer, @pat: as the guest sees them
  * @gdt_base, @gdt_limit, @idt_base, @idt_limit: descriptor tables
-
  */
 struct tenon_sys {
 	u64 cr0;
@@ -32,6 +33,26 @@ struct tenon_sys {
 	u32 gdt_limit;
 	u32 idt_limit;
 };
+
+/**
+ * struct tenon_tdp_format - entries of nested page tables, where makers differ
+ * @accessed: the bit that the processor sets, or 0
+ * @table, @leaf: what to set beside an address and the permissions
+ * @levels: depth
+ * @max_level: of the largest page, 1 for 4 KiB, 2 for 2 MiB, 3 for 1 GiB
+ *
+ * Bits 0 to 2 and 7 mean the same: present or readable, writable, user or executable; a large page.
+ */
+struct tenon_tdp_format {
+	u64 accessed;
+	u64 table;
+	u64 leaf;
+	u8 levels;
+	u8 max_level;
+};
+
+/* Set by the vendor's setup. */
+extern struct tenon_tdp_format tenon_tdp;
 
 /**
  * struct tenon_vendor - operations of svm/ or vmx/
@@ -50,6 +71,8 @@ struct tenon_sys {
  * after
  * @exit: act on the exit; interrupts on. 1 go on, 0 back to user space, or -errno
  * @can_take_irq, @can_take_nmi: the guest would take one now
+ * @inject: deliver this with the next entry
+ * @windows: exit when the guest could take an interrupt, an NMI
  * @get_segment, @set_segment: X86_ES to X86_GS, then TENON_SEG_TR and TENON_SEG_LDT
  * @get_code: what reading an instruction and its operands takes
  * @get_sys, @set_sys: control registers and descriptor tables
@@ -58,11 +81,11 @@ struct tenon_sys {
  * @next_rip: RIP after the instruction that exited, or 0 where the hardware does not say
  * @get_msr, @set_msr: MSRs that live in the vendor's state; -ENOENT for others, and where the processor has none
  * @has_msr: does this processor have it, of those?
+ * @cpuid_limit: take out of what guests can be offered what guests cannot use
  * @cpuid_changed: what the guest is told of its processor has changed
  * @end_shadow: the shadow of STI or MOV SS is over
  * @int_shadow, @set_int_shadow: the guest is in the shadow of STI or MOV SS
  * @debug_changed: vcpu->guest_debug has changed
-
  */
 struct tenon_vendor {
 	const char *name;
@@ -82,6 +105,8 @@ struct tenon_vendor {
 	int (*exit)(struct tenon_vcpu *vcpu);
 	bool (*can_take_irq)(struct tenon_vcpu *vcpu);
 	bool (*can_take_nmi)(struct tenon_vcpu *vcpu);
+	void (*inject)(struct tenon_vcpu *vcpu, enum tenon_event_type type, const struct tenon_event *event);
+	void (*windows)(struct tenon_vcpu *vcpu, bool irq, bool nmi);
 	void (*get_segment)(struct tenon_vcpu *vcpu, unsigned int seg, struct kvm_segment *out);
 	void (*set_segment)(struct tenon_vcpu *vcpu, unsigned int seg,
 			    const struct kvm_segment *in);
@@ -94,6 +119,7 @@ struct tenon_vendor {
 	int (*get_msr)(struct tenon_vcpu *vcpu, u32 msr, u64 *value);
 	int (*set_msr)(struct tenon_vcpu *vcpu, u32 msr, u64 value);
 	bool (*has_msr)(u32 msr);
+	void (*cpuid_limit)(struct kvm_cpuid_entry2 *e);
 	void (*cpuid_changed)(struct tenon_vcpu *vcpu);
 	void (*end_shadow)(struct tenon_vcpu *vcpu);
 	u32 (*int_shadow)(struct tenon_vcpu *vcpu);
@@ -105,6 +131,26 @@ struct tenon_vendor {
 };
 
 extern const struct tenon_vendor tenon_svm;
+extern const struct tenon_vendor tenon_vmx;
+
+/* ---- exit.c ---- */
+int tenon_exit_nothing(struct tenon_vcpu *vcpu);
+int tenon_exit_ud(struct tenon_vcpu *vcpu);
+int tenon_exit_gp(struct tenon_vcpu *vcpu);
+int tenon_exit_cpuid(struct tenon_vcpu *vcpu);
+int tenon_exit_hlt(struct tenon_vcpu *vcpu);
+int tenon_exit_pause(struct tenon_vcpu *vcpu);
+int tenon_exit_msr(struct tenon_vcpu *vcpu, bool write);
+int tenon_exit_xsetbv(struct tenon_vcpu *vcpu);
+int tenon_exit_nested(struct tenon_vcpu *vcpu, u64 gpa, u32 access, bool final, const u8 *bytes, unsigned int nbytes);
+int tenon_exit_cr8(struct tenon_vcpu *vcpu, u64 value, u64 next);
+int tenon_exit_dr(struct tenon_vcpu *vcpu, unsigned int dr, bool write,
+		  int (*operand)(struct tenon_vcpu *vcpu, unsigned int *reg, u64 *next));
+int tenon_exit_debug(struct tenon_vcpu *vcpu, u8 vector, u64 dr6, u64 dr7);
+int tenon_exit_shutdown(struct tenon_vcpu *vcpu);
+int tenon_exit_fail_entry(struct tenon_vcpu *vcpu, u64 reason);
+int tenon_exit_unexpected(struct tenon_vcpu *vcpu, u64 reason);
+bool tenon_cr4_valid(struct tenon_vcpu *vcpu, const struct tenon_sys *sys, u64 value);
 
 /* An instruction, or one round of a repeated one, has been carried out here: what the processor would have done then. */
 static inline void tenon_advance(struct tenon_vcpu *vcpu, u64 rip)

@@ -9,37 +9,9 @@
  * Called with the global interrupt flag clear: between VMEXIT and the second VMLOAD the GS base is the guest's, and an
  * NMI would run on it. RFLAGS.IF is set for the guest, so that a host interrupt ends it (INTR intercept).
  */
-#include <linux/linkage.h>
-#include <asm/asm.h>
-#include <asm/cpufeatures.h>
-#include <asm/msr-index.h>
-#include <asm/nospec-branch.h>
-#include <asm/percpu.h>
-#include <asm/unwind_hints.h>
-
-#ifndef RSB_CLEAR_LOOPS
-#define RSB_CLEAR_LOOPS 32
-#endif
-
-#ifndef UNTRAIN_RET_VM
-#define UNTRAIN_RET_VM UNTRAIN_RET
-#endif
-
-#define GPR(n)	((n) * 8)
+#include "../enter.h"
 
 .section .noinstr.text, "ax"
-
-/*
- * SPEC_CTRL, for as long as the guest runs, is the host's and the guest's together, as a processor with V_SPEC_CTRL has it.
- * Interrupts are off, so that x86_spec_ctrl_current stands still. Takes the guest's in %rdx; AX, CX and DX go.
- */
-.macro SPEC_CTRL_DIFFERS same:req
-	mov	PER_CPU_VAR(x86_spec_ctrl_current), %rax
-	or	%rax, %rdx
-	cmp	%rax, %rdx
-	je	\same
-	mov	$MSR_IA32_SPEC_CTRL, %ecx
-.endm
 
 /* void tenon_svm_enter(u64 *gpr, u64 vmcb_pa, u64 host_pa, u64 spec_ctrl) */
 SYM_FUNC_START(tenon_svm_enter)
@@ -57,20 +29,7 @@ SYM_FUNC_START(tenon_svm_enter)
 	ALTERNATIVE_2 "", "jmp 20f", X86_FEATURE_MSR_SPEC_CTRL, "", X86_FEATURE_V_SPEC_CTRL
 21:
 	mov	%rsi, %rax
-	mov	GPR(1)(%rdi), %rcx
-	mov	GPR(2)(%rdi), %rdx
-	mov	GPR(3)(%rdi), %rbx
-	mov	GPR(5)(%rdi), %rbp
-	mov	GPR(6)(%rdi), %rsi
-	mov	GPR(8)(%rdi), %r8
-	mov	GPR(9)(%rdi), %r9
-	mov	GPR(10)(%rdi), %r10
-	mov	GPR(11)(%rdi), %r11
-	mov	GPR(12)(%rdi), %r12
-	mov	GPR(13)(%rdi), %r13
-	mov	GPR(14)(%rdi), %r14
-	mov	GPR(15)(%rdi), %r15
-	mov	GPR(7)(%rdi), %rdi
+	LOAD_GUEST_GPRS
 
 	/* MDS, TSA, RFDS: nothing of the host's stays in the buffers. After this, no memory that holds secrets. */
 #ifdef VM_CLEAR_CPU_BUFFERS
@@ -89,20 +48,7 @@ SYM_FUNC_START(tenon_svm_enter)
 	mov	8(%rsp), %rax
 4:	vmload	%rax
 	pop	%rax
-	mov	%rcx, GPR(1)(%rax)
-	mov	%rdx, GPR(2)(%rax)
-	mov	%rbx, GPR(3)(%rax)
-	mov	%rbp, GPR(5)(%rax)
-	mov	%rsi, GPR(6)(%rax)
-	mov	%rdi, GPR(7)(%rax)
-	mov	%r8, GPR(8)(%rax)
-	mov	%r9, GPR(9)(%rax)
-	mov	%r10, GPR(10)(%rax)
-	mov	%r11, GPR(11)(%rax)
-	mov	%r12, GPR(12)(%rax)
-	mov	%r13, GPR(13)(%rax)
-	mov	%r14, GPR(14)(%rax)
-	mov	%r15, GPR(15)(%rax)
+	SAVE_GUEST_GPRS
 
 	/* Returns that the guest has trained may not be predicted here: before any RET. */
 	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT
@@ -110,29 +56,8 @@ SYM_FUNC_START(tenon_svm_enter)
 	/* The host's SPEC_CTRL is in force before any RET, too. */
 	ALTERNATIVE_2 "", "jmp 22f", X86_FEATURE_MSR_SPEC_CTRL, "", X86_FEATURE_V_SPEC_CTRL
 23:
-	/* Nothing of the guest's stays in a register for the host to speculate with. */
-	xor	%ecx, %ecx
-	xor	%edx, %edx
-	xor	%ebx, %ebx
-	xor	%esi, %esi
-	xor	%edi, %edi
-	xor	%r8d, %r8d
-	xor	%r9d, %r9d
-	xor	%r10d, %r10d
-	xor	%r11d, %r11d
-	xor	%r12d, %r12d
-	xor	%r13d, %r13d
-	xor	%r14d, %r14d
-	xor	%r15d, %r15d
-
-	/* Return thunks and SRSO, or IBPB: AX, CX and DX go. */
-	UNTRAIN_RET_VM
-
-#ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
-	CLEAR_BRANCH_HISTORY_VMEXIT
-#elif defined(X86_FEATURE_CLEAR_BHB_VMEXIT)
-	CLEAR_BRANCH_HISTORY_VMEXIT
-#endif
+	CLEAR_GUEST_GPRS
+	FORGET_GUEST_BRANCHES
 
 	add	$16, %rsp
 	pop	%rbx

@@ -18,8 +18,6 @@
 #include "../trace.h"
 #include "svm.h"
 
-#define DB_BD BIT(13)
-
 /* AMD APM vol. 2, "Nested Page Faults, Fault Ordering": at the guest's final physical address, not in its tables */
 #define NPF_FINAL BIT_ULL(32)
 
@@ -28,55 +26,9 @@ static struct vmcb_control *control(struct tenon_vcpu *vcpu)
 	return &to_svm(vcpu)->vmcb->control;
 }
 
-static int exit_intr(struct tenon_vcpu *vcpu)
-{
-	/* Served when interrupts came back on, or by svm_events(). */
-	return 1;
-}
-
-static int exit_cpuid(struct tenon_vcpu *vcpu)
-{
-	u32 eax = vcpu->gpr[X86_RAX], ecx = vcpu->gpr[X86_RCX], ebx, edx;
-
-	tenon_cpuid(vcpu, &eax, &ebx, &ecx, &edx);
-	vcpu->gpr[X86_RAX] = eax;
-	vcpu->gpr[X86_RBX] = ebx;
-	vcpu->gpr[X86_RCX] = ecx;
-	vcpu->gpr[X86_RDX] = edx;
-	return tenon_skip_insn(vcpu);
-}
-
-static int exit_hlt(struct tenon_vcpu *vcpu)
-{
-	int ret = tenon_skip_insn(vcpu);
-
-	return ret <= 0 ? ret : tenon_emulate_halt(vcpu);
-}
-
 static int exit_msr(struct tenon_vcpu *vcpu)
 {
-	u32 msr = vcpu->gpr[X86_RCX];
-	const bool write = control(vcpu)->exit_info1 & 1;
-	u64 value = 0;
-	int ret;
-
-	vcpu->stats.msrs++;
-	if (write) {
-		value = (u32)vcpu->gpr[X86_RAX] | vcpu->gpr[X86_RDX] << 32;
-		ret = tenon_wrmsr(vcpu, msr, value, false);
-	} else {
-		ret = tenon_rdmsr(vcpu, msr, &value, false);
-		if (!ret) {
-			vcpu->gpr[X86_RAX] = (u32)value;
-			vcpu->gpr[X86_RDX] = value >> 32;
-		}
-	}
-	trace_tenon_msr(vcpu->id, write, msr, value, ret);
-	if (ret) {
-		tenon_inject_gp(vcpu);
-		return 1;
-	}
-	return tenon_skip_insn(vcpu);
+	return tenon_exit_msr(vcpu, control(vcpu)->exit_info1 & 1);
 }
 
 /* AMD APM vol. 2, "IOIO Intercept": EXITINFO1 is the access, EXITINFO2 the RIP after it. */
@@ -98,22 +50,13 @@ static int exit_npf(struct tenon_vcpu *vcpu)
 {
 	const struct vmcb_control *c = control(vcpu);
 	const u64 error = c->exit_info1, gpa = c->exit_info2;
-	/* The guest's own tables and its code are not what the operand of the instruction is about. */
-	const bool operand = (error & NPF_FINAL) && !(error & BIT(4));
-	int ret;
 
-	vcpu->stats.faults++;
 	trace_tenon_page_fault(vcpu->id, vcpu->rip, gpa, error);
 	/* A reserved bit in a nested table is a bug of ours, not of the guest's. */
 	if (error & BIT(3))
 		return -EIO;
-	ret = tenon_tdp_fault(vcpu, gpa, error & BIT(1), error & BIT(4));
-	if (ret < 0)
-		return ret;
-	if (ret != TENON_FAULT_MMIO)
-		return 1;
-	return tenon_mmio_fault(vcpu, operand ? gpa : TENON_NO_GPA, error & TENON_ACCESS_WRITE, c->insn_bytes,
-				svm_features.decode ? min_t(unsigned int, c->insn_len & 0xf, 15) : 0);
+	return tenon_exit_nested(vcpu, gpa, error & (TENON_ACCESS_WRITE | TENON_ACCESS_FETCH), error & NPF_FINAL,
+				 c->insn_bytes, svm_features.decode ? min_t(unsigned int, c->insn_len & 0xf, 15) : 0);
 }
 
 static int exit_iret(struct tenon_vcpu *vcpu)
@@ -129,50 +72,8 @@ static int exit_iret(struct tenon_vcpu *vcpu)
 
 static int exit_shutdown(struct tenon_vcpu *vcpu)
 {
-	/* The state in the VMCB is undefined now: leave that of a reset. */
 	to_svm(vcpu)->vmcb->control.clean = 0;
-	tenon_vendor->vcpu_reset(vcpu, true);
-	vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
-	return 0;
-}
-
-static int exit_vmmcall(struct tenon_vcpu *vcpu)
-{
-	return tenon_hypercall(vcpu);
-}
-
-static int exit_ud(struct tenon_vcpu *vcpu)
-{
-	tenon_inject_ud(vcpu);
-	return 1;
-}
-
-static int exit_gp(struct tenon_vcpu *vcpu)
-{
-	tenon_inject_gp(vcpu);
-	return 1;
-}
-
-static int exit_skip(struct tenon_vcpu *vcpu)
-{
-	return tenon_skip_insn(vcpu);
-}
-
-static int exit_pause(struct tenon_vcpu *vcpu)
-{
-	tenon_spin(vcpu);
-	return 1;
-}
-
-static int exit_xsetbv(struct tenon_vcpu *vcpu)
-{
-	u64 value = (u32)vcpu->gpr[X86_RAX] | vcpu->gpr[X86_RDX] << 32;
-
-	if (svm_cpl(vcpu) || tenon_xsetbv(vcpu, vcpu->gpr[X86_RCX], value)) {
-		tenon_inject_gp(vcpu);
-		return 1;
-	}
-	return tenon_skip_insn(vcpu);
+	return tenon_exit_shutdown(vcpu);
 }
 
 /* The general register of a MOV to or from CR or DR, from the hardware or by decoding. */
@@ -214,41 +115,20 @@ static int exit_cr_write(struct tenon_vcpu *vcpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 	struct vmcb_save *s = &svm->vmcb->save;
 	const unsigned int cr = svm->vmcb->control.exit_code - SVM_EXIT_WRITE_CR0;
+	struct tenon_sys sys;
 	unsigned int reg;
 	u64 value, next;
-	bool falls;
 
 	if (mov_reg(vcpu, &reg, &next))
 		return 1; /* the instruction has changed under it: look again */
 	value = vcpu->gpr[reg];
 	if (!in_long_mode(vcpu))
 		value = (u32)value;
-	if (cr == 8) {
-		if (value & ~0xfull) {
-			tenon_inject_gp(vcpu);
-			return 1;
-		}
-		falls = value < vcpu->cr8;
-		vcpu->cr8 = value;
-		svm->vmcb->control.vintr = (svm->vmcb->control.vintr & ~VMCB_V_TPR) | value;
-		if (vcpu->lapic)
-			lapic_set_tpr(vcpu->lapic, value << 4);
-		tenon_advance(vcpu, next);
-		if (falls && !vcpu->lapic) {
-			vcpu->run->exit_reason = KVM_EXIT_SET_TPR;
-			return 0;
-		}
-		return 1;
-	}
-	/* CR4: AMD APM vol. 2, "CR4 Register". */
-	if ((value & ~vcpu->cr4_allowed) ||
-	    ((s->efer & EFER_LMA) &&
-	     (!(value & X86_CR4_PAE) || ((value ^ s->cr4) & X86_CR4_LA57))) ||
-	    ((value & X86_CR4_PCIDE) && !(s->cr4 & X86_CR4_PCIDE) &&
-	     (!(s->efer & EFER_LMA) || (s->cr3 & 0xfff)))) {
-		tenon_inject_gp(vcpu);
-		return 1;
-	}
+	if (cr == 8)
+		return tenon_exit_cr8(vcpu, value, next);
+	svm_get_sys(vcpu, &sys);
+	if (!tenon_cr4_valid(vcpu, &sys, value))
+		return tenon_exit_gp(vcpu);
 	if ((value ^ s->cr4) &
 	    (X86_CR4_PGE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP |
 	     X86_CR4_PKE))
@@ -261,65 +141,23 @@ static int exit_cr_write(struct tenon_vcpu *vcpu)
 
 static int exit_dr(struct tenon_vcpu *vcpu)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-	const u32 code = svm->vmcb->control.exit_code - SVM_EXIT_READ_DR0;
-	const bool write = code & 0x10;
-	unsigned int dr = code & 0xf, reg;
-	u64 value, next;
+	const u32 code = control(vcpu)->exit_code - SVM_EXIT_READ_DR0;
 
-	if (svm->guest_dr7 & DB_BD) {
-		/* General detect. */
-		svm->vmcb->save.dr6 |= DB_BD;
-		svm->guest_dr7 &= ~DB_BD;
-		svm_debug_changed(vcpu);
-		tenon_queue_exception(vcpu, 1, false, 0, 0);
-		return 1;
-	}
-	if (mov_reg(vcpu, &reg, &next))
-		return 1;
-	if (dr == 4 || dr == 5) {
-		if (svm->vmcb->save.cr4 & X86_CR4_DE)
-			return exit_ud(vcpu);
-		dr += 2;
-	}
-	if (dr > 7)
-		return exit_ud(vcpu);
-	if (write) {
-		value = vcpu->gpr[reg];
-		if (!in_long_mode(vcpu))
-			value = (u32)value;
-		if (dr >= 6 && value >> 32)
-			return exit_gp(vcpu);
-		if (dr < 4)
-			vcpu->dr[array_index_nospec(dr, 4)] = value;
-		else
-			svm_set_dr67(vcpu, dr, value);
-	} else {
-		value = dr < 4 ? vcpu->dr[array_index_nospec(dr, 4)] : svm_get_dr67(vcpu, dr);
-		vcpu->gpr[reg] = in_long_mode(vcpu) ? value : (u32)value;
-	}
-	tenon_advance(vcpu, next);
-	return 1;
+	return tenon_exit_dr(vcpu, code & 0xf, code & 0x10, mov_reg);
 }
 
 /* #DB is intercepted always: one whose delivery raises it again would never leave the processor. */
 static int exit_db(struct tenon_vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	struct kvm_run *run = vcpu->run;
 	u64 dr6 = svm->vmcb->save.dr6;
 
 	if ((vcpu->guest_debug & KVM_GUESTDBG_ENABLE) &&
 	    ((vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP) ||
 	     (vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP))) {
-		run->exit_reason = KVM_EXIT_DEBUG;
-		run->debug.arch.dr6 = dr6;
-		run->debug.arch.dr7 = svm->vmcb->save.dr7;
-		run->debug.arch.pc = svm->vmcb->save.cs.base + vcpu->rip;
-		run->debug.arch.exception = 1;
 		svm->vmcb->save.dr6 = svm->entry_dr6;
 		svm_dirty(svm, VMCB_CLEAN_DR);
-		return 0;
+		return tenon_exit_debug(vcpu, 1, dr6, svm->vmcb->save.dr7);
 	}
 	if (svm->nmi_step && svm->stepped) {
 		/* The step over IRET, or out of an interrupt shadow, was ours; a breakpoint met with is the guest's. */
@@ -334,12 +172,7 @@ static int exit_db(struct tenon_vcpu *vcpu)
 
 static int exit_bp(struct tenon_vcpu *vcpu)
 {
-	struct kvm_run *run = vcpu->run;
-
-	run->exit_reason = KVM_EXIT_DEBUG;
-	run->debug.arch.pc = to_svm(vcpu)->vmcb->save.cs.base + vcpu->rip;
-	run->debug.arch.exception = 3;
-	return 0;
+	return tenon_exit_debug(vcpu, 3, 0, 0);
 }
 
 static int exit_ac(struct tenon_vcpu *vcpu)
@@ -356,37 +189,37 @@ static int (*const exits[])(struct tenon_vcpu *vcpu) = {
 	[SVM_EXIT_EXCP_BASE + 1] = exit_db,
 	[SVM_EXIT_EXCP_BASE + 3] = exit_bp,
 	[SVM_EXIT_EXCP_BASE + 17] = exit_ac,
-	[SVM_EXIT_EXCP_BASE + 18] = exit_intr,
-	[SVM_EXIT_INTR] = exit_intr,
-	[SVM_EXIT_NMI] = exit_intr,
-	[SVM_EXIT_SMI] = exit_intr,
-	[SVM_EXIT_INIT] = exit_intr,
-	[SVM_EXIT_VINTR] = exit_intr,
-	[SVM_EXIT_RDPMC] = exit_gp,
-	[SVM_EXIT_CPUID] = exit_cpuid,
-	[SVM_EXIT_RSM] = exit_ud,
+	[SVM_EXIT_EXCP_BASE + 18] = tenon_exit_nothing,
+	[SVM_EXIT_INTR] = tenon_exit_nothing,
+	[SVM_EXIT_NMI] = tenon_exit_nothing,
+	[SVM_EXIT_SMI] = tenon_exit_nothing,
+	[SVM_EXIT_INIT] = tenon_exit_nothing,
+	[SVM_EXIT_VINTR] = tenon_exit_nothing,
+	[SVM_EXIT_RDPMC] = tenon_exit_gp,
+	[SVM_EXIT_CPUID] = tenon_exit_cpuid,
+	[SVM_EXIT_RSM] = tenon_exit_ud,
 	[SVM_EXIT_IRET] = exit_iret,
-	[SVM_EXIT_INVD] = exit_skip,
-	[SVM_EXIT_PAUSE] = exit_pause,
-	[SVM_EXIT_HLT] = exit_hlt,
-	[SVM_EXIT_INVLPGA] = exit_ud,
+	[SVM_EXIT_INVD] = tenon_skip_insn,
+	[SVM_EXIT_PAUSE] = tenon_exit_pause,
+	[SVM_EXIT_HLT] = tenon_exit_hlt,
+	[SVM_EXIT_INVLPGA] = tenon_exit_ud,
 	[SVM_EXIT_IOIO] = exit_ioio,
 	[SVM_EXIT_MSR] = exit_msr,
-	[SVM_EXIT_FERR_FREEZE] = exit_intr,
+	[SVM_EXIT_FERR_FREEZE] = tenon_exit_nothing,
 	[SVM_EXIT_SHUTDOWN] = exit_shutdown,
-	[SVM_EXIT_VMRUN] = exit_ud,
-	[SVM_EXIT_VMMCALL] = exit_vmmcall,
-	[SVM_EXIT_VMLOAD] = exit_ud,
-	[SVM_EXIT_VMSAVE] = exit_ud,
-	[SVM_EXIT_STGI] = exit_ud,
-	[SVM_EXIT_CLGI] = exit_ud,
-	[SVM_EXIT_SKINIT] = exit_ud,
-	[SVM_EXIT_WBINVD] = exit_skip,
-	[SVM_EXIT_MONITOR] = exit_ud,
-	[SVM_EXIT_MWAIT] = exit_ud,
-	[SVM_EXIT_MWAIT_COND] = exit_ud,
-	[SVM_EXIT_XSETBV] = exit_xsetbv,
-	[SVM_EXIT_RDPRU] = exit_ud,
+	[SVM_EXIT_VMRUN] = tenon_exit_ud,
+	[SVM_EXIT_VMMCALL] = tenon_hypercall,
+	[SVM_EXIT_VMLOAD] = tenon_exit_ud,
+	[SVM_EXIT_VMSAVE] = tenon_exit_ud,
+	[SVM_EXIT_STGI] = tenon_exit_ud,
+	[SVM_EXIT_CLGI] = tenon_exit_ud,
+	[SVM_EXIT_SKINIT] = tenon_exit_ud,
+	[SVM_EXIT_WBINVD] = tenon_skip_insn,
+	[SVM_EXIT_MONITOR] = tenon_exit_ud,
+	[SVM_EXIT_MWAIT] = tenon_exit_ud,
+	[SVM_EXIT_MWAIT_COND] = tenon_exit_ud,
+	[SVM_EXIT_XSETBV] = tenon_exit_xsetbv,
+	[SVM_EXIT_RDPRU] = tenon_exit_ud,
 };
 
 #define SVM_EXIT_NESTED_FAULT 0x400
@@ -394,7 +227,6 @@ static int (*const exits[])(struct tenon_vcpu *vcpu) = {
 int svm_exit(struct tenon_vcpu *vcpu)
 {
 	const u64 code = control(vcpu)->exit_code;
-	struct kvm_run *run = vcpu->run;
 
 	trace_tenon_exit(vcpu->id, vcpu->rip, code, control(vcpu)->exit_info1, control(vcpu)->exit_info2);
 	if (likely(code == SVM_EXIT_NESTED_FAULT))
@@ -406,18 +238,9 @@ int svm_exit(struct tenon_vcpu *vcpu)
 			return exits[n](vcpu);
 	}
 	/* Some hypervisors that this one runs in leave the upper half 0. */
-	if ((u32)code == (u32)SVM_EXIT_ERR) {
-		run->exit_reason = KVM_EXIT_FAIL_ENTRY;
-		run->fail_entry.hardware_entry_failure_reason = code;
-		run->fail_entry.cpu = raw_smp_processor_id();
-		return 0;
-	}
-	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
-	run->internal.suberror = KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON;
-	run->internal.ndata = 2;
-	run->internal.data[0] = code;
-	run->internal.data[1] = raw_smp_processor_id();
-	return 0;
+	if ((u32)code == (u32)SVM_EXIT_ERR)
+		return tenon_exit_fail_entry(vcpu, code);
+	return tenon_exit_unexpected(vcpu, code);
 }
 
 /* ---- MSRs in the VMCB ---- */

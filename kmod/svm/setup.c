@@ -15,6 +15,7 @@
 #include <linux/set_memory.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
+#include <asm/pgtable.h>
 
 #include "svm.h"
 
@@ -151,11 +152,18 @@ static void svm_teardown(void)
 	svm_iopm = NULL;
 }
 
-static int svm_setup(void)
+static int __init svm_setup(void)
 {
 	unsigned int n;
 	int cpu;
 
+	tenon_tdp = (struct tenon_tdp_format){
+		.accessed = _PAGE_ACCESSED,
+		.table = _PAGE_ACCESSED,
+		.leaf = _PAGE_ACCESSED | _PAGE_DIRTY,
+		.levels = pgtable_l5_enabled() ? 5 : 4,
+		.max_level = 3,
+	};
 	svm_iopm = (u8 *)__get_free_pages(GFP_KERNEL, IOPM_ORDER);
 	svm_msrpm = (u8 *)__get_free_pages(GFP_KERNEL, SVM_MSRPM_ORDER);
 	if (!svm_iopm || !svm_msrpm)
@@ -277,6 +285,8 @@ const struct tenon_vendor tenon_svm = {
 	.exit = svm_exit,
 	.can_take_irq = svm_can_take_irq,
 	.can_take_nmi = svm_can_take_nmi,
+	.inject = svm_inject,
+	.windows = svm_windows,
 	.get_segment = svm_get_segment,
 	.set_segment = svm_set_segment,
 	.get_code = svm_get_code,

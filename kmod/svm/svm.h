@@ -113,6 +113,8 @@ void svm_vcpu_put(struct tenon_vcpu *vcpu);
 void svm_cpuid_changed(struct tenon_vcpu *vcpu);
 void svm_prepare(struct tenon_vcpu *vcpu);
 void svm_enter(struct tenon_vcpu *vcpu);
+void svm_inject(struct tenon_vcpu *vcpu, enum tenon_event_type type, const struct tenon_event *event);
+void svm_windows(struct tenon_vcpu *vcpu, bool irq, bool nmi);
 bool svm_can_take_irq(struct tenon_vcpu *vcpu);
 bool svm_can_take_nmi(struct tenon_vcpu *vcpu);
 void svm_get_segment(struct tenon_vcpu *vcpu, unsigned int seg, struct kvm_segment *out);

@@ -457,10 +457,29 @@ static void svm_irq_window(struct svm_vcpu *svm, bool on)
 	svm_dirty(svm, VMCB_CLEAN_INTERCEPTS | VMCB_CLEAN_VINTR);
 }
 
-static void svm_inject(struct svm_vcpu *svm, u64 type, u8 vector, bool has_error, u32 error)
+void svm_inject(struct tenon_vcpu *vcpu, enum tenon_event_type type, const struct tenon_event *event)
 {
-	svm->vmcb->control.event_inject = VMCB_EVENT_VALID | type | vector |
-					  (has_error ? VMCB_EVENT_HAS_ERROR | (u64)error << 32 : 0);
+	static const u64 types[] = {
+		[TENON_EXCEPTION] = VMCB_EVENT_EXCEPTION,
+		[TENON_NMI] = VMCB_EVENT_NMI,
+		[TENON_INTERRUPT] = VMCB_EVENT_INTR,
+	};
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb_control *c = &svm->vmcb->control;
+
+	c->event_inject = VMCB_EVENT_VALID | types[type] | event->vector |
+			  (event->has_error ? VMCB_EVENT_HAS_ERROR | (u64)event->error << 32 : 0);
+	if (type == TENON_EXCEPTION && event->vector == 14) {
+		svm->vmcb->save.cr2 = event->payload;
+		svm_dirty(svm, VMCB_CLEAN_CR2);
+	}
+	if (type == TENON_EXCEPTION && event->vector == EXC_DB)
+		svm_dirty(svm, VMCB_CLEAN_DR);
+	if (type == TENON_NMI) {
+		vcpu->nmi_shadow_iret = false;
+		c->intercept1 |= VMCB_I1_IRET;
+		svm_dirty(svm, VMCB_CLEAN_INTERCEPTS);
+	}
 }
 
 static void svm_nmi_window(struct svm_vcpu *svm)
@@ -478,134 +497,34 @@ static void svm_nmi_window(struct svm_vcpu *svm)
 	svm->nmi_step = true;
 }
 
-/*
- * What goes in first: an event whose delivery was interrupted, then an exception, then NMI, then an
- * interrupt (AMD APM vol. 2, "Event Injection"). One event an entry; a window is asked for if
- * another waits.
-
- */
-static void svm_events(struct tenon_vcpu *vcpu)
+void svm_windows(struct tenon_vcpu *vcpu, bool irq, bool nmi)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb_control *c = &svm->vmcb->control;
-	int vector, pending = tenon_irq_pending(vcpu);
-	bool want_irq = false;
 
 	svm->nmi_step = false;
-	if (vcpu->exception.pending) {
-		const struct tenon_event *e = &vcpu->exception;
-
-		if (e->vector == 14) {
-			svm->vmcb->save.cr2 = e->payload;
-			svm_dirty(svm, VMCB_CLEAN_CR2);
-		}
-		if (e->vector == 1)
-			svm_dirty(svm, VMCB_CLEAN_DR);
-		vcpu->stats.exceptions++;
-		trace_tenon_inject(vcpu->id, "exception", e->vector, e->has_error, e->error);
-		svm_inject(svm, VMCB_EVENT_EXCEPTION, e->vector, e->has_error, e->error);
-		vcpu->exception.pending = false;
-		if (vcpu->injected.pending)
-			want_irq = true;
-		goto windows;
-	}
-	if (vcpu->injected.pending) {
-		trace_tenon_inject(vcpu->id, "again", vcpu->injected.vector, false, 0);
-		svm_inject(svm, vcpu->injected_is_nmi ? VMCB_EVENT_NMI : VMCB_EVENT_INTR,
-			   vcpu->injected.vector, false, 0);
-		vcpu->injected.pending = false;
-		goto windows;
-	}
-	/* A debugger steps through code, not through what comes in between. */
-	if (unlikely(vcpu->guest_debug & KVM_GUESTDBG_BLOCKIRQ)) {
-		svm_irq_window(svm, false);
-		return;
-	}
-	if (vcpu->nmi_pending) {
-		if (svm_can_take_nmi(vcpu)) {
-			vcpu->nmi_pending--;
-			vcpu->nmi_masked = true;
-			vcpu->nmi_shadow_iret = false;
-			c->intercept1 |= VMCB_I1_IRET;
-			svm_dirty(svm, VMCB_CLEAN_INTERCEPTS);
-			vcpu->stats.nmis++;
-			trace_tenon_inject(vcpu->id, "NMI", 2, false, 0);
-			svm_inject(svm, VMCB_EVENT_NMI, 2, false, 0);
-			goto windows;
-		}
+	if (nmi)
 		svm_nmi_window(svm);
-	}
-	if (pending >= 0 && svm_can_take_irq(vcpu)) {
-		vector = tenon_irq_ack(vcpu);
-		pending = tenon_irq_pending(vcpu);
-		if (vector >= 0) {
-			vcpu->stats.interrupts++;
-			trace_tenon_inject(vcpu->id, "interrupt", vector, false, 0);
-			svm_inject(svm, VMCB_EVENT_INTR, vector, false, 0);
-		}
-	}
-
-windows:
-	if (pending >= 0)
-		want_irq = true;
-	/* With a user-space controller, the caller asks for the window. */
-	if (READ_ONCE(vcpu->run->request_interrupt_window) && tenon_user_pic(vcpu))
-		want_irq = true;
-	if (want_irq)
-		svm_irq_window(svm, true);
-	else if (svm->irq_window)
-		svm_irq_window(svm, false);
+	svm_irq_window(svm, irq);
 }
 
 /*
- * The TPR in CR8, both ways; and an exit on its change while it holds an interrupt back. Without a local APIC here, user
- * space alone knows what it holds back.
+ * The TPR in CR8; and an exit on its change while it holds an interrupt back. Without a local APIC here, user space alone
+ * knows what it holds back.
  */
-static void svm_tpr_in(struct tenon_vcpu *vcpu)
+void svm_prepare(struct tenon_vcpu *vcpu)
 {
 	struct vmcb_control *c = &to_svm(vcpu)->vmcb->control;
 	u64 tpr = vcpu->cr8 & 0xf;
 	bool held = !vcpu->lapic;
 
-	if (vcpu->lapic) {
-		u8 full = lapic_get_tpr(vcpu->lapic);
-		int n;
-
-		tpr = full >> 4;
-		if (tpr) {
-			for (n = 7; n >= 0 && !held; n--) {
-				u32 word = lapic_reg(vcpu->lapic, LAPIC_IRR + n * 16);
-
-				if (word)
-					held = (n * 32 + __fls(word)) >> 4 <= tpr;
-				if (word)
-					break;
-			}
-		}
-	}
+	if (vcpu->lapic)
+		held = tenon_tpr_holds(vcpu, &tpr) >= 0;
 	c->vintr = (c->vintr & ~VMCB_V_TPR) | tpr;
 	if (held != !!(c->cr_write & BIT(SVM_CR8))) {
 		c->cr_write ^= BIT(SVM_CR8);
 		svm_dirty(to_svm(vcpu), VMCB_CLEAN_INTERCEPTS);
 	}
 	svm_dirty(to_svm(vcpu), VMCB_CLEAN_VINTR);
-}
-
-static void svm_tpr_out(struct tenon_vcpu *vcpu)
-{
-	u64 tpr = to_svm(vcpu)->vmcb->control.vintr & 0xf;
-
-	if (vcpu->lapic) {
-		if (lapic_get_tpr(vcpu->lapic) >> 4 != tpr)
-			lapic_set_tpr(vcpu->lapic, tpr << 4);
-	}
-	vcpu->cr8 = tpr;
-}
-
-void svm_prepare(struct tenon_vcpu *vcpu)
-{
-	svm_events(vcpu);
-	svm_tpr_in(vcpu);
 }
 
 /*
@@ -616,31 +535,29 @@ static void svm_requeue(struct tenon_vcpu *vcpu)
 {
 	struct vmcb_control *c = &to_svm(vcpu)->vmcb->control;
 	u64 info = c->exit_int_info;
-	u8 vector = info & VMCB_EVENT_VECTOR;
+	struct tenon_event event;
 
 	c->event_inject = 0;
 	if (likely(!(info & VMCB_EVENT_VALID)))
 		return;
+	event = (struct tenon_event){
+		.pending = true,
+		.vector = info & VMCB_EVENT_VECTOR,
+		.has_error = info & VMCB_EVENT_HAS_ERROR,
+		.error = info >> 32,
+		.payload = to_svm(vcpu)->vmcb->save.cr2,
+	};
 	switch (info & VMCB_EVENT_TYPE) {
 	case VMCB_EVENT_NMI:
-		vcpu->injected = (struct tenon_event){ .pending = true, .vector = 2 };
-		vcpu->injected_is_nmi = true;
+		tenon_requeue(vcpu, TENON_NMI, &event);
 		break;
 	case VMCB_EVENT_INTR:
-		vcpu->injected = (struct tenon_event){ .pending = true, .vector = vector };
-		vcpu->injected_is_nmi = false;
+		tenon_requeue(vcpu, TENON_INTERRUPT, &event);
 		break;
 	case VMCB_EVENT_EXCEPTION:
-		/* INT3 and INTO run again: RIP still stands on them. */
-		if (vector == 3 || vector == 4)
-			break;
-		vcpu->exception = (struct tenon_event){
-			.pending = true,
-			.vector = vector,
-			.has_error = info & VMCB_EVENT_HAS_ERROR,
-			.error = info >> 32,
-			.payload = to_svm(vcpu)->vmcb->save.cr2,
-		};
+		/* INT3 and INTO run again. */
+		if (event.vector != 3 && event.vector != 4)
+			tenon_requeue(vcpu, TENON_EXCEPTION, &event);
 		break;
 	default:
 		/* INT n runs again. */
@@ -765,7 +682,7 @@ void svm_enter(struct tenon_vcpu *vcpu)
 	 */
 	if (unlikely(vmcb->control.exit_code == 0x40 + EXC_MC))
 		asm volatile("int $18");
-	svm_tpr_out(vcpu);
+	tenon_tpr_out(vcpu, vmcb->control.vintr & 0xf);
 	svm_requeue(vcpu);
 	/* An IRET that was let through has ended the NMI once RIP has moved. */
 	if (unlikely(vcpu->nmi_shadow_iret) && vcpu->rip != svm->nmi_iret_rip) {

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * event.c - which event goes into the guest next, and what its TPR holds back
+
+ */
+#include <linux/kvm.h>
+
+#include "tenon.h"
+#include "trace.h"
+#include "vendor.h"
+
+/*
+ * What goes in first: an exception, then an event whose delivery was interrupted, then NMI, then an interrupt (AMD APM
+ * vol. 2, "Event Injection"; Intel SDM vol. 3, "Event Injection"). One event an entry; a window is asked for if another
+ * waits. Interrupts are off.
+ */
+void tenon_events(struct tenon_vcpu *vcpu)
+{
+	int vector, pending = tenon_irq_pending(vcpu);
+	bool want_irq = false, want_nmi = false;
+
+	if (vcpu->exception.pending) {
+		const struct tenon_event *e = &vcpu->exception;
+
+		vcpu->stats.exceptions++;
+		trace_tenon_inject(vcpu->id, "exception", e->vector, e->has_error, e->error);
+		tenon_vendor->inject(vcpu, TENON_EXCEPTION, e);
+		vcpu->exception.pending = false;
+		if (vcpu->injected.pending)
+			want_irq = true;
+		goto windows;
+	}
+	if (vcpu->injected.pending) {
+		trace_tenon_inject(vcpu->id, "again", vcpu->injected.vector, false, 0);
+		tenon_vendor->inject(vcpu, vcpu->injected_is_nmi ? TENON_NMI : TENON_INTERRUPT, &vcpu->injected);
+		vcpu->injected.pending = false;
+		goto windows;
+	}
+	/* A debugger steps through code, not through what comes in between. */
+	if (unlikely(vcpu->guest_debug & KVM_GUESTDBG_BLOCKIRQ)) {
+		tenon_vendor->windows(vcpu, false, false);
+		return;
+	}
+	if (vcpu->nmi_pending) {
+		if (tenon_vendor->can_take_nmi(vcpu)) {
+			vcpu->nmi_pending--;
+			vcpu->nmi_masked = true;
+			vcpu->stats.nmis++;
+			trace_tenon_inject(vcpu->id, "NMI", 2, false, 0);
+			tenon_vendor->inject(vcpu, TENON_NMI, &(struct tenon_event){ .vector = 2 });
+			goto windows;
+		}
+		want_nmi = true;
+	}
+	if (pending >= 0 && tenon_vendor->can_take_irq(vcpu)) {
+		vector = tenon_irq_ack(vcpu);
+		pending = tenon_irq_pending(vcpu);
+		if (vector >= 0) {
+			vcpu->stats.interrupts++;
+			trace_tenon_inject(vcpu->id, "interrupt", vector, false, 0);
+			tenon_vendor->inject(vcpu, TENON_INTERRUPT, &(struct tenon_event){ .vector = vector });
+		}
+	}
+
+windows:
+	if (pending >= 0)
+		want_irq = true;
+	/* With a user-space controller, the caller asks for the window. */
+	if (READ_ONCE(vcpu->run->request_interrupt_window) && tenon_user_pic(vcpu))
+		want_irq = true;
+	tenon_vendor->windows(vcpu, want_irq, want_nmi);
+}
+
+/*
+ * What was being delivered when the guest left has to be delivered again. INT n, INT3 and INTO are not among it: RIP still
+ * stands on them. @event: its payload is CR2, whatever it is.
+ */
+void tenon_requeue(struct tenon_vcpu *vcpu, enum tenon_event_type type, const struct tenon_event *event)
+{
+	if (type == TENON_EXCEPTION) {
+		vcpu->exception = *event;
+		return;
+	}
+	vcpu->injected = *event;
+	vcpu->injected_is_nmi = type == TENON_NMI;
+}
+
+/*
+ * The class of the interrupt that the TPR, in bits 0 to 3 of @tpr, holds back, or -1: a lower TPR lets it in. For a vCPU
+ * with a local APIC here.
+ */
+int tenon_tpr_holds(struct tenon_vcpu *vcpu, u64 *tpr)
+{
+	int n;
+
+	*tpr = lapic_get_tpr(vcpu->lapic) >> 4;
+	for (n = 7; n >= 0 && *tpr; n--) {
+		const u32 word = lapic_reg(vcpu->lapic, LAPIC_IRR + n * 16);
+
+		if (word) {
+			const int class = (n * 32 + __fls(word)) >> 4;
+
+			return class <= *tpr ? class : -1;
+		}
+	}
+	return -1;
+}
+
+/* What the guest has left in CR8. */
+void tenon_tpr_out(struct tenon_vcpu *vcpu, u64 tpr)
+{
+	if (vcpu->lapic && lapic_get_tpr(vcpu->lapic) >> 4 != tpr)
+		lapic_set_tpr(vcpu->lapic, tpr << 4);
+	vcpu->cr8 = tpr;
+}
