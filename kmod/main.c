@@ -44,7 +44,7 @@ unsigned long tenon_max_memory = 4ul << 20;
 module_param_named(max_memory, tenon_max_memory, ulong, 0444);
 MODULE_PARM_DESC(max_memory, "MiB of memory that the slots of one VM may have together; ENOSPC beyond");
 
-static const struct tenon_vendor *const vendors[] = { &tenon_svm };
+static const struct tenon_vendor *const vendors[] = { &tenon_svm, &tenon_vmx };
 
 /* ---- virtualization on all CPUs ---- */
 
@@ -126,7 +126,7 @@ int tenon_virt_get(void)
 			goto out;
 		pr_err("virtualization is in use on %d CPUs (CPU %d is the first): by KVM, most likely\n",
 		       atomic_read(&r.busy), r.cpu);
-		pr_err("stop its VMs and run \"modprobe -r kvm_amd\"; newer kernels' KVM holds idle CPUs, too\n");
+		pr_err("stop its VMs and run \"modprobe -r kvm_amd kvm_intel\"; newer kernels' KVM holds idle CPUs, too\n");
 		pr_err("kvm.enable_virt_at_load=0 (kernel command line or /etc/modprobe.d) keeps it from that\n");
 		goto out;
 	}
@@ -339,7 +339,7 @@ static int __init tenon_init(void)
 			return ret;
 	}
 	if (!tenon_vendor) {
-		pr_err("no hardware virtualization that is served here on this processor (served: AMD-V)\n");
+		pr_err("no hardware virtualization that is served here on this processor (served: AMD-V, VT-x)\n");
 		return ret;
 	}
 	max_vms = max(max_vms, 1u);

@@ -65,4 +65,11 @@ static inline u8 compat_immediate_exit(const struct kvm_run *run)
 #define compat_unregister_syscore(s)	unregister_syscore_ops(s)
 #endif
 
+/* Intel's secondary control of XSAVES: newer kernels give it another name. */
+#ifdef TENON_HAVE_EXEC_ENABLE_XSAVES
+#define COMPAT_EXEC_XSAVES SECONDARY_EXEC_ENABLE_XSAVES
+#else
+#define COMPAT_EXEC_XSAVES SECONDARY_EXEC_XSAVES
+#endif
+
 #endif /* TENON_COMPAT_H */

@@ -246,7 +246,7 @@ static void on_signal(int n)
 	(void)n;
 }
 
-ASM64(spin, "1: jmp 1b");
+ASM64(spin, "sti; 1: jmp 1b");
 static void *run_thread(void *arg)
 {
 	return (void *)(intptr_t)vm_run(arg, 0);

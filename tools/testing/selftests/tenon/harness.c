@@ -261,13 +261,24 @@ static void segment(struct kvm_segment *s, uint16_t selector, uint8_t type, int 
 	};
 }
 
+/* Hypercalls are written as VMMCALL, and have another code on a processor with VT-x. */
+static void put_code(uint8_t *to, const void *code, size_t len)
+{
+	static const uint8_t vmmcall[] = { 0x0f, 0x01, 0xd9 }, vmcall[] = { 0x0f, 0x01, 0xc1 };
+	uint8_t *at = to;
+
+	memcpy(to, code, len);
+	while (__builtin_cpu_is("intel") && (at = memmem(at, to + len - at, vmmcall, sizeof(vmmcall))))
+		memcpy(at, vmcall, sizeof(vmcall));
+}
+
 void vm_code(struct vm *vm, int n, enum mode mode, const void *code, size_t len)
 {
 	struct kvm_regs regs = { .rip = CODE_OF(n), .rsp = STACK_OF(n), .rflags = 2, .rsi = SCRIPT_OF(n) };
 	struct kvm_mp_state runnable = { KVM_MP_STATE_RUNNABLE };
 	struct kvm_sregs s;
 
-	memcpy(vm->mem + CODE_OF(n), code, len);
+	put_code(vm->mem + CODE_OF(n), code, len);
 	REQUIRE(!ioctl(vm->vcpu[n], KVM_GET_SREGS, &s));
 	if (mode == MODE_REAL) {
 		s.cs.selector = 0;
@@ -493,7 +504,8 @@ int vm_join(struct vm *vm, int n)
 #define COUNTER	(DATA + 0x100)
 #define STOP	(DATA + 0x108)
 
-ASM64(counts, "1: incq 0x9100; cmpb $0, 0x9108; je 1b;" SAY(1) IDLE);
+/* Bochs lets no interrupt of the host end a guest that keeps its own off: those that spin let them in. */
+ASM64(counts, "sti; 1: incq 0x9100; cmpb $0, 0x9108; je 1b;" SAY(1) IDLE);
 
 struct vm *vm_counts(void)
 {

@@ -496,7 +496,7 @@ TEST(ioeventfd, "writes to an address or a port signal an eventfd: one value, on
 
 /* ---- NMI ---- */
 
-ASM16(nmi_guest, SAY(1) "1: jmp 1b");
+ASM16(nmi_guest, "sti;" SAY(1) "1: jmp 1b");
 ASM16(nmi_handler, "push %ax;" SAY(0x99) SAY(0x98) "pop %ax; iret");
 TEST(nmi, "KVM_NMI, and a second one held back until IRET", KVM_CAP_USER_NMI)
 {

@@ -177,7 +177,7 @@ TEST(wall_clock, "the wall clock's zero and kvm-clock give the time of day")
 	CHECK(day >= before - 10000000 && day <= after + 10000000);
 }
 
-ASM64(spin, "1: jmp 1b");
+ASM64(spin, "sti; 1: jmp 1b");
 static volatile bool stop;
 
 /* Takes the processor from the vCPU's thread as often as it can. */
