@@ -72,6 +72,11 @@ struct net_ops {
 	void (*set_offload)(struct net *net, uint64_t features);
 };
 
+/* All of them: what the host's own interfaces, and Linux as a guest, know of. */
+#define NET_OFFLOADS	(1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 | 1ull << VIRTIO_NET_F_HOST_TSO6 | \
+			 1ull << VIRTIO_NET_F_HOST_ECN | 1ull << VIRTIO_NET_F_GUEST_CSUM | \
+			 1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_GUEST_TSO6 | 1ull << VIRTIO_NET_F_GUEST_ECN)
+
 extern const struct net_ops net_user;
 extern const struct net_ops net_tap;
 /* The descriptor of an interface that net_tap.open() has set up, and its name. */

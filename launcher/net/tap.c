@@ -376,11 +376,7 @@ static void tap_enter(void)
 
 const struct net_ops net_tap = {
 	.name = "tap",
-	.offload = 1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 |
-	1ull << VIRTIO_NET_F_HOST_TSO6 |
-		   1ull << VIRTIO_NET_F_HOST_ECN | 1ull << VIRTIO_NET_F_GUEST_CSUM |
-		   1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_GUEST_TSO6 |
-		   1ull << VIRTIO_NET_F_GUEST_ECN,
+	.offload = NET_OFFLOADS,
 	.open = tap_open,
 	.close = tap_close,
 	.enter = tap_enter,

@@ -59,23 +59,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-static void leave(void *opaque)
-{
-	atomic_store((atomic_int *)opaque, 0);
-}
-
-/* What is due happens, by the loop as in a machine. */
-static void pass(unsigned int us)
-{
-	struct timer t;
-
-	timer_init(&t, leave, &vm->stop);
-	atomic_store(&vm->stop, -1);
-	timer_set(&vm->loop, &t, clock_ns() + us * 1000ull);
-	loop_run(&vm->loop, &vm->stop);
-	timer_set(&vm->loop, &t, TIMER_OFF);
-}
-
 static void reset(void)
 {
 	pthread_mutex_lock(&vm->lock);
@@ -110,7 +93,7 @@ static void step(struct input *input)
 	case 4:
 	case 5:
 		if (what & 0x80)
-			pass(take_uint(input, 1));
+			fake_pass(vm, take_uint(input, 1));
 		else
 			(void)in(vm, port, len < 4 ? len : 4);
 		break;
@@ -126,7 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	for (unsigned int i = 0; i < STEPS && input.left; i++)
 		step(&input);
-	pass(0);
+	fake_pass(vm, 0);
 	reset();
 	return 0;
 }

@@ -44,24 +44,6 @@ static bool timed_out(void)
 	return mmio_read(vm, bar + 0x0c, 2) & 0x200;
 }
 
-static void leave_loop(void *opaque)
-{
-	atomic_store((atomic_int *)opaque, 1);
-}
-
-/* Serve timers for that long; 0 if the device asked for a reset or an end meanwhile. */
-static int pass(unsigned int ms)
-{
-	struct timer t;
-
-	timer_init(&t, leave_loop, &vm->stop);
-	atomic_store(&vm->stop, -1);
-	timer_set(&vm->loop, &t, clock_ns() + ms * 1000000ull);
-	loop_run(&vm->loop, &vm->stop);
-	timer_set(&vm->loop, &t, TIMER_OFF);
-	return atomic_load(&vm->stop);
-}
-
 static void reset(void)
 {
 	pthread_mutex_lock(&vm->lock);
@@ -81,7 +63,7 @@ static void test_registers(void)
 	is_u64(cfg_get(vm, DEVFN, CONFIG, 2), 0x27, "reserved bits of the configuration stay 0");
 	reset();
 	ok(!timed_out(), "it has not expired");
-	is_u64(pass(20), 1, "and it does not run by itself");
+	is_u64(fake_pass(vm, 20000), 1, "and it does not run by itself");
 }
 
 static void test_expiry(void)
@@ -92,7 +74,7 @@ static void test_expiry(void)
 	preload(20000, 30000);
 	t0 = clock_ns();
 	cfg_set(vm, DEVFN, LOCK, 2, 1);
-	is_u64(pass(2000), 0, "left alone, it resets the machine");
+	is_u64(fake_pass(vm, 2000000), 0, "left alone, it resets the machine");
 	/* 50000 counts of 32 clocks: 48.5 ms */
 	ok(clock_ns() - t0 >= 48000000, "after both stages (%u us)", (unsigned int)((clock_ns() - t0) / 1000));
 	ok(timed_out(), "and says so");
@@ -103,7 +85,7 @@ static void test_expiry(void)
 	unlock();
 	mmio_write(vm, bar + 0x0c, 0x200, 2);
 	ok(!timed_out(), "one that was does");
-	is_u64(pass(20), 1, "and it does not run any more");
+	is_u64(fake_pass(vm, 20000), 1, "and it does not run any more");
 }
 
 static void test_reload(void)
@@ -113,37 +95,37 @@ static void test_reload(void)
 	reset();
 	preload(60000, 60000);
 	cfg_set(vm, DEVFN, LOCK, 2, 1);
-	for (i = 0; i < 10 && pass(40) == 1; i++)
+	for (i = 0; i < 10 && fake_pass(vm, 40000) == 1; i++)
 		reload();
 	is_u64(i, 10, "served in time, it does nothing for longer than it would take");
 	cfg_set(vm, DEVFN, LOCK, 0, 1);
-	is_u64(pass(200), 1, "nor when it was switched off");
+	is_u64(fake_pass(vm, 200000), 1, "nor when it was switched off");
 
 	preload(2000, 2000);
 	mmio_write(vm, bar, 0xfffff, 4);
 	cfg_set(vm, DEVFN, LOCK, 2, 1);
-	is_u64(pass(2000), 0, "a preload value that was not unlocked counts for nothing");
+	is_u64(fake_pass(vm, 2000000), 0, "a preload value that was not unlocked counts for nothing");
 
 	reset();
 	preload(60000, 60000);
 	cfg_set(vm, DEVFN, LOCK, 3, 1);
 	cfg_set(vm, DEVFN, LOCK, 0, 1);
 	is_u64(cfg_get(vm, DEVFN, LOCK, 1), 3, "locked, it can't be switched off");
-	is_u64(pass(2000), 0, "and expires");
+	is_u64(fake_pass(vm, 2000000), 0, "and expires");
 
 	reset();
 	cfg_set(vm, DEVFN, CONFIG, FAST | 3 | NO_RESET, 2);
 	preload(2000, 2000);
 	cfg_set(vm, DEVFN, LOCK, 2, 1);
-	is_u64(pass(60), 1, "with its output off it does not reset");
+	is_u64(fake_pass(vm, 60000), 1, "with its output off it does not reset");
 	ok(timed_out(), "but says that it has expired");
 
 	reset();
 	cfg_set(vm, DEVFN, CONFIG, 3, 2);
 	preload(20, 20);
 	cfg_set(vm, DEVFN, LOCK, 2, 1);
-	is_u64(pass(20), 1, "a slow count is about a millisecond");
-	is_u64(pass(2000), 0, "and gets there, too");
+	is_u64(fake_pass(vm, 20000), 1, "a slow count is about a millisecond");
+	is_u64(fake_pass(vm, 2000000), 0, "and gets there, too");
 }
 
 static void test_actions(void)
@@ -152,22 +134,22 @@ static void test_actions(void)
 	guest_clock_stop(&vm->loop);
 	preload(5000, 5000);
 	cfg_set(vm, DEVFN, LOCK, 2, 1);
-	is_u64(pass(100), 1, "a machine that is paused need not answer");
+	is_u64(fake_pass(vm, 100000), 1, "a machine that is paused need not answer");
 	guest_clock_start(&vm->loop);
-	is_u64(pass(2000), 0, "one that goes on has to");
+	is_u64(fake_pass(vm, 2000000), 0, "one that goes on has to");
 
 	reset();
 	vm->config.watchdog = VM_WATCHDOG_NONE;
 	preload(1000, 1000);
 	cfg_set(vm, DEVFN, LOCK, 2, 1);
-	is_u64(pass(60), 1, "with the action none nothing is done");
+	is_u64(fake_pass(vm, 60000), 1, "with the action none nothing is done");
 	ok(timed_out(), "but noted");
 
 	reset();
 	vm->config.watchdog = VM_WATCHDOG_POWEROFF;
 	preload(1000, 1000);
 	cfg_set(vm, DEVFN, LOCK, 2, 1);
-	is_u64(pass(2000), 0, "poweroff");
+	is_u64(fake_pass(vm, 2000000), 0, "poweroff");
 	is_u64((uint64_t)atomic_load(&vm->end), VM_END_ERROR, "ends the machine");
 }
 

@@ -112,6 +112,24 @@ static inline void fake_vm_exit(struct vm *vm)
 	free(vm);
 }
 
+static inline void fake_leave_loop(void *opaque)
+{
+	atomic_store((atomic_int *)opaque, 1);
+}
+
+/* What is due within that time happens, by the loop as in a machine; 0 if a device asked for a reset or an end. */
+static inline int fake_pass(struct vm *vm, unsigned int us)
+{
+	struct timer t;
+
+	timer_init(&t, fake_leave_loop, &vm->stop);
+	atomic_store(&vm->stop, -1);
+	timer_set(&vm->loop, &t, clock_ns() + us * 1000ull);
+	loop_run(&vm->loop, &vm->stop);
+	timer_set(&vm->loop, &t, TIMER_OFF);
+	return atomic_load(&vm->stop);
+}
+
 /* Port and memory accesses as a vCPU makes them. */
 static inline uint32_t in(struct vm *vm, uint16_t port, unsigned int len)
 {

@@ -53,10 +53,7 @@ static void wire_done(struct net *net, const struct net_poll *poll)
 
 static const struct net_ops wire = {
 	.name = "wire",
-	.offload = 1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 |
-		   1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_HOST_TSO6 |
-		   1ull << VIRTIO_NET_F_GUEST_TSO6 | 1ull << VIRTIO_NET_F_HOST_ECN |
-		   1ull << VIRTIO_NET_F_GUEST_ECN,
+	.offload = NET_OFFLOADS,
 	.open = wire_open,
 	.close = wire_close,
 	.enter = wire_enter,
