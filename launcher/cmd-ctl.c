@@ -6,6 +6,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <json-c/json.h>
 #include <poll.h>
@@ -24,6 +25,7 @@
 #include "loop.h"
 #include "msg.h"
 #include "net/net.h"
+#include "virtio/vhost-net.h"
 
 #define ANSWER_MS	5000
 #define STOP_SECONDS	60u
@@ -509,7 +511,7 @@ static int add_net(struct conn *c, const char *id, const struct vm_net *config)
 	struct net net = { .ops = config->ops };
 	const char *ifname;
 	char mac[18];
-	int fd;
+	int fd, vhost_fd = -1;
 
 	if (config->ops != &net_tap) {
 		msg_error("tenon device add --net: only tap can be added to a machine that runs: it has given up the right to "
@@ -521,17 +523,31 @@ static int add_net(struct conn *c, const char *id, const struct vm_net *config)
 	if (memcmp(config->mac, "\0\0\0\0\0", 6))
 		memcpy(net.mac, config->mac, 6);
 	fd = tap_fd(&net, &ifname);
+	/* The machine has given up the right to open it. Whether it is of use there, it knows. */
+	if (config->vhost != VM_VHOST_OFF)
+		vhost_fd = open(VHOST_NET_PATH, O_RDWR | O_CLOEXEC);
+	if (vhost_fd < 0 && config->vhost == VM_VHOST_ON) {
+		msg_error("tenon device add --net tap,vhost=on: %s: %s", VHOST_NET_PATH, strerror(errno));
+		config->ops->close(&net);
+		return EXIT_FAILED;
+	}
 	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", net.mac[0], net.mac[1], net.mac[2], net.mac[3], net.mac[4],
 		 net.mac[5]);
-	node = pair(pair(pair(json_object_new_object(), "type", "tap"), "id", id), "fd", id);
+	node = pair(pair(pair(json_object_new_object(), "type", "tap"), "id", id), "fd", "tap");
 	pair(node, "ifname", ifname);
 	pair(node, "x-mac", mac);
 	json_object_object_add(node, "x-mtu", json_object_new_int(net.mtu));
-	if (!give_fd(c, id, fd)) {
+	if (config->vhost == VM_VHOST_ON)
+		json_object_object_add(node, "vhost", json_object_new_boolean(true));
+	if (vhost_fd >= 0)
+		pair(node, "vhostfd", "vhost");
+	if (!give_fd(c, "tap", fd) || (vhost_fd >= 0 && !give_fd(c, "vhost", vhost_fd))) {
 		json_object_put(node);
 		node = NULL;
 	}
 	config->ops->close(&net);
+	if (vhost_fd >= 0)
+		close(vhost_fd);
 	if (!node || !call_ok(c, "netdev_add", node, -1))
 		return EXIT_FAILED;
 	if (call_ok(c, "device_add", pair(pair(pair(json_object_new_object(), "driver", "virtio-net-pci"), "id", id), "netdev", id),

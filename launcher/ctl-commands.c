@@ -231,9 +231,15 @@ static struct json_object *do_netdev_add(struct client *c)
 		c->refusal = "x-mac is no address of a card";
 	if (c->refusal)
 		return NULL;
+	net.vhost = arg_bool(c, "vhost") ? VM_VHOST_ON : VM_VHOST_AUTO;
 	net.fd = take_fd(c, "fd");
-	if (net.fd >= 0)
+	if (net.fd < 0)
+		return NULL;
+	net.vhost_fd = arg_str(c, "vhostfd") ? take_fd(c, "vhostfd") : 0;
+	if (net.vhost_fd >= 0)
 		c->refusal = plug_add_net(c->ctl->vm, arg_str(c, "id"), &net);
+	else
+		close(net.fd);
 	return NULL;
 }
 
@@ -415,7 +421,7 @@ static const struct command {
 	{ "blockdev-del", do_blockdev_del, { { "node-name", STR, false } } },
 	{ "netdev_add", do_netdev_add, {
 		{ "type", STR, false }, { "id", STR, false }, { "fd", STR, false }, { "ifname", STR, false },
-		{ "x-mac", STR, false }, { "x-mtu", INT, true } } },
+		{ "x-mac", STR, false }, { "x-mtu", INT, true }, { "vhostfd", STR, true }, { "vhost", BOOL, true } } },
 	{ "netdev_del", do_netdev_del, { { "id", STR, false } } },
 	{ "device_add", do_device_add, {
 		{ "driver", STR, false }, { "id", STR, false }, { "drive", STR, true }, { "netdev", STR, true },

@@ -13,7 +13,7 @@
 #include "msg.h"
 #include "net/net.h"
 #include "plug.h"
-#include "virtio/virtio.h"
+#include "virtio/vhost-net.h"
 
 #define NODES_MAX	32u
 #define DEVICES_MAX	30u	/* slots of the bus */
@@ -60,6 +60,8 @@ static struct node *find_node(struct vm *vm, const char *name, bool is_net)
 static void free_node(struct node *n)
 {
 	close(n->is_net ? n->net.fd : n->disk.fd);
+	if (n->net.vhost_fd)
+		close(n->net.vhost_fd);
 	if (n->backing)
 		n->backing->users--;
 	free((char *)n->disk.path);
@@ -131,10 +133,17 @@ const char *plug_add_net(struct vm *vm, const char *name, const struct vm_net *n
 	const struct node node = { .is_net = true, .net = *net };
 	const char *why = tap_check(net->fd);
 
+	if (!why && net->vhost_fd)
+		why = vhost_net_check(net->vhost_fd);
+	if (!why && net->vhost == VM_VHOST_ON && (!net->vhost_fd || !vm->config.accel->irqfd || !vm->config.accel->doorbell))
+		why = "vhost takes a vhostfd, and a guest that runs in the kernel";
 	if (!why)
 		why = add_node(vm, name, &node);
-	if (why)
+	if (why) {
 		close(net->fd);
+		if (net->vhost_fd)
+			close(net->vhost_fd);
+	}
 	return why;
 }
 
@@ -209,6 +218,11 @@ static int plug_in(struct device *d)
 		return -errno;
 	if (n->is_net) {
 		d->net.fd = fd;
+		d->net.vhost_fd = n->net.vhost_fd ? fcntl(n->net.vhost_fd, F_DUPFD_CLOEXEC, 3) : 0;
+		if (d->net.vhost_fd < 0) {
+			close(fd);
+			return -errno;
+		}
 		return vnet_plug(d->vm, &d->net, &d->slot, &d->dev);
 	}
 	d->disk.fd = fd;

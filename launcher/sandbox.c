@@ -120,6 +120,7 @@ static const struct call vcpu[] = {
 	IOCTL(VHOST_SET_MEM_TABLE),
 	IOCTL(VHOST_SET_VRING_NUM),
 	IOCTL(VHOST_SET_VRING_BASE),
+	IOCTL(VHOST_GET_VRING_BASE),
 	IOCTL(VHOST_SET_VRING_ADDR),
 	IOCTL(VHOST_SET_VRING_KICK),
 	IOCTL(VHOST_SET_VRING_CALL),
@@ -208,6 +209,9 @@ static const struct call loop[] = {
 	CALL_IF(fcntl, 1, 0xffffffffu, F_OFD_SETLK),	/* and locked, if they are images */
 	IOCTL(TUNGETIFF),			/* and set up, if they are interfaces */
 	IOCTL(TUNGETVNETHDRSZ),
+	IOCTL(VHOST_GET_FEATURES),		/* and vhost-net, for an interface */
+	IOCTL(VHOST_SET_OWNER),
+	IOCTL(VHOST_RESET_OWNER),		/* which the next card may have */
 	CALL_IF(fcntl, 1, 0xffffffffu, F_DUPFD_CLOEXEC),	/* for a device that is added */
 	CALL(eventfd2),				/* for it, too */
 	CALL(epoll_create1),

@@ -26,12 +26,12 @@
 #define QUEUE_FEATURES	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_RING_F_EVENT_IDX) | \
 			 BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_NET_F_MRG_RXBUF))
 
-int vhost_net_open(struct vhost_net *v)
+int vhost_net_open(struct vhost_net *v, int fd)
 {
 	int err;
 
 	*v = (struct vhost_net){ .kick_fd = { -1, -1 }, .err_fd = -1 };
-	v->fd = open(VHOST_NET_PATH, O_RDWR | O_CLOEXEC);
+	v->fd = fd ? fd : open(VHOST_NET_PATH, O_RDWR | O_CLOEXEC);
 	if (v->fd < 0)
 		return -errno;
 	v->kick_fd[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -50,9 +50,18 @@ void vhost_net_close(struct vhost_net *v)
 {
 	const int fds[] = { v->fd, v->kick_fd[0], v->kick_fd[1], v->err_fd };
 
+	if (v->fd >= 0)
+		ioctl(v->fd, VHOST_RESET_OWNER);
 	for (unsigned int i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+}
+
+const char *vhost_net_check(int fd)
+{
+	uint64_t features;
+
+	return ioctl(fd, VHOST_GET_FEATURES, &features) ? "vhostfd is no descriptor of /dev/vhost-net" : NULL;
 }
 
 static int set_memory(const struct vhost_net *v, const struct vm *vm)
@@ -84,7 +93,7 @@ static int set_queue(const struct vhost_net *v, const struct virtio_dev *dev, un
 {
 	const struct virtqueue *vq = &dev->vq[n];
 	const uint64_t size = vq->size;
-	struct vhost_vring_state num = { .index = n, .num = vq->size }, base = { .index = n };
+	struct vhost_vring_state num = { .index = n, .num = vq->size }, base = { .index = n, .num = vq->next_avail };
 	struct vhost_vring_file kick = { .index = n, .fd = v->kick_fd[n] }, err = { .index = n, .fd = v->err_fd };
 	struct vhost_vring_file call = { .index = n, .fd = virtio_interrupt_fd(dev, n) };
 	struct vhost_vring_addr addr = {
@@ -138,6 +147,19 @@ void vhost_net_stop(struct vhost_net *v)
 		ioctl(v->fd, VHOST_NET_SET_BACKEND, &none);
 	}
 	atomic_store(&v->running, false);
+}
+
+void vhost_net_suspend(struct vhost_net *v, struct virtio_dev *dev)
+{
+	if (!atomic_load(&v->running))
+		return;
+	vhost_net_stop(v);
+	for (unsigned int n = 0; n < VHOST_NET_QUEUES; n++) {
+		struct vhost_vring_state base = { .index = n };
+
+		if (ioctl(v->fd, VHOST_GET_VRING_BASE, &base) || !vq_take_back(&dev->vq[n], (uint16_t)base.num))
+			virtio_needs_reset(dev, "the kernel's vhost-net does not say what it has done");
+	}
 }
 
 void vhost_net_kick(struct vhost_net *v, unsigned int queue)

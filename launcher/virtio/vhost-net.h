@@ -23,16 +23,21 @@ struct vhost_net {
 	atomic_bool running;		/* may be read without the lock */
 };
 
-/* 0, or -errno. Before the process is confined. */
-int vhost_net_open(struct vhost_net *v);
+/* 0, or -errno. @fd: of VHOST_NET_PATH, taken in any case; 0: open it, before the process is confined. */
+int vhost_net_open(struct vhost_net *v, int fd);
+/* Whoever has the descriptor, too, may use it anew. */
 void vhost_net_close(struct vhost_net *v);
+/* NULL, or what is wrong with a descriptor that is to be one. */
+const char *vhost_net_check(int fd);
 /*
- * The driver is ready: let the kernel have the queues. -errno if it can't take them as the driver has set them up; the card
+ * The driver is ready, or the card master of the bus again: let the kernel have the queues. -errno if it can't take them as the driver has set them up; the card
  * has them then.
  */
 int vhost_net_start(struct vhost_net *v, struct virtio_dev *dev, int tap_fd);
 /* When this returns, it touches neither queues nor frames. */
 void vhost_net_stop(struct vhost_net *v);
+/* The same for a while: vhost_net_start() goes on from there. */
+void vhost_net_suspend(struct vhost_net *v, struct virtio_dev *dev);
 /* The guest has put something into a queue of the kernel's. */
 void vhost_net_kick(struct vhost_net *v, unsigned int queue);
 

@@ -506,18 +506,36 @@ static void net_config_read(struct virtio_dev *dev, void *config)
 	memcpy(config, &cfg, CONFIG_SIZE);
 }
 
+/* Where the kernel can't, the thread does it. */
+static void start_vhost(struct vnet *card)
+{
+	const char *ifname;
+
+	(void)vhost_net_start(&card->vhost, &card->vdev, tap_fd(&card->net, &ifname));
+}
+
 static void net_start(struct virtio_dev *dev)
 {
 	struct vnet *card = (struct vnet *)dev;
 
 	if (card->net.ops->set_offload)
 		card->net.ops->set_offload(&card->net, dev->features);
-	/* Where the kernel can't, the thread does it. */
-	if (card->has_vhost) {
-		const char *ifname;
+	if (card->has_vhost)
+		start_vhost(card);
+	virtio_poller_wake(&card->poller);
+}
 
-		(void)vhost_net_start(&card->vhost, dev, tap_fd(&card->net, &ifname));
-	}
+/* Of a card that is no master of the bus the kernel has to leave the rings alone, as everybody. */
+static void net_mastering(struct virtio_dev *dev)
+{
+	struct vnet *card = (struct vnet *)dev;
+
+	if (!card->has_vhost)
+		return;
+	if (!pci_bus_master(&dev->pci))
+		vhost_net_suspend(&card->vhost, dev);
+	else if (!atomic_load(&card->vhost.running))
+		start_vhost(card);
 	virtio_poller_wake(&card->poller);
 }
 
@@ -554,6 +572,7 @@ static const struct virtio_ops net_ops = {
 	.config_size = CONFIG_SIZE,
 	.config_read = net_config_read,
 	.start = net_start,
+	.mastering = net_mastering,
 	.notify = net_notify,
 	.quiesce = net_quiesce,
 };
@@ -580,11 +599,13 @@ static int open_vhost(struct vm *vm, struct vnet *card, const struct vm_net *con
 	const struct accel_ops *accel = vm->config.accel;
 	int err = -ENOTSUP;
 
-	/* A confined process opens nothing: a card that is added while the guest runs does without. */
-	if (config->ops != &net_tap || config->vhost == VM_VHOST_OFF || config->fd)
+	/* A confined process opens nothing: a card that is added while the guest runs has what it was given. */
+	if (config->ops != &net_tap || config->vhost == VM_VHOST_OFF || (config->fd && !config->vhost_fd))
 		return 0;
 	if (accel->irqfd && accel->doorbell)
-		err = vhost_net_open(&card->vhost);
+		err = vhost_net_open(&card->vhost, config->vhost_fd);
+	else if (config->vhost_fd)
+		close(config->vhost_fd);
 	if (!err) {
 		card->has_vhost = true;
 		card->vdev.split_only = true;
@@ -608,7 +629,7 @@ static int open_vhost(struct vm *vm, struct vnet *card, const struct vm_net *con
 static int card_init(struct vm *vm, const struct vm_net *config, unsigned int index, struct slot *slot, struct vnet **out)
 {
 	struct vnet *card = calloc(1, sizeof(*card));
-	int err = -ENOMEM, fd = config->fd;	/* ours until the back end has it */
+	int err = -ENOMEM, fd = config->fd, vhost_fd = config->vhost_fd;	/* ours until the back end has them */
 
 	if (!card)
 		goto err_free;
@@ -637,6 +658,7 @@ static int card_init(struct vm *vm, const struct vm_net *config, unsigned int in
 			     BIT(VIRTIO_NET_F_CTRL_VQ) |
 			     BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |
 			     BIT(VIRTIO_NET_F_CTRL_MAC_ADDR);
+	vhost_fd = 0;
 	err = open_vhost(vm, card, config);
 	if (err)
 		goto err_close;
@@ -663,6 +685,8 @@ err_free:
 	free(card);
 	if (fd)
 		close(fd);
+	if (vhost_fd)
+		close(vhost_fd);
 	return err;
 }
 

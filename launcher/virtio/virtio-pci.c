@@ -642,6 +642,8 @@ static void virtio_cfg_written(struct pci_dev *pci, unsigned int off, unsigned i
 	/* Bus mastering may have been switched on with requests waiting. */
 	if (off <= PCI_COMMAND && off + len > PCI_COMMAND) {
 		pthread_mutex_lock(&dev->lock);
+		if (dev->ops->mastering)
+			dev->ops->mastering(dev);
 		notify_all(dev);
 		pthread_mutex_unlock(&dev->lock);
 	}

@@ -87,6 +87,8 @@ void vq_rewind(struct virtqueue *vq, uint16_t mark);
 int vq_push_all(struct virtqueue *vq, const struct vq_used *used, unsigned int nr);
 /* Like vq_rearm(), for a queue that has chains, but too few: be notified of, or see, further ones. */
 bool vq_rearm_beyond(struct virtqueue *vq);
+/* Someone else has worked on a split queue, up to @next_avail: go on from there. False: the ring is not in RAM. */
+bool vq_take_back(struct virtqueue *vq, uint16_t next_avail);
 
 /* Copy @len bytes at offset @off of what the device reads (@in: writes) of a chain; false if that is not RAM. */
 bool vq_copy(struct vm *vm, const struct vq_elem *elem, bool in, uint64_t off, void *buf, uint64_t len);
@@ -115,6 +117,8 @@ struct virtio_ops {
 	void (*notify)(struct virtio_dev *dev, unsigned int queue);
 	/* a reset: return when no worker uses a queue, the device's own state as at the start; may wait on dev->lock */
 	void (*quiesce)(struct virtio_dev *dev);
+	/* optional: bus mastering may have been switched on or off, with the driver ready or not */
+	void (*mastering)(struct virtio_dev *dev);
 	/* optional: the same wait, and nothing else; not for devices that use queues only with dev->lock */
 	void (*drain)(struct virtio_dev *dev);
 };

@@ -155,6 +155,15 @@ static bool split_rearm_beyond(struct virtqueue *vq)
 	return vq_load16(vq, vq->avail + AVAIL_IDX, &now) && now != idx;
 }
 
+bool vq_take_back(struct virtqueue *vq, uint16_t next_avail)
+{
+	if (!vq_load16(vq, vq->used + USED_IDX, &vq->next_used))
+		return false;
+	vq->next_avail = next_avail;
+	vq->signalled = vq->next_used;
+	return true;
+}
+
 const struct vq_ring vq_split = {
 	.check = split_check,
 	.available = split_available,
