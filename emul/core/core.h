@@ -284,12 +284,17 @@ static __always_inline void *emul_tlb_host(const struct emul_tlb_entry *e, u64 v
 
 struct emul_itlb_entry {
 	u64 tag;		/* guest-virtual page address, executable; or EMUL_TLB_EMPTY */
-	u8 *host;		/* the page's bytes, NULL for code outside RAM */
-	u64 gpa;
 	struct emul_page *page;	/* where its blocks are; NULL for code outside RAM */
+	union {
+		u8 *host;	/* in RAM: the page's bytes */
+		u64 gpa;	/* outside */
+	};
+	u32 gfn;		/* guest-physical page number; outside RAM, EMUL_NO_GFN */
 	u8 shift;
 	u8 global;
 	u8 logged;
 };
+static_assert(sizeof(struct emul_itlb_entry) == 32, "translated code computes addresses of TLB entries");
+#define EMUL_NO_GFN	0xffffffff
 
 #endif /* TENON_EMUL_CORE_H */

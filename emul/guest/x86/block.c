@@ -149,7 +149,7 @@ void x86_crossing_free(struct x86_cpu *cpu)
 
 static void fetch_byte(struct x86_cpu *cpu, const struct emul_itlb_entry *e, unsigned int off, u8 *to)
 {
-	if (e->host)
+	if (e->page)
 		*to = emul_read8(e->host + off);
 	else
 		emul_io(&cpu->core, EMUL_MMIO, e->gpa + off, to, 1, false);

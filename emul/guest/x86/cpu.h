@@ -114,24 +114,28 @@ struct x86_tlb_log {
  * What translated code needs of a vCPU beside its state (emul/jit/). The jump cache finds translated code by RIP: an entry
  * holds for as long as the RIP's page is mapped where it was; by TLB mode, as translations are.
  */
-#define X86_JUMP_BITS	12
+#define X86_JUMP_BITS	12			/* doubled slots are kept in 16 bits */
 #define X86_JUMP_FILLS	256
 #define X86_JUMP_SIZE	(1U << X86_JUMP_BITS)
 #define X86_JUMP_PAGES	8192
 struct x86_jump_cache {
 	u8 mode;				/* low byte of the X86_BLOCK_MODE() of its code: it is flushed when another is wanted */
-	u64 tag[X86_JUMP_SIZE];			/* RIP, below the base of CS in 16-bit code, or X86_JUMP_EMPTY() */
-	const void *code[X86_JUMP_SIZE];
+	struct x86_jump {
+		u64 rip;			/* below the base of CS in 16-bit code; or X86_JUMP_EMPTY() */
+		const void *code;
+	} e[X86_JUMP_SIZE];
 	u64 pages[X86_JUMP_PAGES / 64];		/* hashed: pages of which there was ever an entry */
 	bool half[2];				/* and in which halves of the address space */
 	bool local;				/* there is one of a page that is not global */
-	u16 nr_fills;				/* since the last flush; which, as long as there is room */
+	u16 nr_fills;				/* since the last flush; which slots, doubled, as long as there is room */
 	u16 fill[X86_JUMP_FILLS + 1];		/* the last is never looked at */
 	u32 turn;				/* x86_far.turn of entries that hold */
 };
-#define X86_JUMP_SLOT(rip)	((unsigned int)((rip) ^ (rip) >> 12) % X86_JUMP_SIZE)
+/* Bit 0 is left out: so an index with a scale of 8 finds 16 bytes. */
+#define X86_JUMP_SLOT(rip)	((unsigned int)((rip) ^ (rip) >> 12) / 2 % X86_JUMP_SIZE)
+static_assert(sizeof(struct x86_jump) == 16, "found by a scale");
 /* A RIP of another slot. */
-#define X86_JUMP_EMPTY(slot)	(1ULL << 63 | !(slot))
+#define X86_JUMP_EMPTY(slot)	(1ULL << 63 | (u64)!(slot) << 1)
 
 /*
  * Behind the jump caches, what they had no room for: one table for all modes. Each flush of a jump cache begins a turn, by
@@ -183,7 +187,7 @@ struct x86_jit {
 
 /* Why an instruction was interpreted, though there is a translator. */
 enum x86_why { X86_WHY_COLD, X86_WHY_MODE, X86_WHY_CROSSING, X86_WHY_SINGLE, X86_WHY_COUNT };
-#define X86_JIT_EXITS	5			/* enum jit_exit_kind */
+#define X86_JIT_EXITS	6			/* enum jit_exit_kind */
 
 struct x86_cpu {
 	struct emul_vcpu core;			/* first: struct emul_vcpu * and struct x86_cpu * convert */

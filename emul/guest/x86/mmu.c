@@ -681,15 +681,16 @@ const struct emul_itlb_entry *x86_fetch_page(struct x86_cpu *cpu, u64 lin)
 	cpu->core.stats.tlb_fills++;
 	slot = emul_slot_find(cpu->core.vm, w.gpa);
 	*e = (struct emul_itlb_entry){
-		.tag = lin & EMUL_PAGE_MASK, .gpa = w.gpa & EMUL_PAGE_MASK, .shift = w.shift, .global = w.global,
-		.logged = e->logged,
+		.tag = lin & EMUL_PAGE_MASK, .gfn = EMUL_NO_GFN, .shift = w.shift, .global = w.global, .logged = e->logged,
 	};
 	x86_itlb_filled(cpu, e);
-	if (slot) {
-		e->host = slot->host + (e->gpa - slot->gpa);
-		e->page = emul_page_get(cpu->core.vm, slot, e->gpa);
+	/* without memory to note code in, too, it is fetched byte by byte, and never cached */
+	e->page = slot ? emul_page_get(cpu->core.vm, slot, w.gpa & EMUL_PAGE_MASK) : NULL;
+	if (e->page) {
+		e->host = slot->host + (e->page->gpa - slot->gpa);
+		e->gfn = (u32)(e->page->gpa >> EMUL_PAGE_SHIFT);
+	} else {
+		e->gpa = w.gpa & EMUL_PAGE_MASK;
 	}
-	if (!e->page)		/* device memory, or no memory to note code in: fetched byte by byte, never cached */
-		e->host = NULL;
 	return e;
 }

@@ -21,7 +21,7 @@ void emul_vcpu_describe(const struct emul_vcpu *vcpu, int fd)
 		[X86_WHY_COLD] = "cold", [X86_WHY_MODE] = "16-bit or 32-bit", [X86_WHY_CROSSING] = "over a page's end",
 		[X86_WHY_SINGLE] = "one at a time",
 	};
-	static const char *const kinds[X86_JIT_EXITS] = { "handler", "link", "jump", "request or stale", "hot" };
+	static const char *const kinds[X86_JIT_EXITS] = { "handler", "link", "far", "jump", "request or stale", "hot" };
 	const struct x86_cpu *cpu = container_of(vcpu, const struct x86_cpu, core);
 	bool done[X86_OP_COUNT] = { false };
 	u64 insns = cpu->core.stats.insns + cpu->jit.insns;

@@ -121,14 +121,14 @@ static void jump_index(struct tr *t)
 		put8(e, 32);
 		put_op(e, 0x0b, true, H_T1, RM_REG(H_T0));	/* or */
 	}
-	put_hash(e, H_T0, 12, X86_JUMP_SIZE);
+	put_hash(e, H_T0, 12, 2 * (X86_JUMP_SIZE - 1));
 	put_op(e, OP_CMP_RM, true, H_T1,
-	       RM_SIB(H_CPU, H_T0, 3, t->jump + (s32)offsetof(struct x86_jump_cache, tag)));
+	       RM_SIB(H_CPU, H_T0, 3, t->jump + (s32)offsetof(struct x86_jump_cache, e[0].rip)));
 }
 
 static struct rm jump_code(const struct tr *t)
 {
-	return RM_SIB(H_CPU, H_T0, 3, t->jump + (s32)offsetof(struct x86_jump_cache, code));
+	return RM_SIB(H_CPU, H_T0, 3, t->jump + (s32)offsetof(struct x86_jump_cache, e[0].code));
 }
 
 /* ...of an indirect branch: go on with H_T0 its slot, or the slow way. */
@@ -351,16 +351,22 @@ static void put_correction(struct tr *t, const struct way_out *o)
 	put_store(&t->e, H_T1, RM_CPU(jit.insns));
 }
 
-static void out_far(struct tr *t, const struct way_out *o)
+static void put_save_all(struct tr *t, const struct way_out *o)
 {
-	struct emit *e = &t->e;
-	u8 *miss;
-
-	put_target(o->from, e->p);
+	put_target(o->from, t->e.p);
 	put_correction(t, o);
 	t->where = o->where;
 	if (o->where == IN_EFLAGS)
 		tr_save(t, ALL);
+}
+
+/* Through the jump cache: of 16-bit code, and to an instruction that crosses the page's end. */
+static void out_jump(struct tr *t, const struct way_out *o)
+{
+	struct emit *e = &t->e;
+	u8 *miss;
+
+	put_save_all(t, o);
 	if (t->code16) {
 		put_const(e, H_T1, (u32)(t->page_ip + o->off) & 0xffff);
 	} else {
@@ -375,13 +381,50 @@ static void out_far(struct tr *t, const struct way_out *o)
 	put_jmp_to(e, t->c->rw + (t->c->far_jump[t->tlb_mode] - t->c->rx));
 }
 
+/*
+ * To another page: a direct jump behind a guard, that the target's page is where it was when the jump was linked, as the
+ * instruction TLB says. Until then, both ways lead to where the guard's failure does.
+ */
+static void out_far(struct tr *t, const struct way_out *o, struct jit_exit *x)
+{
+	const s32 page = o->off & ~(s32)(EMUL_PAGE_SIZE - 1);
+	const s32 itlb = (s32)(offsetof(struct x86_cpu, itlb) +
+			       (t->tlb_mode == TLB_USER) * EMUL_ITLB_SIZE * sizeof(struct emul_itlb_entry));
+	struct emit *e = &t->e;
+	u8 *miss[3], *gfn;
+
+	*x = (struct jit_exit){ .kind = JIT_EXIT_FAR, .site = jit_site(t->cpu->core.vm, t->b, o->u->idx) };
+	put_save_all(t, o);
+	put_load(e, H_T1, RM_CPU(s.gpr[X86_REG_RIP]));
+	put_addr(t, OP_LEA, H_T1, RM_MEM(H_T1, page));
+	put_page_slot(e, EMUL_ITLB_SIZE);
+	put_op(e, OP_CMP_RM, true, H_T1, RM_SIB(H_CPU, H_T0, 0, itlb + (s32)offsetof(struct emul_itlb_entry, tag)));
+	miss[0] = put_jcc(e, CC_NE);
+	put_branch_align(e, 8);
+	put_imm(e, 7, false, RM_SIB(H_CPU, H_T0, 0, itlb + (s32)offsetof(struct emul_itlb_entry, gfn)), EMUL_NO_GFN);
+	gfn = e->p - 4;
+	miss[1] = put_jcc(e, CC_NE);
+	put_store(e, H_T1, RM_CPU(s.gpr[X86_REG_RIP]));
+	put_branch_align(e, 1);
+	miss[2] = put_jmp(e);
+	assert((uintptr_t)gfn % 4 == 0 && miss[2] - gfn == JIT_GUARD_JUMP);
+	for (unsigned int i = 0; i < ARRAY_SIZE(miss); i++)
+		put_target(miss[i], e->p);
+	put_addr(t, OP_LEA, H_T1, RM_MEM(H_T1, o->off - page));
+	put_const(e, H_T0, (u64)((u8 *)x - t->c->data));
+	put_branch_align(e, 1);
+	x->patch[0] = (u32)(put_jmp(e) - t->c->rw);
+	x->patch[1] = (u32)(gfn - t->c->rw);
+	put_target(t->c->rw + x->patch[0], t->c->rw + (t->c->leave_far - t->c->rx));
+}
+
 static void out_near(struct tr *t, const struct way_out *o, struct jit_exit *x)
 {
 	struct emit *e = &t->e;
 	bool save = o->where == IN_EFLAGS && o->live;
 	u8 *from = o->from;
 
-	*x = (struct jit_exit){ .kind = JIT_EXIT_LINK, .b = t->b, .off = (u16)o->off };
+	*x = (struct jit_exit){ .kind = JIT_EXIT_LINK, .site = jit_site(t->cpu->core.vm, t->b, o->u->idx), .off = (u16)o->off };
 	x->live = (u16)(o->where == IN_MEMORY || o->where == IN_BOTH ? ALL : o->live);
 	put_target(from, e->p);
 	if (o->done != t->nr && t->c->count) {
@@ -406,12 +449,14 @@ void tr_outs(struct tr *t)
 {
 	for (unsigned int n = 0; n < t->nr_out; n++) {
 		const struct way_out *o = &t->out[n];
+		struct jit_exit *x = (struct jit_exit *)(t->c->data + t->c->data_used);
 
-		if (linkable(t, o->off)) {
-			out_near(t, o, (struct jit_exit *)(t->c->data + t->c->data_used));
-			t->c->data_used += sizeof(struct jit_exit);
-		} else {
-			out_far(t, o);
-		}
+		if (linkable(t, o->off))
+			out_near(t, o, x);
+		else if (!t->code16 && !in_page(t, o->off))
+			out_far(t, o, x);
+		else
+			out_jump(t, o);
+		t->c->data_used += sizeof(*x);
 	}
 }

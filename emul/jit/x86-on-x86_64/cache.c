@@ -185,7 +185,7 @@ static void put_far_find(struct emit *e, unsigned int m, u8 *miss[4])
 			       (m == TLB_USER) * EMUL_ITLB_SIZE * sizeof(struct emul_itlb_entry));
 	u8 *good, *global, *full;
 
-	put_hash(e, H_RAX, 16, X86_FAR_SIZE);
+	put_hash(e, H_RAX, 16, X86_FAR_SIZE - 1);
 	put_op(e, 0xc1, false, 4, RM_REG(H_RAX));		/* shl */
 	put8(e, 5);
 	static_assert(sizeof(struct x86_far) == 32, "by a shift");
@@ -199,12 +199,7 @@ static void put_far_find(struct emit *e, unsigned int m, u8 *miss[4])
 	put_insn(e, &movzx8, H_T0, RM_MEM(H_CPU, JUMP(m, mode)));
 	put_insn(e, &cmp8, H_T0, FAR(mode));
 	miss[1] = put_jcc(e, CC_NE);
-	put_move(e, H_T0, H_T1);
-	put_op(e, 0xc1, true, 5, RM_REG(H_T0));			/* shr */
-	put8(e, EMUL_PAGE_SHIFT);
-	put_imm(e, 4, false, RM_REG(H_T0), EMUL_ITLB_SIZE - 1);
-	put_op(e, 0x69, false, H_T0, RM_REG(H_T0));		/* imul */
-	put32(e, sizeof(struct emul_itlb_entry));
+	put_page_slot(e, EMUL_ITLB_SIZE);
 	put_op(e, OP_XOR_RM, true, H_T1, RM_SIB(H_CPU, H_T0, 0, itlb + (s32)offsetof(struct emul_itlb_entry, tag)));
 	put_imm(e, 7, true, RM_REG(H_T1), EMUL_PAGE_SIZE - 1);
 	put_load(e, H_T1, FAR(rip));
@@ -223,21 +218,38 @@ static void put_far_find(struct emit *e, unsigned int m, u8 *miss[4])
 
 	put_target(good, e->p);
 	put_load(e, H_RAX, FAR(code));
-	put_hash(e, H_T0, 12, X86_JUMP_SIZE);
-	put_store(e, H_T1, RM_SIB(H_CPU, H_T0, 3, JUMP(m, tag)));
-	put_store(e, H_RAX, RM_SIB(H_CPU, H_T0, 3, JUMP(m, code)));
+	put_hash(e, H_T0, 12, 2 * (X86_JUMP_SIZE - 1));
+	put_store(e, H_T1, RM_SIB(H_CPU, H_T0, 3, JUMP(m, e[0].rip)));
+	put_store(e, H_RAX, RM_SIB(H_CPU, H_T0, 3, JUMP(m, e[0].code)));
 	put_insn(e, &movzx16, H_T1, RM_MEM(H_CPU, JUMP(m, nr_fills)));
 	put_imm(e, 7, false, RM_REG(H_T1), X86_JUMP_FILLS);
 	full = put_jcc(e, CC_A);
 	put_insn(e, &mov16, H_T0, RM_SIB(H_CPU, H_T1, 1, JUMP(m, fill)));
 	put_insn(e, &inc16, 0, RM_MEM(H_CPU, JUMP(m, nr_fills)));
 	put_target(full, e->p);
-	put_load(e, H_T1, RM_SIB(H_CPU, H_T0, 3, JUMP(m, tag)));
+	put_load(e, H_T1, RM_SIB(H_CPU, H_T0, 3, JUMP(m, e[0].rip)));
+}
+
+/* To the RIP in H_T1 if jit.far knows it; otherwise to @leave, with H_T0 as jit.site has it. */
+static void put_far_jump(struct emit *e, unsigned int m, const u8 *leave)
+{
+	u8 *miss[4];
+
+	put_store(e, H_RAX, RM_CPU(jit.tmp[2]));
+	put_far_find(e, m, miss);
+	put_move(e, H_T0, H_RAX);
+	put_load(e, H_RAX, RM_CPU(jit.tmp[2]));
+	put_jmp_rm(e, RM_REG(H_T0));
+	for (unsigned int i = 0; i < ARRAY_SIZE(miss); i++)
+		put_target(miss[i], e->p);
+	put_load(e, H_RAX, RM_CPU(jit.tmp[2]));
+	put_op(e, OP_MOV_RM, false, H_T0, RM_CPU(jit.site));
+	put_jmp_to(e, leave);
 }
 
 static void put_far(struct emit *e, struct jit_cache *c, unsigned int m)
 {
-	u8 *miss[4];
+	u8 *miss[4], *far;
 
 	c->far_find[m] = c->rx + (e->p - c->rw);
 	put_store(e, H_RAX, RM_CPU(jit.ret));
@@ -250,16 +262,16 @@ static void put_far(struct emit *e, struct jit_cache *c, unsigned int m)
 
 	c->far_jump[m] = c->rx + (e->p - c->rw);
 	put_op(e, OP_MOV_MR, false, H_T0, RM_CPU(jit.site));
-	put_store(e, H_RAX, RM_CPU(jit.tmp[2]));
-	put_far_find(e, m, miss);
-	put_move(e, H_T0, H_RAX);
-	put_load(e, H_RAX, RM_CPU(jit.tmp[2]));
-	put_jmp_rm(e, RM_REG(H_T0));
-	for (unsigned int i = 0; i < ARRAY_SIZE(miss); i++)
-		put_target(miss[i], e->p);
-	put_load(e, H_RAX, RM_CPU(jit.tmp[2]));
-	put_op(e, OP_MOV_RM, false, H_T0, RM_CPU(jit.site));
-	put_jmp_to(e, c->rw + (c->leave_jump - c->rx));
+	put_far_jump(e, m, c->rw + (c->leave_jump - c->rx));
+
+	c->far_exit[m] = c->rx + (e->p - c->rw);
+	put_op(e, OP_MOV_MR, false, H_T0, RM_CPU(jit.site));
+	put_hash(e, H_T0, 12, 2 * (X86_JUMP_SIZE - 1));
+	put_op(e, OP_CMP_RM, true, H_T1, RM_SIB(H_CPU, H_T0, 3, JUMP(m, e[0].rip)));
+	far = put_jcc(e, CC_NE);
+	put_jmp_rm(e, RM_SIB(H_CPU, H_T0, 3, JUMP(m, e[0].code)));
+	put_target(far, e->p);
+	put_far_jump(e, m, c->rw + (c->leave_far - c->rx));
 }
 
 static void common_code(struct jit_cache *c)
@@ -279,6 +291,8 @@ static void common_code(struct jit_cache *c)
 	put_guest(&e, false);
 	put_jmp_rm(&e, RM_REG(H_T0));
 
+	c->leave_far = HERE;
+	put_store(&e, H_T1, RM_CPU(s.rip));
 	c->leave = HERE;
 	put_const(&e, H_T1, (u64)c->data);
 	put_op(&e, OP_ADD_RM, true, H_T0, RM_REG(H_T1));

@@ -132,14 +132,23 @@ static inline void put_jmp_rm(struct emit *e, struct rm rm)
 
 	put_insn(e, &c, 4, rm);
 }
-/* @reg: the hash of the key in H_T1 by X86_JUMP_SLOT() or X86_FAR_SLOT(), whose @shift and @size these are. */
-static inline void put_hash(struct emit *e, unsigned int reg, u8 shift, u32 size)
+/* @reg: the hash of the key in H_T1 by X86_JUMP_SLOT(), times 2, or X86_FAR_SLOT(), of which these are shift and mask. */
+static inline void put_hash(struct emit *e, unsigned int reg, u8 shift, u32 mask)
 {
 	put_move(e, reg, H_T1);
 	put_op(e, 0xc1, true, 5, RM_REG(reg));		/* shr */
 	put8(e, shift);
 	put_op(e, OP_XOR_RM, false, reg, RM_REG(H_T1));
-	put_imm(e, 4, false, RM_REG(reg), size - 1);
+	put_imm(e, 4, false, RM_REG(reg), mask);
+}
+
+/* H_T0: the slot of the page of the address in H_T1, in a TLB of @size entries of 32 bytes; destroys EFLAGS. */
+static inline void put_page_slot(struct emit *e, u32 size)
+{
+	put_move(e, H_T0, H_T1);
+	put_op(e, 0xc1, false, 5, RM_REG(H_T0));	/* shr */
+	put8(e, EMUL_PAGE_SHIFT - 5);
+	put_imm(e, 4, false, RM_REG(H_T0), (size - 1) << 5);
 }
 
 /* Branches: the address of the 32-bit displacement is returned, to be set by put_target(). */

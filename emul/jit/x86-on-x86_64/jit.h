@@ -83,23 +83,27 @@ static_assert(X86_BLOCK_MAX < 128, "jit_site()");
 enum jit_exit_kind {
 	JIT_EXIT_UOP,		/* jit.site had the outcome jit.next */
 	JIT_EXIT_LINK,		/* a direct branch within the page */
+	JIT_EXIT_FAR,		/* one to state.rip in another page */
 	JIT_EXIT_JUMP,		/* jit.site goes to state.rip, which the jump cache did not have */
 	JIT_EXIT_HEAD,		/* a request came before the block of jit.site, or it is stale */
 	JIT_EXIT_HOT,		/* that block was entered so often that it is worth a better translation */
 	JIT_EXITS
 };
 
-/*
- * A way out. Of links, @patch: displacements to be replaced when the target is known, from the start of the cache, see
- * exit_link().
- */
+/* A way out. Of links, @patch: what is replaced when the target is known, from the start of the cache. */
 struct jit_exit {
-	struct x86_block *b;
-	u32 patch[2];		/* between [0] and [1] flags are saved, for targets that read any */
+	u32 site;		/* of the branch */
+	/*
+	 * JIT_EXIT_LINK: displacements; between [0] and [1] flags are saved, for targets that read any, see exit_link().
+	 * JIT_EXIT_FAR: the displacement of the jump when the guard fails, and the gfn that the guard wants, see far_link().
+	 */
+	u32 patch[2];
 	u16 off;		/* of the target from the page's start */
 	u16 live;		/* flags that are in memory if the target has any that are live */
 	u8 kind;		/* enum jit_exit_kind */
 };
+/* From the gfn that a guard wants to the displacement of the jump behind it. */
+#define JIT_GUARD_JUMP	20
 
 /* A translation. */
 struct jit_code {
@@ -128,15 +132,16 @@ struct jit_cache {
 	/* Returns the struct jit_exit; @rip is for a far entry. */
 	void *(*enter)(struct x86_cpu *cpu, const void *code, u64 rip);
 	u8 *leave;		/* H_T0: struct jit_exit, as an offset of data */
+	u8 *leave_far;		/* H_T1: rip, H_T0 as above */
 	u8 *leave_jump;		/* H_T1: rip, H_T0: site */
 	u8 *leave_head, *leave_hot;	/* H_T0: site */
 	u8 *call, *chain;	/* H_T0: site, H_T1: where to go on */
 	/*
 	 * By TLB mode, for what is not in the jump cache; destroys EFLAGS. far_find: RAX, saved in jit.tmp[2], is where to go
 	 * on, with ZF set if the jump cache now has the RIP in H_T1, in the slot H_T0. far_jump: goes there, or leaves as
-	 * leave_jump does.
+	 * leave_jump does. far_exit: looks in the jump cache first, and leaves as leave_far does.
 	 */
-	u8 *far_find[TLB_MODES], *far_jump[TLB_MODES];
+	u8 *far_find[TLB_MODES], *far_jump[TLB_MODES], *far_exit[TLB_MODES];
 	u8 *vec_load;		/* H_T1: where to go on; destroys EFLAGS */
 	struct jit_exit exit[JIT_EXITS];	/* those that are nobody's own */
 };

@@ -25,7 +25,7 @@ void jit_init(struct x86_cpu *cpu)
 	for (unsigned int m = 0; m < TLB_MODES; m++) {
 		cpu->jit.jump[m].turn = ++cpu->jit.turns;
 		for (unsigned int i = 0; i < X86_JUMP_SIZE; i++)
-			cpu->jit.jump[m].tag[i] = X86_JUMP_EMPTY(i);
+			cpu->jit.jump[m].e[i].rip = X86_JUMP_EMPTY(i);
 	}
 	pthread_mutex_lock(&vm->code_lock);
 	if (!vm->jit && vm->cfg.jit != EMUL_JIT_OFF)
@@ -92,10 +92,10 @@ static void jump_flush(struct x86_cpu *cpu, struct x86_jump_cache *jc)
 	new_turn(&cpu->jit, jc);
 	if (jc->nr_fills <= X86_JUMP_FILLS)
 		for (unsigned int i = 0; i < jc->nr_fills; i++)
-			jc->tag[jc->fill[i]] = X86_JUMP_EMPTY(jc->fill[i]);
+			jc->e[jc->fill[i] / 2].rip = X86_JUMP_EMPTY(jc->fill[i] / 2);
 	else
 		for (unsigned int i = 0; i < X86_JUMP_SIZE; i++)
-			jc->tag[i] = X86_JUMP_EMPTY(i);
+			jc->e[i].rip = X86_JUMP_EMPTY(i);
 	jc->local = false;
 	jc->nr_fills = 0;
 }
@@ -161,10 +161,9 @@ static void jump_set(struct x86_jump_cache *jc, u64 key, const void *code)
 {
 	unsigned int i = X86_JUMP_SLOT(key);
 
-	jc->tag[i] = key;
-	jc->code[i] = code;
+	jc->e[i] = (struct x86_jump){ .rip = key, .code = code };
 	if (jc->nr_fills <= X86_JUMP_FILLS)
-		jc->fill[jc->nr_fills++] = (u16)i;
+		jc->fill[jc->nr_fills++] = (u16)(2 * i);
 }
 
 /* That of state.rip */
@@ -316,8 +315,8 @@ static const void *jump_find(struct x86_cpu *cpu)
 	if (jc->mode != (u8)X86_BLOCK_MODE(cpu) || x86_interruptible(cpu) ||
 	    atomic_load_explicit(&cpu->core.request, memory_order_relaxed))
 		return NULL;
-	if (jc->tag[i] == key)
-		return jc->code[i];
+	if (jc->e[i].rip == key)
+		return jc->e[i].code;
 	far = &cpu->jit.far[X86_FAR_SLOT(key)];
 	if (far->rip != key || !far->code)
 		return NULL;
@@ -454,23 +453,50 @@ const void *jit_chain(struct x86_cpu *cpu, u32 site)
 	return to;
 }
 
+/* The way out leads to @to in translated code: both blocks are good, and of one mode. */
+static bool leads_to(const struct x86_block *from, const struct x86_block *to)
+{
+	return code_of(to) && to->b.mode == from->b.mode && !atomic_load(&to->b.stale) && !atomic_load(&from->b.stale);
+}
+
+static void set_jump(const struct jit_cache *c, u32 at, const u8 *to)
+{
+	__atomic_store_n((s32 *)(c->rw + at), (s32)(to - (c->rx + at + 4)), __ATOMIC_RELEASE);
+}
+
 /* A direct branch within the page has met its target: from now on it goes there by itself. */
 static void exit_link(struct x86_cpu *cpu, const struct jit_exit *x, const struct x86_block *to)
 {
 	struct emul_vm *vm = cpu->core.vm;
-	const struct jit_cache *c = vm->jit;
+	const struct x86_block *from = jit_site_block(vm, x->site);
 	const struct jit_code *code;
 
 	pthread_mutex_lock(&vm->code_lock);
 	code = code_of(to);
 	/* the page may have been mapped elsewhere meanwhile */
-	if (code && to->page == x->b->page && to->b.mode == x->b->b.mode && !(code->live & ~x->live) &&
-	    !atomic_load(&to->b.stale) && !atomic_load(&x->b->b.stale)) {
-		u8 *at = c->rw + x->patch[x->patch[1] && code->live ? 1 : 0];
-		s32 rel = (s32)(c->rw + (code->rx - c->rx) - (at + 4));
+	if (leads_to(from, to) && to->page == from->page && !(code->live & ~x->live))
+		set_jump(vm->jit, x->patch[x->patch[1] && code->live ? 1 : 0], code->rx);
+	pthread_mutex_unlock(&vm->code_lock);
+}
 
-		__atomic_store_n((s32 *)at, rel, __ATOMIC_RELEASE);
+/*
+ * One to another page has met its target, @to, or something that it will not lead to: what the guard does not let pass goes
+ * through the jump cache from now on. The guard wants one page, once and for all, and the jump behind it is set first: who
+ * sees the page sees the jump.
+ */
+static void far_link(struct x86_cpu *cpu, const struct jit_exit *x, const struct x86_block *to)
+{
+	struct emul_vm *vm = cpu->core.vm;
+	const struct x86_block *from = jit_site_block(vm, x->site);
+	const struct jit_cache *c = vm->jit;
+	u32 *gfn = (u32 *)(c->rw + x->patch[1]);
+
+	pthread_mutex_lock(&vm->code_lock);
+	if (to && *gfn == EMUL_NO_GFN && leads_to(from, to)) {
+		set_jump(c, x->patch[1] + JIT_GUARD_JUMP, code_of(to)->rx);
+		__atomic_store_n(gfn, (u32)(to->page->gpa >> EMUL_PAGE_SHIFT), __ATOMIC_RELEASE);
 	}
+	set_jump(c, x->patch[0], c->far_exit[cpu->tlb_mode]);
 	pthread_mutex_unlock(&vm->code_lock);
 }
 
@@ -547,9 +573,11 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 		x = c->enter(cpu, entry, cpu->s.rip);
 		cpu->jit_exits[x->kind]++;
 		/* A handler has set it if it was STI or MOV SS; after a whole block it is over. */
-		if (x->kind == JIT_EXIT_LINK || x->kind == JIT_EXIT_JUMP)
+		if (x->kind == JIT_EXIT_LINK || x->kind == JIT_EXIT_FAR || x->kind == JIT_EXIT_JUMP)
 			cpu->s.intr_shadow = 0;
-		b = x->kind == JIT_EXIT_LINK ? x->b : jit_site_block(vm, cpu->jit.site);
+		if (x->kind == JIT_EXIT_LINK || x->kind == JIT_EXIT_FAR)
+			cpu->jit.site = x->site;
+		b = jit_site_block(vm, cpu->jit.site);
 		idx = jit_site_idx(cpu->jit.site);
 		switch (x->kind) {
 		case JIT_EXIT_UOP:
@@ -583,6 +611,7 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 			cpu->s.rip = (cpu->s.gpr[X86_REG_RIP] + (u64)(s64)x->off) & cpu->rip_mask;
 			to = x86_next_block(cpu);
 			break;
+		case JIT_EXIT_FAR:
 		case JIT_EXIT_JUMP:
 			flags_out(cpu);
 			cpu->s.rip &= cpu->rip_mask;	/* of 16-bit code it was the jump cache's key */
@@ -597,7 +626,15 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 				return u ? x86_gp0(cpu) : X86_JUMP;
 			}
 			to = x86_next_block(cpu);
-			break;
+			if (to || x->kind == JIT_EXIT_JUMP)
+				break;
+			/* an instruction that crosses a page's end is found there only */
+			entry = jump_find(cpu);
+			if (!entry)
+				break;
+			far_link(cpu, x, NULL);
+			flags_in(cpu);
+			continue;
 		default:
 			flags_out(cpu);
 			cpu->s.rip = rip_at(cpu, b, 0);
@@ -623,6 +660,8 @@ int jit_run(struct x86_cpu *cpu, struct x86_block **bp, const struct uop **up)
 			exit_link(cpu, x, b);
 		else if (code)
 			jump_fill(cpu, b);
+		if (code && x->kind == JIT_EXIT_FAR)
+			far_link(cpu, x, b);
 		if (code && x->kind == JIT_EXIT_HEAD && b != from)
 			forward(cpu, from, b);
 		if (code && x->kind == JIT_EXIT_UOP)

@@ -211,15 +211,17 @@ static u8 *put_head(struct tr *t, u8 **far)
 	}
 	if (t->c->count)
 		put_imm(e, 0, true, RM_CPU(jit.insns), t->nr);
-	t->out[X86_BLOCK_MAX + 1].from = head;
+	t->head = head;
 	return near;
 }
 
 static void *data(struct jit_cache *c, size_t size)
 {
-	void *p = c->data + c->data_used;
+	void *p;
 
-	c->data_used += (size + 15) & ~(size_t)15;
+	c->data_used = (c->data_used + 7) & ~(size_t)7;
+	p = c->data + c->data_used;
+	c->data_used += size;
 	return p;
 }
 
@@ -281,13 +283,19 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, unsigned int how)
 
 	if (!uop || jit_full(c))
 		return false;
-	*t = (struct tr){
-		.e.p = c->rw + c->used, .c = c, .cpu = cpu, .b = b, .uop = uop, .page = b->page, .bytes = emul_ram(vm, b->page->gpa),
-		.tlb_mode = cpu->tlb_mode,
-		.tlb = (s32)(offsetof(struct x86_cpu, tlbs) + cpu->tlb_mode * sizeof(struct x86_tlb)),
-		.jump = (s32)(offsetof(struct x86_cpu, jit.jump) + cpu->tlb_mode * sizeof(struct x86_jump_cache)),
-	};
+	memset(t, 0, offsetof(struct tr, live));
+	t->e.p = c->rw + c->used;
+	t->c = c;
+	t->cpu = cpu;
+	t->b = b;
+	t->uop = uop;
+	t->page = b->page;
+	t->bytes = emul_ram(vm, b->page->gpa);
+	t->tlb_mode = cpu->tlb_mode;
+	t->tlb = (s32)(offsetof(struct x86_cpu, tlbs) + cpu->tlb_mode * sizeof(struct x86_tlb));
+	t->jump = (s32)(offsetof(struct x86_cpu, jit.jump) + cpu->tlb_mode * sizeof(struct x86_jump_cache));
 	t->nr = length(b, uop);
+	memset(t->near, 0, t->nr * sizeof(t->near[0]));
 	t->memos = how & JIT_MEMOS;
 	t->measure = t->memos && !(how & JIT_SETTLED);
 	t->first_memo = t->measure ? c->nr_memos : t->memos ? old->first_memo : 0;
@@ -323,7 +331,7 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, unsigned int how)
 	tr_far(t);
 	slow_paths(t);
 	tr_outs(t);
-	put_leave(t, t->out[X86_BLOCK_MAX + 1].from, c->leave_head);
+	put_leave(t, t->head, c->leave_head);
 	if (t->heat)
 		put_leave(t, t->heat, c->leave_hot);
 

@@ -71,17 +71,9 @@ struct tr {
 	s32 tlb, jump;		/* offsets in struct x86_cpu of the TLB and the jump cache in use */
 
 	enum where where;
-	u32 live[X86_BLOCK_MAX + 1];	/* after each instruction */
-	u32 target_live[X86_BLOCK_MAX + 1];	/* where each direct branch, or the end, leads */
 	u8 vec_checked;		/* bits of jit.missing that are known to be clear */
 	u32 before;		/* live before the one being translated */
 	u32 after;
-	struct slow slow[X86_BLOCK_MAX], *s;
-	unsigned int nr_slow;
-	struct { u8 *from, *join; } load[X86_BLOCK_MAX];	/* ways to loading the vector registers, out of line */
-	unsigned int nr_load;
-	struct way_out out[X86_BLOCK_MAX + 2];
-	unsigned int nr_out;
 	enum x86_mode mode;
 	bool w;			/* 64-bit code: addresses, stack and RIP are of 64 bits, not 32 */
 	bool code16;		/* 16-bit code, with segments */
@@ -89,13 +81,20 @@ struct tr {
 	s32 page_ip;		/* of 16-bit code: IP at the start of the page */
 	bool memos, measure;	/* accesses have memos; their use is counted */
 	unsigned int first_memo, nr_lookups;
-	u8 *heat;		/* branch out of the head, to be translated anew */
-	struct miss miss[2 * X86_BLOCK_MAX];
-	unsigned int nr_miss;
+	u8 *head, *heat;	/* branches out of the head: for a request, to be translated anew */
 	struct { u8 *from, *join; struct slow *s; } far;	/* an indirect branch whose target is not in the jump cache */
+	struct slow *s;
+	unsigned int nr_slow, nr_load, nr_out, nr_miss, nr_groups;
+
+	/* from here on, only what is in use is initialized */
+	u32 live[X86_BLOCK_MAX + 1];	/* after each instruction */
+	u32 target_live[X86_BLOCK_MAX + 1];	/* where each direct branch, or the end, leads */
+	struct slow slow[X86_BLOCK_MAX];
+	struct { u8 *from, *join; } load[X86_BLOCK_MAX];	/* ways to loading the vector registers, out of line */
+	struct way_out out[X86_BLOCK_MAX + 1];
+	struct miss miss[2 * X86_BLOCK_MAX];
 	struct tr_near near[X86_BLOCK_MAX][2];
 	struct tr_group group[X86_JIT_NEAR];
-	unsigned int nr_groups;
 };
 
 /* LEA, ADD and the like of addresses: what a mode makes of more bits than it has */

@@ -111,6 +111,22 @@ GUEST(
 	"5:	inc %ecx; cmp %esi, %ecx; jb 1b\n"
 	"	mov %rbx, %rax\n" EXIT
 
+	/*
+	 * A page that is mapped twice, of nothing but a jump to the page behind it, which is another one for either mapping, and
+	 * in every other round another one than before. RBX counts what was executed at the wrong place.
+	 */
+	"neighbours: xor %ebx, %ebx; xor %ecx, %ecx; mov $0x210000, %r10d; mov $0x220000, %r11d; mov $0x230000, %r8d\n"
+	"	movb $0xb8, (%r10); movb $0xb8, (%r11); mov %r10d, 1(%r10); mov %r11d, 1(%r11); movb $0xc3, 5(%r10); movb $0xc3, 5(%r11)\n"
+	"	movb $0xe9, (%r8); movl $0xffb, 1(%r8); mov $0x300000, %r12d; mov $0x310000, %r13d\n"
+	"	movl $0x230007, 0x4000+0x300*8; movl $0x230007, 0x4000+0x310*8; invlpg (%r12); invlpg (%r13)\n"
+	"1:	lea 7(%r10), %eax; mov %eax, 0x4000+0x301*8; lea 7(%r11), %eax; mov %eax, 0x4000+0x311*8\n"
+	"	invlpg 0x1000(%r12); invlpg 0x1000(%r13); mov $4, %ebp\n"
+	"2:	call *%r12; cmp %r10d, %eax; setne %al; movzbl %al, %eax; add %eax, %ebx\n"
+	"	call *%r13; cmp %r11d, %eax; setne %al; movzbl %al, %eax; add %eax, %ebx\n"
+	"	dec %ebp; jnz 2b; test $1, %cl; jz 3f; xchg %r10, %r11\n"
+	"3:	inc %ecx; cmp %esi, %ecx; jb 1b\n"
+	"	mov %rbx, %rax\n" EXIT
+
 	/* MOV AL, imm8 ends a page, MOV AH, imm8 begins the next: one store changes both. */
 	"two_pages: xor %ebx, %ebx; xor %ecx, %ecx; mov $0x200ffc, %r8d; movw $0xc031, (%r8); movb $0xc3, 6(%r8)\n"
 	"1:	movzbl %ch, %eax; shl $24, %eax; movzbl %cl, %edx; shl $8, %edx; lea 0xb400b0(%rax, %rdx), %eax\n"
@@ -171,10 +187,10 @@ GUEST(
 )
 
 extern const u8 next_insn[], f[], by_mov[], by_byte[], by_lock[], by_cmpxchg[], by_xchg[], by_sse[], by_push[], by_rep[],
-	rep_next[], alias[], alias2[], moves[], two_pages[], crossing[], crossing_hot[], recycle[], memos[],
+	rep_next[], alias[], alias2[], moves[], neighbours[], two_pages[], crossing[], crossing_hot[], recycle[], memos[],
 	invalid[], undefined[], dma[];
 asm(".globl next_insn, f, by_mov, by_byte, by_lock, by_cmpxchg, by_xchg, by_sse, by_push, by_rep, rep_next, alias, alias2, moves, "
-    "two_pages, crossing, crossing_hot, recycle, memos, invalid, undefined, dma");
+    "neighbours, two_pages, crossing, crossing_hot, recycle, memos, invalid, undefined, dma");
 
 static bool is_code(u64 gpa)
 {
@@ -207,6 +223,8 @@ static void test_stores(void)
 	is_u64(run1(AT(alias2), ROUNDS), (u64)3 * ROUNDS * (ROUNDS - 1) / 2, "executed and written through two mappings");
 	machine_reset();
 	is_u64(run1(AT(moves), ROUNDS), 0, "executed where it is mapped, after INVLPG and MOV CR3");
+	machine_reset();
+	is_u64(run1(AT(neighbours), ROUNDS), 0, "a jump to the next page goes to what is mapped there");
 }
 
 static void test_crossing(void)

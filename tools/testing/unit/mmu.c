@@ -287,7 +287,7 @@ static void test_walks(enum paging pg, const char *name, unsigned int rounds)
 					const struct emul_itlb_entry *e = x86_fetch_page(cpu, lin);
 
 					ok = e;
-					if (e && e->gpa != (w.gpa & ~0xfffULL))
+					if (e && (e->page ? (u64)e->gfn << 12 : e->gpa) != (w.gpa & ~0xfffULL))
 						bad++;
 				} else if (acc == ACC_READ) {
 					ok = x86_load64(cpu, lin, &val);
