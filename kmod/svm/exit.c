@@ -238,8 +238,10 @@ int svm_exit(struct tenon_vcpu *vcpu)
 			return exits[n](vcpu);
 	}
 	/* Some hypervisors that this one runs in leave the upper half 0. */
-	if ((u32)code == (u32)SVM_EXIT_ERR)
+	if ((u32)code == (u32)SVM_EXIT_ERR) {
+		svm_refused(vcpu);
 		return tenon_exit_fail_entry(vcpu, code);
+	}
 	return tenon_exit_unexpected(vcpu, code);
 }
 

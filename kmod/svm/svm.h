@@ -132,5 +132,6 @@ void svm_set_dr67(struct tenon_vcpu *vcpu, unsigned int n, u64 value);
 void svm_set_cr4(struct svm_vcpu *svm, u64 cr4);
 u64 svm_next_rip(struct tenon_vcpu *vcpu);
 void svm_end_shadow(struct tenon_vcpu *vcpu);
+void svm_refused(struct tenon_vcpu *vcpu);
 
 #endif /* TENON_SVM_H */

@@ -436,6 +436,9 @@ bool svm_can_take_nmi(struct tenon_vcpu *vcpu)
 	return !vcpu->nmi_masked && !(c->int_state & VMCB_INT_SHADOW);
 }
 
+/* A dummy interrupt of the highest priority: the exit comes when the guest would take it. */
+#define VINTR_WINDOW (VMCB_V_IRQ | VMCB_V_IGN_TPR | VMCB_V_PRIO)
+
 static void svm_irq_window(struct svm_vcpu *svm, bool on)
 {
 	struct vmcb_control *c = &svm->vmcb->control;
@@ -444,17 +447,26 @@ static void svm_irq_window(struct svm_vcpu *svm, bool on)
 		return;
 	svm->irq_window = on;
 	if (on) {
-		/*
-		 * A dummy interrupt of the highest priority: the exit comes when the guest would
-		 * take it.
-		 */
-		c->vintr |= VMCB_V_IRQ | VMCB_V_IGN_TPR | (0xfull << VMCB_V_PRIO_SHIFT);
+		c->vintr |= VINTR_WINDOW;
 		c->intercept1 |= VMCB_I1_VINTR;
 	} else {
-		c->vintr &= ~(VMCB_V_IRQ | VMCB_V_IGN_TPR | VMCB_V_PRIO);
+		c->vintr &= ~VINTR_WINDOW;
 		c->intercept1 &= ~VMCB_I1_VINTR;
 	}
 	svm_dirty(svm, VMCB_CLEAN_INTERCEPTS | VMCB_CLEAN_VINTR);
+}
+
+/*
+ * VMRUN was refused. The hypervisor that this one runs in may have written to the VMCB what it had
+ * not read yet (QEMU does): without V_INTR_MASKING, the next guest would keep interrupts from the
+ * host by its own IF.
+ */
+void svm_refused(struct tenon_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm->vmcb->control.vintr = VMCB_V_MASKING | (svm->irq_window ? VINTR_WINDOW : 0);
+	svm->vmcb->control.clean = 0;
 }
 
 void svm_inject(struct tenon_vcpu *vcpu, enum tenon_event_type type, const struct tenon_event *event)

@@ -72,7 +72,6 @@ struct vmcb_control {
 #define VMCB_V_TPR	    GENMASK_ULL(7, 0)
 #define VMCB_V_IRQ	    BIT_ULL(8)
 #define VMCB_V_GIF	    BIT_ULL(9)
-#define VMCB_V_PRIO_SHIFT   16
 #define VMCB_V_PRIO	    GENMASK_ULL(19, 16)
 #define VMCB_V_IGN_TPR	    BIT_ULL(20)
 #define VMCB_V_MASKING	    BIT_ULL(24)

@@ -194,6 +194,26 @@ TEST(fail_entry, "a state that the processor refuses ends KVM_RUN by KVM_EXIT_FA
 		CHECK_EQ(errno, EINVAL);
 }
 
+ASM16(spin_masked, "cli; 1: jmp 1b");
+TEST(refused, "after a state that the processor refuses, a guest that spins with interrupts masked still leaves for a signal")
+{
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, spin_masked);
+	struct kvm_sregs good, bad;
+	struct kvm_regs regs;
+
+	if (is_kvm() || __builtin_cpu_is("intel"))
+		SKIP("kvm_amd on QEMU loses its processor to that guest, and Bochs to each that spins with interrupts masked");
+	vm_regs(vm, 0, &regs);
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_SREGS, &good));
+	bad = good;
+	bad.cr3 = 1ull << 63;
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_SREGS, &bad));
+	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_FAIL_ENTRY);
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_SREGS, &good));
+	vm_set_regs(vm, 0, &regs);
+	CHECK(vm_spins(vm, 0, 5));
+}
+
 TEST(immediate, "immediate_exit returns -EINTR", KVM_CAP_IMMEDIATE_EXIT)
 {
 	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, real_hlt);
