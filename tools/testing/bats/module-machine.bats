@@ -36,6 +36,10 @@ machines()
 	machines 2 tools/testing/bats/crash.bats
 }
 
+@test "module: verified reads and writes over every format, by several processes at once" {
+	machines 1 --filter verified tools/testing/bats/disk.bats
+}
+
 @test "module: Debian with systemd on qcow2 boots to its login; apt-get by the user network; the disk is clean" {
 	[ -s "$guests/systemd.qcow2" ] || skip "no disk: see scripts/guest-systemd"
 	machines "$(grep -c '^@test' tools/testing/bats/systemd.bats)" tools/testing/bats/systemd.bats
