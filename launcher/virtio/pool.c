@@ -63,7 +63,7 @@ static bool more(struct virtio_dev *dev)
  */
 #define AWAITED_MAX	4
 #define HERE_MAX	32u		/* after as many, one is handed over, to see whether it still waits */
-#define LATE_MAX	6u
+#define LATE_MAX	7u
 
 static void note_awaited(struct virtio_dev *dev)
 {
@@ -145,6 +145,17 @@ static void wait_for_work(struct virtio_dev *dev)
 	pthread_mutex_lock(&dev->lock);
 }
 
+/* What gather() does only when it finds nothing more: ask for notifications. True: there is something already. */
+static bool rearm(struct virtio_dev *dev)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		if (virtio_queue_live(dev, i))
+			any |= vq_rearm(&dev->vq[i]);
+	return any;
+}
+
 static bool serve_here(struct virtio_dev *dev)
 {
 	struct virtio_pool *pool = dev->pool;
@@ -163,7 +174,7 @@ static bool serve_here(struct virtio_dev *dev)
 	all = pool->ops->serve_here(pool->here, pool->nr_here);
 	pthread_mutex_lock(&dev->lock);
 	if (!all) {
-		pool->awaited = -(2 << pool->late_in_row);
+		pool->awaited = 1 - (1 << pool->late_in_row);
 		pool->late_in_row += pool->late_in_row < LATE_MAX;
 		pool->handed = true;
 		return false;
@@ -171,7 +182,7 @@ static bool serve_here(struct virtio_dev *dev)
 	pool->late_in_row = 0;
 	pool->nr_busy--;
 	pthread_cond_broadcast(&pool->done);
-	return !more(dev);
+	return !rearm(dev);
 }
 
 /* With dev->lock, which is dropped meanwhile. */

@@ -45,7 +45,7 @@ struct vblk {
 	struct block block;
 	char id[VIRTIO_BLK_ID_BYTES];
 	struct block_ring *ring[BLK_THREADS];	/* each thread's; none: NULL, also in the first one */
-	struct block_ring *here;	/* that of requests that a vCPU serves, or NULL */
+	struct block_ring *here;	/* that of requests that a vCPU serves, or NULL; the others may be there or not */
 	atomic_uint rings_taken;
 
 	bool writeback;			/* owned by vdev.lock */
@@ -470,8 +470,14 @@ static void make_rings(struct vblk *blk, bool asked)
 			return;
 		}
 	}
-	/* A vCPU may do nothing but use the ring: where in the file the data lies must be known without reading. */
-	if (blk->block.drv == &block_raw)
+}
+
+/* A vCPU may do nothing but use the ring: where in the file the data lies must be known without reading. */
+static void make_ring_here(struct vblk *blk)
+{
+	const int fd = sandbox_entered() || blk->block.drv != &block_raw ? -1 : block_fd(&blk->block);
+
+	if (fd >= 0)
 		blk->here = block_ring_new(fd, BLK_BATCH);
 }
 
@@ -521,6 +527,8 @@ static int disk_init(struct vm *vm, const struct vm_disk *config, unsigned int n
 	}
 	if (config->aio == BLOCK_AIO_URING || (config->aio == BLOCK_AIO_DEFAULT && config->cache == BLOCK_NONE))
 		make_rings(blk, config->aio == BLOCK_AIO_URING);
+	if (config->aio != BLOCK_AIO_THREADS)
+		make_ring_here(blk);
 	blk->writeback = true;
 	blk->vdev.ops = &blk_ops;
 	blk->vdev.slot = slot;
