@@ -171,12 +171,13 @@ prepare-bats:
 	$(Q)scripts/setup build guest check
 	$(Q)$(sub) all
 	$(Q)scripts/guest-image check
-# The module's tests run in a VM whose emulated processor has AMD-V.
+# The module's tests run in a VM whose emulated processor has AMD-V, or VT-x.
 prepare-module:
 	$(Q)scripts/setup build guest check module
 	$(Q)$(sub) all selftests
 	$(Q)$(sub) modules selftests-modules KERNEL=generic
 	$(Q)$(sub) modules selftests-modules KERNEL=6.12
+	$(Q)$(sub) modules KERNEL=cloud
 	$(Q)scripts/guest-image demo
 check:
 	$(Q)rm -f $(O)/check/summary

@@ -41,6 +41,7 @@ static const struct {
 	COUNTER(mmio_user),
 	COUNTER(signals),
 	COUNTER(flushes),
+	COUNTER(tlb_flushes),
 	COUNTER(yields),
 };
 

@@ -126,6 +126,7 @@ struct tenon_stats {
 	u64 mmio_user;
 	u64 signals;	/* KVM_RUN ended by one */
 	u64 flushes;	/* of the TLB, asked for by the host */
+	u64 tlb_flushes; /* of what the TLB has of this vCPU, before an entry, whoever has asked */
 	u64 yields;	/* of a spinning vCPU to another */
 };
 

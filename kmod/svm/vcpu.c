@@ -642,10 +642,13 @@ void svm_enter(struct tenon_vcpu *vcpu)
 		svm_flush(svm);
 	}
 	/* What has to be flushed is flushed by its identifier where the processor can; a new one does as well. */
-	if (unlikely(svm->asid_generation != sc->asid_generation))
+	if (unlikely(svm->asid_generation != sc->asid_generation)) {
+		vcpu->stats.tlb_flushes++;
 		svm_new_asid(svm, sc);
-	else if (unlikely(svm->flush))
+	} else if (unlikely(svm->flush)) {
+		vcpu->stats.tlb_flushes++;
 		vmcb->control.tlb_control = VMCB_TLB_ASID;
+	}
 	svm->flush = false;
 
 	s->rax = vcpu->gpr[X86_RAX];

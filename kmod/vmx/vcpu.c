@@ -796,16 +796,15 @@ static void vmx_invalidate(struct tenon_vcpu *vcpu, struct vmx_vcpu *vmx)
 		vcpu->stats.flushes++;
 		vmx->flush_ept = true;
 	}
-	if (unlikely(vmx->flush_ept)) {
+	if (likely(!vmx->flush_ept && !vmx->flush_vpid))
+		return;
+	vcpu->stats.tlb_flushes++;
+	if (vmx->flush_ept)
 		vmx_invept(vmx->eptp);
-		vmx->flush_ept = false;
-		vmx->flush_vpid = false;
-	}
-	if (unlikely(vmx->flush_vpid)) {
-		if (vmx->vpid)
-			vmx_invvpid(vmx->vpid);
-		vmx->flush_vpid = false;
-	}
+	else if (vmx->vpid)
+		vmx_invvpid(vmx->vpid);
+	vmx->flush_ept = false;
+	vmx->flush_vpid = false;
 }
 
 static void vmx_write_host_state(struct vmx_vcpu *vmx)

@@ -2,6 +2,7 @@
 /*
  * memory.c - slots, the dirty log, and what the owner of the memory does to it while a guest runs
  */
+#include <sched.h>
 #include <sys/mount.h>
 
 #include "harness.h"
@@ -367,8 +368,8 @@ TEST(merged, "pages of equal content that KSM merges: the guest reads either, an
 	put(KSM "run", "2");
 }
 
-/* Nested page faults of all VMs so far; -1 from a node that does not count them there. */
-static long faults(void)
+/* Of all VMs so far; -1 from a node that does not count there. */
+static long counter(const char *what)
 {
 	long value = 0, found = -1;
 	char name[32];
@@ -379,7 +380,7 @@ static long faults(void)
 	if (!f)
 		return -1;
 	while (fscanf(f, "%31s %ld", name, &value) == 2) {
-		if (!strcmp(name, "faults"))
+		if (!strcmp(name, what))
 			found = value;
 	}
 	fclose(f);
@@ -402,11 +403,11 @@ TEST(huge, "memory in a huge page is mapped as one, and its parts can be taken o
 	REQUIRE(!madvise(huge, size, MADV_HUGEPAGE));
 	huge[0] = 1;
 	REQUIRE(!vm_slot(vm, 1, 0x40000000, size, huge, 0));
-	before = faults();
+	before = counter("faults");
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
-	printf("#   %ld faults\n", faults() - before);
+	printf("#   %ld faults\n", counter("faults") - before);
 	/* One is for it, the rest for code, stack and page tables. */
-	CHECK(is_kvm() || (before >= 0 && faults() - before < 32));
+	CHECK(is_kvm() || (before >= 0 && counter("faults") - before < 32));
 	for (n = 0; n < 512; n++)
 		CHECK_EQ(*(uint32_t *)(huge + n * PAGE), 512 - n);
 	REQUIRE(!madvise(huge + 5 * PAGE, PAGE, MADV_DONTNEED));
@@ -414,6 +415,67 @@ TEST(huge, "memory in a huge page is mapped as one, and its parts can be taken o
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
 	CHECK_EQ(*(uint32_t *)(huge + 5 * PAGE), 507);
 	munmap(area, 2 * size);
+}
+
+ASM64(looks, "1: mov 0x9200, %al; out %al, $0x80; jmp 1b");
+/* Turns EFER.NX off and on. */
+ASM64(turns_nx, "mov $0xc0000080, %ecx; xor %edx, %edx; 1: mov $0x100, %eax; wrmsr; out %al, $0x80;"
+		"mov $0x900, %eax; wrmsr; out %al, $0x80; jmp 1b");
+
+/* Has what the TLB had been flushed by the time the guest speaks? */
+static bool flushed(struct vm *vm)
+{
+	const long before = counter("tlb_flushes");
+
+	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_IO);
+	return counter("tlb_flushes") != before;
+}
+
+/* The processors of the test bed keep no translation that could go stale: that they are asked to forget is what counts. */
+TEST(invalidated, "what changes the guest's translations flushes those that the processor keeps, and nothing else does")
+{
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_64, looks);
+	struct kvm_sregs s;
+	cpu_set_t one;
+	int n;
+
+	if (is_kvm())
+		SKIP("there is no counter");
+	/* Another processor would be another reason. */
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	REQUIRE(!sched_setaffinity(0, sizeof(one), &one));
+	CHECK(flushed(vm));
+	for (n = 0; n < 20; n++)
+		CHECK(!flushed(vm));
+	REQUIRE(!madvise(vm->mem + DATA, PAGE, MADV_DONTNEED));
+	CHECK(flushed(vm) && !flushed(vm));
+	REQUIRE(!vm_slot(vm, 0, 0, MEM_SIZE, vm->mem, KVM_MEM_LOG_DIRTY_PAGES));
+	CHECK(flushed(vm) && !flushed(vm));
+	REQUIRE(!vm_slot(vm, 1, 0x40000000, PAGE, vm->mem, 0));
+	CHECK(!flushed(vm));
+
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_SREGS, &s));
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_SREGS, &s));
+	CHECK(!flushed(vm));
+	s.cr3 |= 0x10;
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_SREGS, &s));
+	CHECK(flushed(vm) && !flushed(vm));
+	s.cr4 |= 0x80;
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_SREGS, &s));
+	CHECK(flushed(vm) && !flushed(vm));
+	s.cr0 ^= 0x10000;
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_SREGS, &s));
+	CHECK(flushed(vm) && !flushed(vm));
+	/* The task switched flag is of no translation. */
+	s.cr0 ^= 8;
+	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_SREGS, &s));
+	CHECK(!flushed(vm));
+
+	vm = GUEST(CHIPS_NONE, MODE_64, turns_nx);
+	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_IO);
+	for (n = 0; n < 4; n++)
+		CHECK(flushed(vm));
 }
 
 ASM64(checks, "sti; mov %rsi, %rbp; 1: mov $0x80000000, %ebx; 2: mov (%rbx), %rax; mov %ebx, %ecx; cmp %rcx, %rax; jne 9f;"

@@ -1,0 +1,92 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The module on VT-x, as Bochs has it: a sample of its own tests, what it refuses, Debian booted on it. The tag "full": the
+# whole, which takes hours.
+
+load module
+
+# on_intel KERNEL CPUS MODEL PATHS COMMAND: PATHS (a comma between them) and tenon.ko are there; leaves $status and $output
+on_intel()
+{
+	bed --intel --kernel "$1" --smp "$2" --cpu "$3" --ram "$(ko "$1"),$4" -- sh -c "$5"
+}
+
+# Everything was well, and there were some tests.
+passed()
+{
+	[ "$status" = 0 ] && grep -q '^ok' <<<"$output" && ! grep '^not ok' <<<"$output"
+}
+
+# intel_selftests KERNEL CPUS MODEL [TEST...]: these, or all
+intel_selftests()
+{
+	local dir=$out/selftests-intel kernel=$1 cpus=$2 model=$3
+
+	shift 3
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	for t in ${*:-$(ls "$out/selftests")}; do ln "$out/selftests/$t" "$dir/"; done
+	on_intel "$kernel" "$cpus" "$model" "$dir,$PWD/$tests/run" "insmod $(ko "$kernel") && $tests/run $dir && rmmod tenon"
+	passed
+}
+
+# intel_refuses KERNEL MODEL MESSAGE: insmod fails, and the kernel log says this
+intel_refuses()
+{
+	on_intel "$1" 1 "$2" "$(ko "$1")" "insmod $(ko "$1") && echo LOADED; dmesg | grep tenon:; exit 7"
+	[ "$status" = 7 ]
+	! grep LOADED <<<"$output"
+	grep -q "lacks what tenon needs: .*$3" <<<"$output"
+}
+
+# intel_boots KERNEL CPUS CASE...: see boot.sh
+intel_boots()
+{
+	local kernel=$1 cpus=$2 boot=$PWD/$tests/boot.sh
+
+	shift 2
+	on_intel "$kernel" "$cpus" corei7_haswell_4770 \
+		"$out/tenon,$guests/cloud/vmlinuz,$guests/initrd-cloud-amd64,$boot,/bin/bash" \
+		"TENON_BOOT_LIMIT=3000 $boot $(ko "$kernel") $out/tenon $guests $*"
+	passed
+}
+
+@test "module: VT-x: selftests, a sample, 6.1" {
+	intel_selftests cloud 1 corei7_haswell_4770 basic debug irq state
+}
+
+@test "module: VT-x: selftests, a sample, without accessed bits in EPT, 6.1" {
+	intel_selftests cloud 1 corei7_sandy_bridge_2600k basic memory
+}
+
+@test "module: VT-x: refuses a processor without unrestricted guest" {
+	intel_refuses cloud corei5_lynnfield_750 'unrestricted guest'
+}
+
+@test "module: VT-x: refuses a processor without EPT" {
+	intel_refuses cloud core2_penryn_t9600 'EPT'
+}
+
+@test "module: VT-x: Debian boots by tenon run, 6.1" {
+	intel_boots cloud 1 tenon:1:kernel
+}
+
+# bats test_tags=full
+@test "module: VT-x: all selftests, with one processor and with two, 6.1" {
+	for cpus in 1 2; do
+		TENON_SLOW=10 intel_selftests cloud $cpus corei7_haswell_4770
+	done
+}
+
+# bats test_tags=full
+@test "module: VT-x: all selftests on other models, 6.1" {
+	for model in corei7_skylake_x corei7_sandy_bridge_2600k; do
+		TENON_SLOW=10 intel_selftests cloud 1 $model
+	done
+}
+
+# bats test_tags=full
+@test "module: VT-x: Debian boots with one processor and with two, 6.1" {
+	TENON_SLOW=10 intel_boots cloud 2 tenon:1:kernel tenon:2:kernel
+}
