@@ -10,6 +10,7 @@
 #include <linux/percpu.h>
 #include <linux/ratelimit.h>
 #include <linux/sched.h>
+#include <asm/cpu.h>
 #include <asm/debugreg.h>
 #include <asm/msr.h>
 #include <asm/processor-flags.h>
@@ -184,6 +185,24 @@ static int exit_db(struct tenon_vcpu *vcpu)
 	return 1;
 }
 
+/*
+ * Intercepted always, as #DB is. One that the guest has not asked for, by CR0.AM and RFLAGS.AC at CPL 3, is the host's: for a
+ * locked access over two cache lines, of which the host wants to know. It warns, or sends a signal; the guest goes on.
+ */
+static int exit_ac(struct tenon_vcpu *vcpu)
+{
+	struct tenon_code code;
+
+	vmx_get_code(vcpu, &code);
+	if (boot_cpu_has(X86_FEATURE_SPLIT_LOCK_DETECT) &&
+	    !(code.cpl == 3 && (code.cr0 & X86_CR0_AM) && (vcpu->rflags & X86_EFLAGS_AC))) {
+		handle_guest_split_lock(vcpu->rip);
+		return 1;
+	}
+	tenon_queue_exception(vcpu, 17, true, vmx_read(VM_EXIT_INTR_ERROR_CODE), 0);
+	return 1;
+}
+
 static int exit_exception(struct tenon_vcpu *vcpu)
 {
 	const u32 info = to_vmx(vcpu)->exit_intr;
@@ -196,8 +215,7 @@ static int exit_exception(struct tenon_vcpu *vcpu)
 	case 3:
 		return tenon_exit_debug(vcpu, 3, 0, 0);
 	case 17:
-		tenon_queue_exception(vcpu, 17, true, vmx_read(VM_EXIT_INTR_ERROR_CODE), 0);
-		return 1;
+		return exit_ac(vcpu);
 	case 18:
 		return 1;
 	default:
@@ -241,6 +259,7 @@ static int (*const exits[])(struct tenon_vcpu *vcpu) = {
 	[EXIT_REASON_INVVPID] = tenon_exit_ud,
 	[EXIT_REASON_WBINVD] = tenon_skip_insn,
 	[EXIT_REASON_XSETBV] = tenon_exit_xsetbv,
+	[EXIT_REASON_ENCLS] = tenon_exit_ud,
 };
 
 /* Intel SDM vol. 3, "Checks on the Guest State Area": what they look at, for whoever reads the kernel log. */

@@ -112,7 +112,8 @@ static void find_options(struct vmx_features *f, u64 ept)
 {
 	const u32 offered = capability(MSR_IA32_VMX_PROCBASED_CTLS2) >> 32;
 	u32 wanted = SECONDARY_EXEC_WBINVD_EXITING | SECONDARY_EXEC_PAUSE_LOOP_EXITING |
-		     SECONDARY_EXEC_ENABLE_INVPCID | COMPAT_EXEC_XSAVES;
+		     SECONDARY_EXEC_ENABLE_INVPCID | COMPAT_EXEC_XSAVES |
+		     SECONDARY_EXEC_ENCLS_EXITING;	/* no guest has SGX */
 
 	if (boot_cpu_has(X86_FEATURE_RDTSCP))
 		wanted |= SECONDARY_EXEC_ENABLE_RDTSCP;
@@ -141,6 +142,13 @@ static int vmx_probe(void)
 		pr_err("VT-x is disabled by the firmware: enable it in its setup\n");
 		return -EOPNOTSUPP;
 	}
+#ifdef X86_FEATURE_FRED
+	/* Its registers would have to be switched, by controls of their own. */
+	if (cpu_feature_enabled(X86_FEATURE_FRED)) {
+		pr_err("the kernel uses FRED, with which tenon can't run a guest: boot it with fred=off\n");
+		return -EOPNOTSUPP;
+	}
+#endif
 	rdmsrl(MSR_IA32_VMX_BASIC, basic);
 	vmx_features = (struct vmx_features){ .revision = basic & 0x7fffffff };
 	if (!(basic & VMX_BASIC_TRUE_CTLS))

@@ -198,6 +198,8 @@ static void write_controls(struct vmx_vcpu *vmx)
 		vmx_write(PLE_GAP, PLE_GAP_CYCLES);
 		vmx_write(PLE_WINDOW, PLE_WINDOW_CYCLES);
 	}
+	if (c->cpu2 & SECONDARY_EXEC_ENCLS_EXITING)
+		vmx_write(ENCLS_EXITING_BITMAP, ~0ull);
 	/* IA32_XSS is 0 for a guest, and what it may set of it nothing. */
 	if (c->cpu2 & COMPAT_EXEC_XSAVES)
 		vmx_write(XSS_EXIT_BITMAP, 0);
