@@ -194,7 +194,10 @@ static void add_basic(struct cpuid_list *list)
 	/* OSXSAVE shows CR4, not the host's. */
 	e->ecx &= ~B(27);
 	if (!tenon_host_xcr0)
-		e->ecx &= ~(B(26) | B(28) | B(12) | B(29));
+		e->ecx &= ~B(26);
+	/* A kernel that does without XSAVE leaves the processor's CPUID as it is. */
+	if (!(xcr0_known & XFEATURE_MASK_YMM))
+		e->ecx &= ~(B(12) | B(28) | B(29));
 
 	if (max_leaf >= 2)
 		add(list, 2, 0, false);
@@ -218,6 +221,10 @@ static void add_basic(struct cpuid_list *list)
 		e->edx = (e->edx & F7_EDX) | spec_7_edx();
 		if (!(xcr0_known & XFEATURE_MASK_PKRU))
 			e->ecx &= ~B(3);
+		if (!(xcr0_known & XFEATURE_MASK_YMM)) {
+			e->ebx &= ~B(5);
+			e->ecx &= ~(B(9) | B(10));
+		}
 		if (!(xcr0_known & XFEATURE_MASK_AVX512)) {
 			e->ebx &= ~(B(16) | B(17) | B(21) | B(28) | B(30) | B(31));
 			e->ecx &= ~(B(1) | B(6) | B(11) | B(12) | B(14));
@@ -226,6 +233,8 @@ static void add_basic(struct cpuid_list *list)
 		if (subleaves) {
 			e = add(list, 7, 1, true);
 			e->eax &= F7_1_EAX;
+			if (!(xcr0_known & XFEATURE_MASK_YMM))
+				e->eax &= ~(B(4) | B(23));
 			if (!(xcr0_known & XFEATURE_MASK_AVX512))
 				e->eax &= ~B(5);
 			e->ebx = e->ecx = e->edx = 0;
@@ -273,6 +282,8 @@ static void add_extended(struct cpuid_list *list)
 		switch (n) {
 		case 0x80000001:
 			e->ecx &= FE1_ECX;
+			if (!(xcr0_known & XFEATURE_MASK_YMM))
+				e->ecx &= ~(B(11) | B(16));
 			e->edx &= FE1_EDX;
 			break;
 		case 0x80000007:

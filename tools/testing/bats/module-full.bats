@@ -20,6 +20,11 @@ load module
 	done
 }
 
+@test "module: no feature is offered that a kernel without XSAVE does not have" {
+	in_bed --append noxsave -- sh -c "insmod $(ko generic) && $out/selftests/features && rmmod tenon"
+	grep -q '^ok' <<<"$output"
+}
+
 @test "module: random callers, random guests and storms of interrupts, 6.12, and for ten minutes each on 6.1" {
 	fuzzes 6.12 60 calls guests storms
 	TENON_SLOW=10 fuzzes generic 600 calls guests storms

@@ -57,7 +57,7 @@ intel_boots()
 }
 
 @test "module: VT-x: selftests, a sample, without accessed bits in EPT, 6.1" {
-	intel_selftests cloud 1 corei7_sandy_bridge_2600k basic
+	intel_selftests cloud 1 corei7_sandy_bridge_2600k basic memory
 }
 
 @test "module: VT-x: refuses a processor without unrestricted guest" {
@@ -77,6 +77,12 @@ intel_boots()
 	for cpus in 1 2; do
 		TENON_SLOW=10 intel_selftests cloud $cpus corei7_haswell_4770
 	done
+}
+
+# Two of dirty's tests fail by Bochs: Documentation/testbed.rst.
+# bats test_tags=full
+@test "module: VT-x: all selftests but dirty, without accessed bits in EPT, 6.1" {
+	TENON_SLOW=10 intel_selftests cloud 1 corei7_sandy_bridge_2600k $(ls "$out/selftests" | grep -vx dirty)
 }
 
 # bats test_tags=full
