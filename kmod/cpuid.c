@@ -78,6 +78,9 @@ void __init tenon_cpuid_setup(void)
 	if (boot_cpu_has(X86_FEATURE_XSAVE))
 		tenon_host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 	xcr0_known = tenon_host_xcr0 & XCR0_KNOWN;
+	/* A kernel without protection keys may have their state on all the same, and leave it to itself. */
+	if (!cpu_feature_enabled(X86_FEATURE_OSPKE))
+		xcr0_known &= ~XFEATURE_MASK_PKRU;
 }
 
 /*

@@ -9,7 +9,11 @@ load module
 # on_intel KERNEL CPUS MODEL PATHS COMMAND: PATHS (a comma between them) and tenon.ko are there; leaves $status and $output
 on_intel()
 {
-	bed --intel --kernel "$1" --smp "$2" --cpu "$3" --ram "$(ko "$1"),$4" -- sh -c "$5"
+	local warnings=0
+
+	# 6.12 warns of what Bochs's CPUID says of its cores, before anything runs.
+	[ "$1" != 6.12 ] || warnings=1
+	bed --expect-warn $warnings --intel --kernel "$1" --smp "$2" --cpu "$3" --ram "$(ko "$1"),$4" -- sh -c "$5"
 }
 
 # Everything was well, and there were some tests.
@@ -18,8 +22,8 @@ passed()
 	[ "$status" = 0 ] && grep -q '^ok' <<<"$output" && ! grep '^not ok' <<<"$output"
 }
 
-# intel_selftests KERNEL CPUS MODEL [TEST...]: these, or all
-intel_selftests()
+# intel_run KERNEL CPUS MODEL [TEST...]: these, or all; leaves $status and $output
+intel_run()
 {
 	local dir=$out/selftests-intel kernel=$1 cpus=$2 model=$3
 
@@ -28,6 +32,12 @@ intel_selftests()
 	mkdir -p "$dir"
 	for t in ${*:-$(ls "$out/selftests")}; do ln "$out/selftests/$t" "$dir/"; done
 	on_intel "$kernel" "$cpus" "$model" "$dir,$PWD/$tests/run" "insmod $(ko "$kernel") && $tests/run $dir && rmmod tenon"
+}
+
+# intel_selftests: the same, and they pass
+intel_selftests()
+{
+	intel_run "$@"
 	passed
 }
 
@@ -79,10 +89,19 @@ intel_boots()
 	done
 }
 
-# Two of dirty's tests fail by Bochs: Documentation/testbed.rst.
+# Bochs writes accessed bits past the write protection of EPT: Documentation/testbed.rst.
 # bats test_tags=full
-@test "module: VT-x: all selftests but dirty, without accessed bits in EPT, 6.1" {
-	TENON_SLOW=10 intel_selftests cloud 1 corei7_sandy_bridge_2600k $(ls "$out/selftests" | grep -vx dirty)
+@test "module: VT-x: all selftests without accessed bits in EPT, 6.1; the dirty log misses what Bochs writes" {
+	TENON_SLOW=10 intel_run cloud 1 corei7_sandy_bridge_2600k
+	[ "$(grep -c '^ok' <<<"$output")" -gt 100 ]
+	[ "$(sed -n 's/^not ok [0-9]* - //p' <<<"$output" | cut -d' ' -f1-4)" = $'two vCPUs write while\nthe same with KVM_CLEAR_DIRTY_LOG' ]
+	[ "$(sed -n 's/^# *page \(0x.*\) differs/\1/p' <<<"$output" | sort -u | xargs)" = "0x10 0x11 0x12" ]
+}
+
+# bats test_tags=full
+@test "module: VT-x: the same sample, and Debian booted, 6.12" {
+	TENON_SLOW=10 intel_selftests 6.12 1 corei7_haswell_4770 basic debug irq state
+	TENON_SLOW=10 intel_boots 6.12 1 tenon:1:kernel
 }
 
 # bats test_tags=full

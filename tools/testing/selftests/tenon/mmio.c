@@ -15,6 +15,7 @@
 /* Flags: of the arithmetic flags, those that the instruction defines; and: */
 #define ALIGNED		0x10000		/* it wants an aligned operand */
 #define AVX		0x20000
+#define MOVBE		0x40000
 #define ALL		0x8d5		/* OF, SF, ZF, AF, PF, CF */
 #define LOGIC		0x8c5		/* AF is undefined */
 #define BIT		0x001
@@ -43,8 +44,8 @@ INSN(0, "movswq 2(%rbx), %rdx");
 INSN(0, "movslq 4(%rbx), %rdx");
 INSN(0, "movnti %eax, (%rbx)");
 INSN(0, "movnti %rax, (%rbx)");
-INSN(0, "movbe %eax, (%rbx)");
-INSN(0, "movbe (%rbx), %rdx");
+INSN(MOVBE, "movbe %eax, (%rbx)");
+INSN(MOVBE, "movbe (%rbx), %rdx");
 INSN(0, "cmp %ecx, %edx; cmovne (%rbx), %rdx");
 INSN(0, "cmp %ecx, %ecx; cmovne (%rbx), %edx");
 INSN(0, "cmp %ecx, %edx; setb (%rbx)");
@@ -140,11 +141,14 @@ struct outcome {
 	unsigned int exits;
 };
 
-static bool has_avx(void)
+/* What the processor does not have of AVX and MOVBE */
+static uint64_t lacking(void)
 {
 	uint32_t a, b, c, d;
 
-	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_AVX) && (c & bit_OSXSAVE);
+	if (!__get_cpuid(1, &a, &b, &c, &d))
+		return AVX | MOVBE;
+	return ((c & bit_AVX) && (c & bit_OSXSAVE) ? 0 : AVX) | (c & bit_MOVBE ? 0 : MOVBE);
 }
 
 static void fill(uint8_t *to, size_t len, uint8_t seed)
@@ -237,8 +241,7 @@ static void check_insns(uint64_t at, uint64_t device, uint64_t without)
 	static struct outcome a, b;
 	unsigned int count = 0, unknown = 0;
 
-	if (!has_avx())
-		without |= AVX;
+	without |= lacking();
 	REQUIRE(!ioctl(vm->vcpu[0], KVM_GET_SREGS, &s));
 	s.cr4 |= 0x40600;
 	REQUIRE(!ioctl(vm->vcpu[0], KVM_SET_SREGS, &s));

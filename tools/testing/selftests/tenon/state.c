@@ -132,10 +132,10 @@ static struct vm *migrate(struct vm *from)
  * says 2; at last it stores all and says 1.
  */
 ASM64(compute, "mov $1, %ebx; mov $0, %r12d; fninit; fldpi; mov $0x3ff0000000000001, %rax; movq %rax, %xmm5;"
-	       "vpbroadcastq %xmm5, %ymm6; mov $0x9100, %r11d;"
+	       "vinsertf128 $1, %xmm5, %ymm5, %ymm6; mov $0x9100, %r11d;"
 	       "1: imul $1664525, %rbx, %rbx; add $1013904223, %rbx; fld1; fadd %st(1), %st; fsqrt; fxch; fstp %st(1);"
-	       "fldpi; fmulp; movq %rbx, %xmm7; pxor %xmm7, %xmm5; paddq %xmm7, %xmm5; vpaddq %ymm6, %ymm6, %ymm6;"
-	       "vpsubq %ymm7, %ymm6, %ymm6; inc %r12d; test $0x3ff, %r12d; jnz 1b; cmp $0x2000, %r12d;"
+	       "fldpi; fmulp; movq %rbx, %xmm7; pxor %xmm7, %xmm5; paddq %xmm7, %xmm5; vpermilps $0x93, %ymm6, %ymm6;"
+	       "vinsertf128 $1, %xmm7, %ymm7, %ymm7; vxorps %ymm7, %ymm6, %ymm6; inc %r12d; test $0x3ff, %r12d; jnz 1b; cmp $0x2000, %r12d;"
 	       "je 2f;" SAY(2) "jmp 1b;"
 	       "2: mov %rbx, (%r11); fstpt 16(%r11); movdqu %xmm5, 32(%r11); vmovdqu %ymm6, 64(%r11);" SAY(1) "hlt");
 
