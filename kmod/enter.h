@@ -35,6 +35,44 @@
 	mov	$MSR_IA32_SPEC_CTRL, %ecx
 .endm
 
+/* For the guest, whose own is in %rdx; and the host's again. On to @back, in any case. */
+.macro GUEST_SPEC_CTRL back:req
+	SPEC_CTRL_DIFFERS \back
+	mov	%edx, %eax
+	shr	$32, %rdx
+	wrmsr
+	jmp	\back
+.endm
+
+.macro HOST_SPEC_CTRL back:req
+	SPEC_CTRL_DIFFERS \back
+	mov	%rax, %rdx
+	shr	$32, %rdx
+	wrmsr
+	jmp	\back
+.endm
+
+/* What C code wants back, in a frame. */
+.macro PUSH_HOST_GPRS
+	push	%rbp
+	mov	%rsp, %rbp
+	push	%r15
+	push	%r14
+	push	%r13
+	push	%r12
+	push	%rbx
+.endm
+
+.macro POP_HOST_GPRS_AND_RET
+	pop	%rbx
+	pop	%r12
+	pop	%r13
+	pop	%r14
+	pop	%r15
+	pop	%rbp
+	RET
+.endm
+
 /* The guest's registers but RAX and RSP, from %rdi. Flags stay. */
 .macro LOAD_GUEST_GPRS
 	mov	GPR(1)(%rdi), %rcx

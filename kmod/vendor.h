@@ -5,6 +5,7 @@
 #ifndef TENON_VENDOR_H
 #define TENON_VENDOR_H
 
+#include <linux/nospec.h>
 #include <asm/processor-flags.h>
 
 #include "tenon.h"
@@ -151,6 +152,19 @@ int tenon_exit_shutdown(struct tenon_vcpu *vcpu);
 int tenon_exit_fail_entry(struct tenon_vcpu *vcpu, u64 reason);
 int tenon_exit_unexpected(struct tenon_vcpu *vcpu, u64 reason);
 bool tenon_cr4_valid(struct tenon_vcpu *vcpu, const struct tenon_sys *sys, u64 value);
+
+/* By the one of @exits, of which there are @nr, for @code, which is as the guest wills. */
+static __always_inline int tenon_exit_by(struct tenon_vcpu *vcpu, int (*const exits[])(struct tenon_vcpu *vcpu),
+					 unsigned int nr, u64 code)
+{
+	if (likely(code < nr)) {
+		const u32 n = array_index_nospec((u32)code, nr);
+
+		if (likely(exits[n]))
+			return exits[n](vcpu);
+	}
+	return tenon_exit_unexpected(vcpu, code);
+}
 
 /* An instruction, or one round of a repeated one, has been carried out here: what the processor would have done then. */
 static inline void tenon_advance(struct tenon_vcpu *vcpu, u64 rip)

@@ -15,13 +15,7 @@
 
 /* void tenon_svm_enter(u64 *gpr, u64 vmcb_pa, u64 host_pa, u64 spec_ctrl) */
 SYM_FUNC_START(tenon_svm_enter)
-	push	%rbp
-	mov	%rsp, %rbp
-	push	%r15
-	push	%r14
-	push	%r13
-	push	%r12
-	push	%rbx
+	PUSH_HOST_GPRS
 	push	%rcx
 	push	%rdx
 	push	%rdi
@@ -60,27 +54,13 @@ SYM_FUNC_START(tenon_svm_enter)
 	FORGET_GUEST_BRANCHES
 
 	add	$16, %rsp
-	pop	%rbx
-	pop	%r12
-	pop	%r13
-	pop	%r14
-	pop	%r15
-	pop	%rbp
-	RET
+	POP_HOST_GPRS_AND_RET
 
 20:	mov	%rcx, %rdx
-	SPEC_CTRL_DIFFERS 21b
-	mov	%edx, %eax
-	shr	$32, %rdx
-	wrmsr
-	jmp	21b
+	GUEST_SPEC_CTRL 21b
 
 22:	mov	8(%rsp), %rdx
-	SPEC_CTRL_DIFFERS 23b
-	mov	%rax, %rdx
-	shr	$32, %rdx
-	wrmsr
-	jmp	23b
+	HOST_SPEC_CTRL 23b
 
 	/*
 	 * These instructions fault only when virtualization was turned off under a running guest: at reboot. Carry on as
@@ -89,13 +69,7 @@ SYM_FUNC_START(tenon_svm_enter)
 11:	cli
 	jmp	12f
 12:	add	$24, %rsp
-	pop	%rbx
-	pop	%r12
-	pop	%r13
-	pop	%r14
-	pop	%r15
-	pop	%rbp
-	RET
+	POP_HOST_GPRS_AND_RET
 
 	_ASM_EXTABLE(1b, 11b)
 	_ASM_EXTABLE(2b, 11b)

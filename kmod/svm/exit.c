@@ -231,18 +231,12 @@ int svm_exit(struct tenon_vcpu *vcpu)
 	trace_tenon_exit(vcpu->id, vcpu->rip, code, control(vcpu)->exit_info1, control(vcpu)->exit_info2);
 	if (likely(code == SVM_EXIT_NESTED_FAULT))
 		return exit_npf(vcpu);
-	if (likely(code < ARRAY_SIZE(exits))) {
-		const u32 n = array_index_nospec((u32)code, ARRAY_SIZE(exits));
-
-		if (likely(exits[n]))
-			return exits[n](vcpu);
-	}
 	/* Some hypervisors that this one runs in leave the upper half 0. */
-	if ((u32)code == (u32)SVM_EXIT_ERR) {
+	if (unlikely(code >= ARRAY_SIZE(exits) && (u32)code == (u32)SVM_EXIT_ERR)) {
 		svm_refused(vcpu);
 		return tenon_exit_fail_entry(vcpu, code);
 	}
-	return tenon_exit_unexpected(vcpu, code);
+	return tenon_exit_by(vcpu, exits, ARRAY_SIZE(exits), code);
 }
 
 /* ---- MSRs in the VMCB ---- */

@@ -12,6 +12,7 @@
 #include <asm/nospec-branch.h>
 #include <asm/spec-ctrl.h>
 #include <asm/tlbflush.h>
+#include <asm/trapnr.h>
 
 #include "../../emul/guest/x86/decode.h"
 #include "../tenon.h"
@@ -19,10 +20,6 @@
 #include "svm.h"
 
 #define SVM_CR8 8
-#define EXC_DB	1
-#define EXC_AC	17
-#define EXC_MC	18
-
 #define SVM_I1                                                                                     \
 	(VMCB_I1_INTR | VMCB_I1_NMI | VMCB_I1_SMI | VMCB_I1_INIT | VMCB_I1_RDPMC | VMCB_I1_CPUID | \
 	 VMCB_I1_RSM | VMCB_I1_INVD | VMCB_I1_HLT | VMCB_I1_INVLPGA | VMCB_I1_IOIO | VMCB_I1_MSR | \
@@ -100,7 +97,7 @@ void svm_vcpu_reset(struct tenon_vcpu *vcpu, bool init)
 	c->cr_write = BIT(4);
 	c->dr_read = 0xffff;
 	c->dr_write = 0xffff;
-	c->exceptions = BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC);
+	c->exceptions = BIT(X86_TRAP_DB) | BIT(X86_TRAP_AC) | BIT(X86_TRAP_MC);
 	c->intercept1 = SVM_I1;
 	c->intercept2 = SVM_I2;
 	c->intercept3 = SVM_I3;
@@ -485,7 +482,7 @@ void svm_inject(struct tenon_vcpu *vcpu, enum tenon_event_type type, const struc
 		svm->vmcb->save.cr2 = event->payload;
 		svm_dirty(svm, VMCB_CLEAN_CR2);
 	}
-	if (type == TENON_EXCEPTION && event->vector == EXC_DB)
+	if (type == TENON_EXCEPTION && event->vector == X86_TRAP_DB)
 		svm_dirty(svm, VMCB_CLEAN_DR);
 	if (type == TENON_NMI) {
 		vcpu->nmi_shadow_iret = false;
@@ -695,7 +692,7 @@ void svm_enter(struct tenon_vcpu *vcpu)
 	/*
 	 * A machine check of the host's, taken as an exit: let the host see it where it happened.
 	 */
-	if (unlikely(vmcb->control.exit_code == 0x40 + EXC_MC))
+	if (unlikely(vmcb->control.exit_code == 0x40 + X86_TRAP_MC))
 		asm volatile("int $18");
 	tenon_tpr_out(vcpu, vmcb->control.vintr & 0xf);
 	svm_requeue(vcpu);

@@ -14,13 +14,7 @@
 
 /* bool tenon_vmx_enter(u64 *gpr, bool launched, u64 spec_ctrl): whether the entry failed */
 SYM_FUNC_START(tenon_vmx_enter)
-	push	%rbp
-	mov	%rsp, %rbp
-	push	%r15
-	push	%r14
-	push	%r13
-	push	%r12
-	push	%rbx
+	PUSH_HOST_GPRS
 	push	%rdx
 	push	$0
 	push	%rdi
@@ -69,28 +63,14 @@ SYM_INNER_LABEL(tenon_vmx_exit, SYM_L_GLOBAL)
 	pop	%rdx
 	xor	%edx, %edx
 	xor	%edi, %edi
-	pop	%rbx
-	pop	%r12
-	pop	%r13
-	pop	%r14
-	pop	%r15
-	pop	%rbp
-	RET
+	POP_HOST_GPRS_AND_RET
 
-20:	SPEC_CTRL_DIFFERS 21b
-	mov	%edx, %eax
-	shr	$32, %rdx
-	wrmsr
-	jmp	21b
+20:	GUEST_SPEC_CTRL 21b
 
 	/* With IBRS of the older kind the write is a barrier, and done even if the value is the same. */
 22:	mov	16(%rsp), %rdx
 	ALTERNATIVE "", "or $-1, %rdx", X86_FEATURE_KERNEL_IBRS
-	SPEC_CTRL_DIFFERS 23b
-	mov	%rax, %rdx
-	shr	$32, %rdx
-	wrmsr
-	jmp	23b
+	HOST_SPEC_CTRL 23b
 
 	/* VMX operation was ended under a running guest: at reboot. Carry on as if the entry had failed. */
 11:	stc

@@ -6,7 +6,6 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/nospec.h>
 #include <linux/percpu.h>
 #include <linux/ratelimit.h>
 #include <linux/sched.h>
@@ -301,13 +300,7 @@ int vmx_exit(struct tenon_vcpu *vcpu)
 		dump_guest(vcpu);
 		return tenon_exit_fail_entry(vcpu, reason);
 	}
-	if (likely(reason < ARRAY_SIZE(exits))) {
-		const u32 n = array_index_nospec(reason, ARRAY_SIZE(exits));
-
-		if (likely(exits[n]))
-			return exits[n](vcpu);
-	}
-	return tenon_exit_unexpected(vcpu, reason);
+	return tenon_exit_by(vcpu, exits, ARRAY_SIZE(exits), reason);
 }
 
 /* ---- MSRs ---- */

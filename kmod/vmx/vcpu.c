@@ -20,16 +20,11 @@
 #include <asm/spec-ctrl.h>
 #include <asm/special_insns.h>
 #include <asm/tlbflush.h>
+#include <asm/trapnr.h>
 
 #include "../../emul/guest/x86/decode.h"
 #include "../tenon.h"
 #include "vmx.h"
-
-#define EXC_DB 1
-#define EXC_BP 3
-#define EXC_PF 14
-#define EXC_AC 17
-#define EXC_MC 18
 
 /* Exceptions that push an error code, in protected mode. */
 #define HAS_ERROR (BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17))
@@ -175,7 +170,6 @@ static void write_controls(struct vmx_vcpu *vmx)
 	vmx_write(SECONDARY_VM_EXEC_CONTROL, vmx->vpid ? c->cpu2 : c->cpu2 & ~SECONDARY_EXEC_ENABLE_VPID);
 	vmx_write(VM_EXIT_CONTROLS, c->exit);
 	vmx_write(VM_ENTRY_CONTROLS, c->entry);
-	vmx_write(EXCEPTION_BITMAP, BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC));
 	vmx_write(PAGE_FAULT_ERROR_CODE_MASK, 0);
 	vmx_write(PAGE_FAULT_ERROR_CODE_MATCH, 0);
 	vmx_write(CR3_TARGET_COUNT, 0);
@@ -595,12 +589,12 @@ void vmx_set_dr67(struct tenon_vcpu *vcpu, unsigned int n, u64 value)
 void vmx_debug_changed(struct tenon_vcpu *vcpu)
 {
 	const struct vmx_vcpu *vmx = to_vmx(vcpu);
-	u32 exceptions = BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC);
+	u32 exceptions = BIT(X86_TRAP_DB) | BIT(X86_TRAP_AC) | BIT(X86_TRAP_MC);
 
 	vmx_write(GUEST_DR7, vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP ? vcpu->guest_debug_dr[7] :
 									  vmx->guest_dr7 & ~TENON_DR7_GD);
 	if ((vcpu->guest_debug & KVM_GUESTDBG_ENABLE) && (vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP))
-		exceptions |= BIT(EXC_BP);
+		exceptions |= BIT(X86_TRAP_BP);
 	vmx_write(EXCEPTION_BITMAP, exceptions);
 }
 
@@ -631,7 +625,7 @@ void vmx_inject(struct tenon_vcpu *vcpu, enum tenon_event_type type, const struc
 			info |= INTR_INFO_DELIVER_CODE_MASK;
 			vmx_write(VM_ENTRY_EXCEPTION_ERROR_CODE, event->error & 0xffff);
 		}
-		if (event->vector == EXC_PF)
+		if (event->vector == X86_TRAP_PF)
 			to_vmx(vcpu)->cr2 = event->payload;
 	}
 	vmx_write(VM_ENTRY_INTR_INFO_FIELD, info);
@@ -746,7 +740,7 @@ static noinstr void vmx_world_switch(struct tenon_vcpu *vcpu, struct vmx_vcpu *v
 	if (unlikely(vmx->exit_reason == EXIT_REASON_EXCEPTION_NMI && !vmx->failed)) {
 		if ((vmx->exit_intr & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR)
 			asm volatile("int $2");
-		else if ((vmx->exit_intr & INTR_INFO_VECTOR_MASK) == EXC_MC)
+		else if ((vmx->exit_intr & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC)
 			asm volatile("int $18");
 	}
 	guest_state_exit_irqoff();
