@@ -121,7 +121,7 @@ static void jump_index(struct tr *t)
 		put8(e, 32);
 		put_op(e, 0x0b, true, H_T1, RM_REG(H_T0));	/* or */
 	}
-	put_hash(e, H_T0, 12, 2 * (X86_JUMP_SIZE - 1));
+	put_jump_hash(e);
 	put_op(e, OP_CMP_RM, true, H_T1,
 	       RM_SIB(H_CPU, H_T0, 3, t->jump + (s32)offsetof(struct x86_jump_cache, e[0].rip)));
 }
@@ -388,8 +388,7 @@ static void out_jump(struct tr *t, const struct way_out *o)
 static void out_far(struct tr *t, const struct way_out *o, struct jit_exit *x)
 {
 	const s32 page = o->off & ~(s32)(EMUL_PAGE_SIZE - 1);
-	const s32 itlb = (s32)(offsetof(struct x86_cpu, itlb) +
-			       (t->tlb_mode == TLB_USER) * EMUL_ITLB_SIZE * sizeof(struct emul_itlb_entry));
+	const s32 itlb = jit_itlb(t->tlb_mode);
 	struct emit *e = &t->e;
 	u8 *miss[3], *gfn;
 

@@ -181,8 +181,7 @@ static void put_far_find(struct emit *e, unsigned int m, u8 *miss[4])
 	const struct enc movzx16 = { .map = X86_MAP_0F, .op = 0xb7 }, inc16 = { .opsz = 0x66, .op = 0xff };
 	const struct enc mov16 = { .opsz = 0x66, .op = OP_MOV_MR }, movzx8 = { .map = X86_MAP_0F, .op = 0xb6 };
 	const struct enc cmp8 = { .op = 0x3a }, cmp8i = { .op = 0x80 }, mov8i = { .op = 0xc6 };
-	const s32 itlb = (s32)(offsetof(struct x86_cpu, itlb) +
-			       (m == TLB_USER) * EMUL_ITLB_SIZE * sizeof(struct emul_itlb_entry));
+	const s32 itlb = jit_itlb(m);
 	u8 *good, *global, *full;
 
 	put_hash(e, H_RAX, 16, X86_FAR_SIZE - 1);
@@ -218,7 +217,7 @@ static void put_far_find(struct emit *e, unsigned int m, u8 *miss[4])
 
 	put_target(good, e->p);
 	put_load(e, H_RAX, FAR(code));
-	put_hash(e, H_T0, 12, 2 * (X86_JUMP_SIZE - 1));
+	put_jump_hash(e);
 	put_store(e, H_T1, RM_SIB(H_CPU, H_T0, 3, JUMP(m, e[0].rip)));
 	put_store(e, H_RAX, RM_SIB(H_CPU, H_T0, 3, JUMP(m, e[0].code)));
 	put_insn(e, &movzx16, H_T1, RM_MEM(H_CPU, JUMP(m, nr_fills)));
@@ -266,7 +265,7 @@ static void put_far(struct emit *e, struct jit_cache *c, unsigned int m)
 
 	c->far_exit[m] = c->rx + (e->p - c->rw);
 	put_op(e, OP_MOV_MR, false, H_T0, RM_CPU(jit.site));
-	put_hash(e, H_T0, 12, 2 * (X86_JUMP_SIZE - 1));
+	put_jump_hash(e);
 	put_op(e, OP_CMP_RM, true, H_T1, RM_SIB(H_CPU, H_T0, 3, JUMP(m, e[0].rip)));
 	far = put_jcc(e, CC_NE);
 	put_jmp_rm(e, RM_SIB(H_CPU, H_T0, 3, JUMP(m, e[0].code)));
@@ -278,7 +277,7 @@ static void common_code(struct jit_cache *c)
 {
 	const struct enc and = { .op = 0x80 };
 	bool avx = c->host_features & BIT_ULL(X86_FEAT_AVX);
-	struct emit e = { .p = c->rw };
+	struct emit e = { .p = c->rw, .bmi2 = c->host_features & BIT_ULL(X86_FEAT_BMI2) };
 
 #define HERE	((void *)(c->rx + (e.p - c->rw)))
 	c->enter = HERE;

@@ -22,6 +22,7 @@ static inline unsigned int host_reg(unsigned int g)
 
 struct emit {
 	u8 *p;
+	bool bmi2;		/* the host has RORX */
 	u8 t0;			/* what H_T0 holds, to whoever sets it; 0 once an instruction names the register */
 };
 
@@ -142,11 +143,23 @@ static inline void put_hash(struct emit *e, unsigned int reg, u8 shift, u32 mask
 	put_imm(e, 4, false, RM_REG(reg), mask);
 }
 
+/* H_T0: the slot of the RIP in H_T1 in a jump cache, times 2. */
+static inline void put_jump_hash(struct emit *e)
+{
+	put_hash(e, H_T0, 12, 2 * (X86_JUMP_SIZE - 1));
+}
+
 /* H_T0: the slot of the page of the address in H_T1, in a TLB of @size entries of 32 bytes; destroys EFLAGS. */
 static inline void put_page_slot(struct emit *e, u32 size)
 {
-	put_move(e, H_T0, H_T1);
-	put_op(e, 0xc1, false, 5, RM_REG(H_T0));	/* shr */
+	const struct enc rorx = { .vex = true, .map = X86_MAP_0F3A, .pp = 3, .op = 0xf0 };
+
+	if (e->bmi2) {
+		put_insn(e, &rorx, H_T0, RM_REG(H_T1));
+	} else {
+		put_move(e, H_T0, H_T1);
+		put_op(e, 0xc1, false, 5, RM_REG(H_T0));	/* shr */
+	}
 	put8(e, EMUL_PAGE_SHIFT - 5);
 	put_imm(e, 4, false, RM_REG(H_T0), (size - 1) << 5);
 }

@@ -153,6 +153,12 @@ static inline bool jit_full(const struct jit_cache *c)
 	return c->size - c->used < TRANSLATION_MAX || c->data_size - c->data_used < 4096;
 }
 
+/* Offset in struct x86_cpu of the instruction TLB of a TLB mode. */
+static inline s32 jit_itlb(unsigned int m)
+{
+	return (s32)(offsetof(struct x86_cpu, itlb) + (m == TLB_USER) * EMUL_ITLB_SIZE * sizeof(struct emul_itlb_entry));
+}
+
 static inline struct jit_cache *jit_cache(const struct x86_cpu *cpu)
 {
 	return cpu->core.vm->jit;

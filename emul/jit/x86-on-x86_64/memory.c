@@ -112,19 +112,11 @@ void tr_linear(struct tr *t, const struct uop *u, unsigned int size, bool write)
 
 static void table(struct tr *t, unsigned int size, bool write)
 {
-	const struct enc rorx = { .vex = true, .map = X86_MAP_0F3A, .pp = 3, .op = 0xf0 };
 	struct emit *e = &t->e;
 	s32 tag = write ? offsetof(struct emul_tlb_entry, wtag) : offsetof(struct emul_tlb_entry, rtag);
 
-	if (t->c->host_features & BIT_ULL(X86_FEAT_BMI2)) {
-		put_insn(e, &rorx, H_T0, RM_REG(H_T1));
-	} else {
-		put_move(e, H_T0, H_T1);
-		put_op(e, 0xc1, false, 5, RM_REG(H_T0));	/* shr */
-	}
-	put8(e, EMUL_PAGE_SHIFT - 5);
 	static_assert(EMUL_PAGE_SHIFT + EMUL_TLB_BITS <= 32, "the slot is in the lower half of the address");
-	put_imm(e, 4, false, RM_REG(H_T0), (EMUL_TLB_SIZE - 1) << 5);
+	put_page_slot(e, EMUL_TLB_SIZE);
 	put_op(e, OP_XOR_RM, true, H_T1, RM_SIB(H_CPU, H_T0, 0, t->tlb + tag));
 	put_imm(e, 7, true, RM_REG(H_T1), EMUL_PAGE_SIZE - size);
 	tr_slow(t, CC_A);

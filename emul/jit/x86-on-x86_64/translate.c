@@ -285,6 +285,7 @@ bool jit_translate(struct x86_cpu *cpu, struct x86_block *b, unsigned int how)
 		return false;
 	memset(t, 0, offsetof(struct tr, live));
 	t->e.p = c->rw + c->used;
+	t->e.bmi2 = c->host_features & BIT_ULL(X86_FEAT_BMI2);
 	t->c = c;
 	t->cpu = cpu;
 	t->b = b;
