@@ -145,6 +145,13 @@ static void wait_for_work(struct virtio_dev *dev)
 	pthread_mutex_lock(&dev->lock);
 }
 
+/* What was taken up is given back. */
+static void idle_again(struct virtio_pool *pool)
+{
+	pool->nr_busy--;
+	pthread_cond_broadcast(&pool->done);
+}
+
 /* What gather() does only when it finds nothing more: ask for notifications. True: there is something already. */
 static bool rearm(struct virtio_dev *dev)
 {
@@ -180,8 +187,7 @@ static bool serve_here(struct virtio_dev *dev)
 		return false;
 	}
 	pool->late_in_row = 0;
-	pool->nr_busy--;
-	pthread_cond_broadcast(&pool->done);
+	idle_again(pool);
 	return !rearm(dev);
 }
 
@@ -194,8 +200,7 @@ static void serve_handed(struct virtio_dev *dev)
 	pthread_mutex_unlock(&dev->lock);
 	pool->ops->serve_rest(pool->here, pool->nr_here);
 	pthread_mutex_lock(&dev->lock);
-	pool->nr_busy--;
-	pthread_cond_broadcast(&pool->done);
+	idle_again(pool);
 }
 
 static void *pool_thread(void *opaque)
@@ -230,8 +235,7 @@ static void *pool_thread(void *opaque)
 			pool->ops->serve_all(first, nr);
 			pthread_mutex_lock(&dev->lock);
 		}
-		pool->nr_busy--;
-		pthread_cond_broadcast(&pool->done);
+		idle_again(pool);
 	}
 	if (pool->handed)
 		serve_handed(dev);

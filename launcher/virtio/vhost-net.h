@@ -30,8 +30,8 @@ void vhost_net_close(struct vhost_net *v);
 /* NULL, or what is wrong with a descriptor that is to be one. */
 const char *vhost_net_check(int fd);
 /*
- * The driver is ready, or the card master of the bus again: let the kernel have the queues. -errno if it can't take them as the driver has set them up; the card
- * has them then.
+ * The driver is ready, or the card master of the bus again: let the kernel have the queues. -errno if it can't take them as
+ * the driver has set them up; the card has them then.
  */
 int vhost_net_start(struct vhost_net *v, struct virtio_dev *dev, int tap_fd);
 /* When this returns, it touches neither queues nor frames. */
