@@ -44,10 +44,8 @@ intel_selftests()
 # intel_refuses KERNEL MODEL MESSAGE: insmod fails, and the kernel log says this
 intel_refuses()
 {
-	on_intel "$1" 1 "$2" "$(ko "$1")" "insmod $(ko "$1") && echo LOADED; dmesg | grep tenon:; exit 7"
-	[ "$status" = 7 ]
-	! grep LOADED <<<"$output"
-	grep -q "lacks what tenon needs: .*$3" <<<"$output"
+	on_intel "$1" 1 "$2" "$(ko "$1")" "$(try_load "$1")"
+	was_refused "lacks what tenon needs: .*$3"
 }
 
 # intel_boots KERNEL CPUS CASE...: see boot.sh

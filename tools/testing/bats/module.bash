@@ -100,8 +100,16 @@ boots()
 # refuses KERNEL CPU MESSAGE: insmod fails, and the kernel log says this
 refuses()
 {
-	bed --kernel "$1" --cpu "$2" -- sh -c "insmod $(ko "$1") && echo LOADED; dmesg | grep tenon:; exit 7"
-	[ "$status" = 7 ]
-	! grep LOADED <<<"$output"
-	grep -q "$3" <<<"$output"
+	bed --kernel "$1" --cpu "$2" -- sh -c "$(try_load "$1")"
+	was_refused "$3"
+}
+
+# try_load KERNEL: the command that loads it, for was_refused MESSAGE
+try_load()
+{
+	echo "insmod $(ko "$1") && echo LOADED; dmesg | grep tenon:; exit 7"
+}
+was_refused()
+{
+	[ "$status" = 7 ] && grep -q "$1" <<<"$output" && ! grep LOADED <<<"$output"
 }
