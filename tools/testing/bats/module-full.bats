@@ -49,18 +49,18 @@ load module
 	# Some want headers that the source's own would bring: they are left out.
 	make -k -j2 -C "$tree/tools/testing/selftests/kvm" KHDR_INCLUDES= LDFLAGS="-static -pthread" >/dev/null 2>&1 || :
 	for kernel in generic 6.12; do
-		TENON_SLOW=3 in_bed --kernel $kernel --smp 2 -- "$tests/kvm-oracle.sh" "$(ko $kernel)" "$out/selftests" \
+		TENON_SLOW=3 in_bed --kernel $kernel --smp 2 --turns -- "$tests/kvm-oracle.sh" "$(ko $kernel)" "$out/selftests" \
 			Documentation/api.rst "$tree/tools/testing/selftests/kvm"
 		[ "$(grep -c '^ok' <<<"$output")" -ge 30 ]
 	done
 }
 
 @test "module: the same selftests pass on kvm_amd, 6.1" {
-	in_bed --smp 2 -- sh -c "modprobe -d \$TENON_BED_MODULES kvm_amd && $tests/run $out/selftests /dev/kvm"
+	in_bed --smp 2 --turns -- sh -c "modprobe -d \$TENON_BED_MODULES kvm_amd && $tests/run $out/selftests /dev/kvm"
 }
 
 @test "module: the same selftests pass on kvm_amd, 6.12" {
-	in_bed --kernel 6.12 --smp 2 -- sh -c "modprobe -d \$TENON_BED_MODULES kvm_amd && $tests/run $out/selftests /dev/kvm"
+	in_bed --kernel 6.12 --smp 2 --turns -- sh -c "modprobe -d \$TENON_BED_MODULES kvm_amd && $tests/run $out/selftests /dev/kvm"
 }
 
 all_boots="tenon:1:kernel tenon:2:kernel tenon:1:split tenon:2:split tenon:1:kernel:noapic tenon:1:split:noapic
