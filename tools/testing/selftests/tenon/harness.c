@@ -517,8 +517,7 @@ uint64_t vm_counter(struct vm *vm)
 	return __atomic_load_n((uint64_t *)(vm->mem + COUNTER), __ATOMIC_RELAXED);
 }
 
-/* How much longer everything takes where the tests run: set by who runs them. */
-static unsigned int slow(void)
+unsigned int test_slow(void)
 {
 	const char *times = getenv("TENON_SLOW");
 
@@ -530,7 +529,7 @@ bool vm_goes_on(struct vm *vm)
 	const uint64_t before = vm_counter(vm);
 	unsigned int n;
 
-	for (n = 0; n < 2000 * slow() && vm_counter(vm) == before; n++)
+	for (n = 0; n < 2000 * test_slow() && vm_counter(vm) == before; n++)
 		usleep(1000);
 	return vm_counter(vm) != before;
 }
@@ -569,7 +568,7 @@ static void run_test(struct test *t)
 
 	test_failed = false;
 	test_skip = NULL;
-	alarm(TEST_SECONDS * slow());
+	alarm(TEST_SECONDS * test_slow());
 	if (!setjmp(test_end))
 		t->fn();
 	for (n = 0; n < COUNT(vms); n++) {

@@ -172,6 +172,9 @@ extern const struct insn __start_insns[], __stop_insns[];
 #define SAY(value) "mov $" #value ", %al; out %al, $0x80;"
 #define IDLE "sti; 99: hlt; jmp 99b;"
 
+/* How many times longer everything takes where the tests run: $TENON_SLOW, set by who runs them; 1. */
+unsigned int test_slow(void);
+
 /* KVM_RUN: the exit reason, or -errno. */
 int vm_run(struct vm *vm, int n);
 /* Run: the byte that the guest says, or -1 when it leaves otherwise. */

@@ -312,27 +312,34 @@ TEST(migrate_smp, "a second processor moves along: waiting to be started, runnin
 	CHECK_EQ(vm_join(vm, 1), 0x55);
 }
 
-/* A timer of 600 ms, moved 400 ms after it was set: it would be late, after 1000 ms, if it started over. */
+/* 600 ms, or as many times as much as the machine is slow; a count has 32 bits. */
+static unsigned int timer_ms(void)
+{
+	return 600 * (test_slow() < 6 ? test_slow() : 6);
+}
+
+/* A timer that is moved when two thirds are over: after as much again, it would be late, if it started over. */
 static void migrate_timer(const struct step *steps, unsigned int vector)
 {
 	struct vm *vm = vm_machine();
 	uint64_t start = now_ns(), ms;
+	const unsigned int all = timer_ms();
 
 	vm_script(vm, 0, steps);
 	REQUIRE(vm_says(vm, 0, DONE));
-	CHECK(vm_quiet(vm, 0, 400));
+	CHECK(vm_quiet(vm, 0, all * 2 / 3));
 	vm = migrate(vm);
 	CHECK(vm_says(vm, 0, vector));
 	ms = (now_ns() - start) / 1000000;
 	printf("#   fired after %lu ms\n", (long)ms);
 	/* A TSC goes on from where it was read, so the time between is lost to a TSC deadline. */
-	CHECK(ms >= 600 && ms < 950);
+	CHECK(ms >= all && ms < all * 19 / 12);
 }
 
 TEST(migrate_oneshot, "the local APIC's timer goes on in the new VM from where it was")
 {
 	migrate_timer(STEPS(X2APIC_ON, WRMSR(X2APIC(0x3e0), 0xb), WRMSR(X2APIC(0x320), 0x31),
-			    WRMSR(X2APIC(0x380), 600000000)), 0x31);
+			    WRMSR(X2APIC(0x380), timer_ms() * 1000000u)), 0x31);
 }
 
 TEST(migrate_deadline, "a TSC deadline comes at its time in the new VM")
@@ -343,7 +350,7 @@ TEST(migrate_deadline, "a TSC deadline comes at its time in the new VM")
 
 	vm_free(vm);
 	migrate_timer(STEPS(X2APIC_ON, WRMSR(0x10, tsc), WRMSR(X2APIC(0x320), 0x40031),
-			    WRMSR(0x6e0, tsc + khz * 600)), 0x31);
+			    WRMSR(0x6e0, tsc + khz * timer_ms())), 0x31);
 }
 
 ASM64(read_port, "in $0x99, %al; movzbl %al, %ebx; mov 0xc0000000, %eax;" SAY(1) "hlt");

@@ -146,9 +146,9 @@ TEST(deadline, "LAPIC timer, TSC deadline: at its time; at once if that has pass
 	REQUIRE(vm_says(vm, 0, DONE));
 	CHECK_EQ(vm_step(vm, 0, 1)->value, 0);
 	check_fires(vm, 0x34, start, 0);
-	vm_script(vm, 0, STEPS(X2APIC_EOI, WRMSR(0x6e0, deadline_in(vm, 10000)), WRMSR(0x6e0, 0)));
+	vm_script(vm, 0, STEPS(X2APIC_EOI, WRMSR(0x6e0, deadline_in(vm, 10000 * test_slow())), WRMSR(0x6e0, 0)));
 	REQUIRE(vm_says(vm, 0, DONE));
-	CHECK(vm_quiet(vm, 0, 30));
+	CHECK(vm_quiet(vm, 0, 30 * test_slow()));
 	/* The count registers are not used in this mode. */
 	vm_script(vm, 0, STEPS(WRMSR(INITIAL, MS)));
 	REQUIRE(vm_says(vm, 0, DONE));
