@@ -236,7 +236,7 @@ void emul_poke_stop(struct emul_vm *vm);
 
 /* --- software TLB: shape and lookup; filling is the guest architecture's --- */
 
-#define EMUL_TLB_BITS	11
+#define EMUL_TLB_BITS	13
 #define EMUL_TLB_SIZE	(1U << EMUL_TLB_BITS)
 #define EMUL_TLB_EMPTY	(1ULL << 62 | 1)	/* no page address has bit 0 set, and no canonical address is near */
 

@@ -86,7 +86,7 @@ enum x86_tlb_mode {
 
 enum x86_access { ACC_READ, ACC_WRITE, ACC_EXEC };
 
-#define EMUL_ITLB_SIZE	1024
+#define EMUL_ITLB_SIZE	4096
 
 struct x86_tlb {
 	struct emul_tlb_entry e[EMUL_TLB_SIZE];
