@@ -4,6 +4,7 @@
  *
  * Clients of the control socket (ctl.c); what they know of a machine comes through it.
  */
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -387,15 +388,18 @@ int cmd_memory(int argc, char **argv)
 
 static const char device_usage[] =
 	"Usage: tenon device add NAME ID --disk FILE[,OPT]\n"
+	"       tenon device add NAME ID --net user[,hostfwd=...][,mtu=N][,mac=MAC]\n"
 	"       tenon device add NAME ID --net tap[,ifname=IF][,bridge=BR][,mac=MAC]\n"
 	"       tenon device remove [--timeout SECONDS] NAME ID\n"
 	"       tenon device ls NAME\n\n"
 	"Adds a disk or a network card to a machine that runs, takes it away again, or lists what was added. ID is a name of\n"
 	"your choice; a disk has it as serial number, too. Options are those of tenon run, but for snapshot and\n"
-	"transitional. The guest's system has to let go of a device (PCI hot-plug by ACPI), for which remove waits, 60 seconds\n"
-	"at most.\n";
+	"transitional. A card on the user network has a network of its own, 10.0.6.0/24 for the first one, and a process of\n"
+	"its own on the host, until it is removed or the machine ends. The guest's system has to let go of a device (PCI\n"
+	"hot-plug by ACPI), for which remove waits, 60 seconds at most.\n";
 
 #define NODE_NAME_MAX	(CTL_NAME_MAX + 16)
+#define USER_NET	"user"		/* what a card on a user network is on */
 
 static struct json_object *pair(struct json_object *obj, const char *key, const char *val)
 {
@@ -505,19 +509,36 @@ static int add_disk(struct conn *c, const char *id, const struct vm_disk *disk)
 	return EXIT_FAILED;
 }
 
-static int add_net(struct conn *c, const char *id, const struct vm_net *config)
+/* The device on a netdev that the machine has; without it, that goes, too. */
+static int plug_net(struct conn *c, const char *id)
+{
+	if (call_ok(c, "device_add", pair(pair(pair(json_object_new_object(), "driver", "virtio-net-pci"), "id", id), "netdev", id),
+		    -1))
+		return EXIT_OK;
+	call_ok(c, "netdev_del", pair(json_object_new_object(), "id", id), -1);
+	return EXIT_FAILED;
+}
+
+/* What netdev_add is to be told of any card. */
+static struct json_object *netdev(const char *type, const char *id, unsigned int mtu, const uint8_t mac[6])
+{
+	struct json_object *node = pair(pair(json_object_new_object(), "type", type), "id", id);
+	char text[18];
+
+	json_object_object_add(node, "x-mtu", json_object_new_int((int)mtu));
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+	if (memcmp(mac, "\0\0\0\0\0", 6))
+		pair(node, "x-mac", text);
+	return node;
+}
+
+static int add_tap(struct conn *c, const char *id, const struct vm_net *config)
 {
 	struct json_object *node;
 	struct net net = { .ops = config->ops };
 	const char *ifname;
-	char mac[18];
 	int fd, vhost_fd = -1;
 
-	if (config->ops != &net_tap) {
-		msg_error("tenon device add --net: only tap can be added to a machine that runs: it has given up the right to "
-			  "connect to other hosts. Give it --net user at the start");
-		return EXIT_USAGE;
-	}
 	if (config->ops->open(&net, config, 0))
 		return EXIT_FAILED;
 	if (memcmp(config->mac, "\0\0\0\0\0", 6))
@@ -531,12 +552,7 @@ static int add_net(struct conn *c, const char *id, const struct vm_net *config)
 		config->ops->close(&net);
 		return EXIT_FAILED;
 	}
-	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", net.mac[0], net.mac[1], net.mac[2], net.mac[3], net.mac[4],
-		 net.mac[5]);
-	node = pair(pair(pair(json_object_new_object(), "type", "tap"), "id", id), "fd", "tap");
-	pair(node, "ifname", ifname);
-	pair(node, "x-mac", mac);
-	json_object_object_add(node, "x-mtu", json_object_new_int(net.mtu));
+	node = pair(pair(netdev("tap", id, net.mtu, net.mac), "fd", "tap"), "ifname", ifname);
 	if (config->vhost == VM_VHOST_ON)
 		json_object_object_add(node, "vhost", json_object_new_boolean(true));
 	if (vhost_fd >= 0)
@@ -548,11 +564,43 @@ static int add_net(struct conn *c, const char *id, const struct vm_net *config)
 	config->ops->close(&net);
 	if (vhost_fd >= 0)
 		close(vhost_fd);
-	if (!node || !call_ok(c, "netdev_add", node, -1))
+	return node && call_ok(c, "netdev_add", node, -1) ? plug_net(c, id) : EXIT_FAILED;
+}
+
+/* A machine that runs has given up the right to connect to other hosts: another process does, which outlives this one. */
+static int add_user_net(struct conn *c, const char *id, const struct vm_net *config)
+{
+	/* More than the system allows is cut. */
+	const int room = 1 << 20;
+	struct json_object *node = netdev("dgram", id, config->mtu ? config->mtu : NET_MTU_MAX, config->mac), *ret, *index = NULL;
+	int sock[2], err;
+
+	json_object_object_add(node, "local", pair(pair(json_object_new_object(), "type", "fd"), "str", "net"));
+	json_object_object_add(node, "x-vnet-hdr", json_object_new_boolean(true));
+	pair(node, "ifname", USER_NET);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock)) {
+		msg_error("tenon device add --net user: create sockets: %s", strerror(errno));
+		json_object_put(node);
 		return EXIT_FAILED;
-	if (call_ok(c, "device_add", pair(pair(pair(json_object_new_object(), "driver", "virtio-net-pci"), "id", id), "netdev", id),
-		    -1))
-		return EXIT_OK;
+	}
+	for (unsigned int i = 0; i < 2; i++)
+		setsockopt(sock[i], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	if (!give_fd(c, "net", sock[0])) {
+		json_object_put(node);
+		node = NULL;
+	}
+	close(sock[0]);
+	ret = node ? conn_call_with(c, "netdev_add", node, -1, false) : NULL;
+	if (!ret) {
+		close(sock[1]);
+		return EXIT_FAILED;
+	}
+	json_object_object_get_ex(ret, "x-index", &index);
+	err = net_process(config, (unsigned int)json_object_get_int(index), sock[1]);
+	json_object_put(ret);
+	close(sock[1]);
+	if (!err)
+		return plug_net(c, id);
 	call_ok(c, "netdev_del", pair(json_object_new_object(), "id", id), -1);
 	return EXIT_FAILED;
 }
@@ -584,7 +632,10 @@ static int device_add(int argc, char **argv)
 	}
 	if (conn_machine(&c, argv[1]))
 		return EXIT_FAILED;
-	status = is_disk ? add_disk(&c, argv[2], &disk) : add_net(&c, argv[2], &net);
+	if (is_disk)
+		status = add_disk(&c, argv[2], &disk);
+	else
+		status = net.ops == &net_user ? add_user_net(&c, argv[2], &net) : add_tap(&c, argv[2], &net);
 	close(c.fd);
 	return status;
 }
@@ -646,7 +697,7 @@ static int device_remove(struct conn *c, const char *id, uint64_t seconds)
 
 static int device_ls(struct conn *c)
 {
-	struct json_object *list = conn_call(c, "x-query-devices", false), *val;
+	struct json_object *list = conn_call(c, "x-query-devices", false), *val = NULL, *index;
 
 	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
 		struct json_object *dev = json_object_array_get_idx(list, i);
@@ -654,7 +705,13 @@ static int device_ls(struct conn *c)
 
 		for (unsigned int k = 0; k < 3; k++)
 			if (json_object_object_get_ex(dev, keys[k], &val))
-				printf(k == 2 ? "%s\n" : "%-15s ", json_object_get_string(val));
+				printf(k == 2 ? "%s" : "%-15s ", json_object_get_string(val));
+		if (json_object_object_get_ex(dev, "x-index", &index) && !strcmp(json_object_get_string(val), USER_NET)) {
+			const struct in_addr addr = { htonl(user_network((unsigned int)json_object_get_int(index))) };
+
+			printf(" %s/24", inet_ntoa(addr));
+		}
+		putchar('\n');
 	}
 	json_object_put(list);
 	return list ? EXIT_OK : EXIT_FAILED;

@@ -16,7 +16,7 @@
 #include "virtio/virtio.h"
 #include "vm.h"
 
-#define ARGS_MAX	8u
+#define ARGS_MAX	10u
 #define VCPU_QOM_PATH	"/machine/cpu"
 
 /* Arguments of the command at work, which have the type that commands[] says */
@@ -26,6 +26,11 @@ static const char *arg_str(const struct client *c, const char *name)
 	struct json_object *val;
 
 	return json_object_object_get_ex(c->args, name, &val) ? json_object_get_string(val) : NULL;
+}
+
+static bool arg_has(const struct client *c, const char *name)
+{
+	return json_object_object_get_ex(c->args, name, NULL);
 }
 
 static int64_t arg_int(const struct client *c, const char *name, int64_t otherwise)
@@ -162,11 +167,9 @@ static struct json_object *do_getfd(struct client *c)
 	return NULL;
 }
 
-/* The descriptor that the argument @arg names: the caller's from now on. -1: there is none, which has been said. */
-static int take_fd(struct client *c, const char *arg)
+/* The descriptor of that name: the caller's from now on. -1: there is none, which has been said. */
+static int take_fd(struct client *c, const char *name)
 {
-	const char *name = arg_str(c, arg);
-
 	for (unsigned int i = 0; i < FDS_MAX; i++) {
 		if (!c->named[i].name[0] || strcmp(c->named[i].name, name))
 			continue;
@@ -179,7 +182,7 @@ static int take_fd(struct client *c, const char *arg)
 
 static struct json_object *do_closefd(struct client *c)
 {
-	int fd = take_fd(c, "fdname");
+	int fd = take_fd(c, arg_str(c, "fdname"));
 
 	if (fd >= 0)
 		close(fd);
@@ -205,7 +208,7 @@ static struct json_object *do_blockdev_add(struct client *c)
 		c->refusal = "discard is unmap or ignore";
 	if (c->refusal)
 		return NULL;
-	disk.fd = take_fd(c, "x-fd");
+	disk.fd = take_fd(c, arg_str(c, "x-fd"));
 	if (disk.fd >= 0)
 		c->refusal = plug_add_disk(c->ctl->vm, arg_str(c, "node-name"), &disk, arg_str(c, "backing"));
 	return NULL;
@@ -217,30 +220,72 @@ static struct json_object *do_blockdev_del(struct client *c)
 	return NULL;
 }
 
+/* One with a NUL in it would be another one here. */
+static bool is_string(struct json_object *val)
+{
+	return json_object_is_type(val, json_type_string) &&
+	       strlen(json_object_get_string(val)) == (size_t)json_object_get_string_len(val);
+}
+
+/* The name of the descriptor in a SocketAddress of type fd, or NULL. */
+static const char *address_fd(const struct client *c, const char *arg)
+{
+	struct json_object *addr, *type, *str;
+
+	if (!json_object_object_get_ex(c->args, arg, &addr) || json_object_object_length(addr) != 2 ||
+	    !json_object_object_get_ex(addr, "type", &type) || !json_object_object_get_ex(addr, "str", &str) ||
+	    !is_string(type) || !is_string(str) || strcmp(json_object_get_string(type), "fd"))
+		return NULL;
+	return json_object_get_string(str);
+}
+
+static const char *check_tap(const struct client *c)
+{
+	if (!arg_str(c, "fd") || !arg_str(c, "ifname") || !arg_str(c, "x-mac") || arg_has(c, "local") || arg_has(c, "x-vnet-hdr"))
+		return "A tap takes fd, ifname and x-mac";
+	return NULL;
+}
+
+static const char *check_dgram(const struct client *c)
+{
+	if (!address_fd(c, "local") || arg_has(c, "fd") || arg_has(c, "vhostfd") || arg_has(c, "vhost"))
+		return "A dgram takes local, of type fd";
+	return arg_bool(c, "x-vnet-hdr") ? NULL : "Frames of a dgram stand behind a header here; x-vnet-hdr says that they do";
+}
+
 static struct json_object *do_netdev_add(struct client *c)
 {
-	struct vm_net net = { .ops = &net_tap, .ifname = arg_str(c, "ifname") };
+	const char *type = arg_str(c, "type"), *mac = arg_str(c, "x-mac"), *ifname = arg_str(c, "ifname");
+	const bool is_dgram = !strcmp(type, net_dgram.name);
+	struct vm_net net = { .ops = is_dgram ? &net_dgram : &net_tap, .ifname = ifname ? ifname : type };
 	int64_t mtu = arg_int(c, "x-mtu", 1500);
+	struct json_object *obj;
 
 	net.mtu = (unsigned int)mtu;
-	if (strcmp(arg_str(c, "type"), "tap"))
-		c->refusal = "The type is tap";
-	else if (mtu < NET_MTU_MIN || mtu > NET_MTU_MAX)
+	if (!is_dgram && strcmp(type, net_tap.name))
+		c->refusal = "The type is tap or dgram";
+	else
+		c->refusal = is_dgram ? check_dgram(c) : check_tap(c);
+	if (!c->refusal && (mtu < NET_MTU_MIN || mtu > NET_MTU_MAX))
 		c->refusal = "x-mtu is out of range";
-	else if (!net_parse_mac(arg_str(c, "x-mac"), net.mac))
+	if (!c->refusal && mac && !net_parse_mac(mac, net.mac))
 		c->refusal = "x-mac is no address of a card";
 	if (c->refusal)
 		return NULL;
 	net.vhost = arg_bool(c, "vhost") ? VM_VHOST_ON : VM_VHOST_AUTO;
-	net.fd = take_fd(c, "fd");
+	net.fd = take_fd(c, is_dgram ? address_fd(c, "local") : arg_str(c, "fd"));
 	if (net.fd < 0)
 		return NULL;
-	net.vhost_fd = arg_str(c, "vhostfd") ? take_fd(c, "vhostfd") : 0;
+	net.vhost_fd = arg_has(c, "vhostfd") ? take_fd(c, arg_str(c, "vhostfd")) : 0;
 	if (net.vhost_fd >= 0)
 		c->refusal = plug_add_net(c->ctl->vm, arg_str(c, "id"), &net);
 	else
 		close(net.fd);
-	return NULL;
+	if (c->refusal || !is_dgram)
+		return NULL;
+	obj = json_object_new_object();
+	json_object_object_add(obj, "x-index", json_object_new_int((int)net.index));
+	return obj;
 }
 
 static struct json_object *do_netdev_del(struct client *c)
@@ -279,6 +324,8 @@ static void list_device(void *opaque, const char *id, const struct vm_disk *disk
 	json_object_object_add(dev, "id", json_object_new_string(id));
 	json_object_object_add(dev, "driver", json_object_new_string(disk ? "virtio-blk-pci" : "virtio-net-pci"));
 	json_object_object_add(dev, "on", json_object_new_string(disk ? disk->path : net->ifname));
+	if (net && net->ops == &net_dgram)
+		json_object_object_add(dev, "x-index", json_object_new_int((int)net->index));
 	json_object_array_add(opaque, dev);
 }
 
@@ -387,6 +434,7 @@ static struct json_object *do_commands(struct client *c);
 #define STR	json_type_string
 #define INT	json_type_int
 #define BOOL	json_type_boolean
+#define OBJ	json_type_object
 
 static const struct command {
 	const char *name;
@@ -420,8 +468,9 @@ static const struct command {
 		{ "backing", STR, true } } },
 	{ "blockdev-del", do_blockdev_del, { { "node-name", STR, false } } },
 	{ "netdev_add", do_netdev_add, {
-		{ "type", STR, false }, { "id", STR, false }, { "fd", STR, false }, { "ifname", STR, false },
-		{ "x-mac", STR, false }, { "x-mtu", INT, true }, { "vhostfd", STR, true }, { "vhost", BOOL, true } } },
+		{ "type", STR, false }, { "id", STR, false }, { "fd", STR, true }, { "local", OBJ, true },
+		{ "ifname", STR, true }, { "x-mac", STR, true }, { "x-mtu", INT, true }, { "x-vnet-hdr", BOOL, true },
+		{ "vhostfd", STR, true }, { "vhost", BOOL, true } } },
 	{ "netdev_del", do_netdev_del, { { "id", STR, false } } },
 	{ "device_add", do_device_add, {
 		{ "driver", STR, false }, { "id", STR, false }, { "drive", STR, true }, { "netdev", STR, true },
@@ -493,9 +542,7 @@ static bool read_args(const struct command *cmd, struct json_object *args)
 				return false;
 			continue;
 		}
-		/* A string with a NUL in it would be another one here. */
-		if (!json_object_is_type(val, cmd->args[i].type) ||
-		    (cmd->args[i].type == STR && strlen(json_object_get_string(val)) != (size_t)json_object_get_string_len(val)))
+		if (!json_object_is_type(val, cmd->args[i].type) || (cmd->args[i].type == STR && !is_string(val)))
 			return false;
 		seen++;
 	}
@@ -505,7 +552,7 @@ static bool read_args(const struct command *cmd, struct json_object *args)
 /* "The command takes value (integer)" */
 static void refuse_args(struct client *c, struct json_object *id, const struct command *cmd)
 {
-	char text[256] = "The command takes no arguments";
+	char text[512] = "The command takes no arguments";
 	size_t n = 0;
 
 	for (unsigned int i = 0; i < ARGS_MAX && cmd->args[i].name && n < sizeof(text); i++)

@@ -128,11 +128,29 @@ const char *plug_add_disk(struct vm *vm, const char *name, const struct vm_disk 
 	return why;
 }
 
-const char *plug_add_net(struct vm *vm, const char *name, const struct vm_net *net)
+static bool has_index(struct vm *vm, unsigned int index)
 {
-	const struct node node = { .is_net = true, .net = *net };
-	const char *why = tap_check(net->fd);
+	for (unsigned int i = 0; i < NODES_MAX; i++)
+		if (vm->plug->node[i].name[0] && vm->plug->node[i].net.index == index)
+			return true;
+	return false;
+}
 
+const char *plug_add_net(struct vm *vm, const char *name, struct vm_net *net)
+{
+	const bool is_tap = net->ops == &net_tap;
+	struct node node = { .is_net = true };
+	const char *why = is_tap ? tap_check(net->fd) : dgram_check(net->fd);
+
+	if (!is_tap) {
+		/* The cards that the machine was started with have those up to this. */
+		net->index = VM_MAX_NETS;
+		while (has_index(vm, net->index))
+			net->index++;
+		if (!memcmp(net->mac, "\0\0\0\0\0", sizeof(net->mac)))
+			user_mac(net->index, net->mac);
+	}
+	node.net = *net;
 	if (!why && net->vhost_fd)
 		why = vhost_net_check(net->vhost_fd);
 	if (!why && net->vhost == VM_VHOST_ON && (!net->vhost_fd || !vm->config.accel->irqfd || !vm->config.accel->doorbell))

@@ -16,7 +16,8 @@
  * backing file was added as, or NULL if it has none.
  */
 const char *plug_add_disk(struct vm *vm, const char *name, const struct vm_disk *disk, const char *backing);
-const char *plug_add_net(struct vm *vm, const char *name, const struct vm_net *net);
+/* Gives one that is no tap interface its index, and an address if it has none. */
+const char *plug_add_net(struct vm *vm, const char *name, struct vm_net *net);
 const char *plug_del_disk(struct vm *vm, const char *name);
 const char *plug_del_net(struct vm *vm, const char *name);
 

@@ -207,6 +207,7 @@ static const struct call loop[] = {
 	CALL(recvmsg),				/* and files that come by it */
 	CALL_IF(fcntl, 1, 0xffffffffu, F_GETFL),	/* how were they opened? */
 	CALL_IF(fcntl, 1, 0xffffffffu, F_OFD_SETLK),	/* and locked, if they are images */
+	CALL_IF(getsockopt, 1, 0xffffffffu, SOL_SOCKET),	/* and of what type, if they are sockets */
 	IOCTL(TUNGETIFF),			/* and set up, if they are interfaces */
 	IOCTL(TUNGETVNETHDRSZ),
 	IOCTL(VHOST_GET_FEATURES),		/* and vhost-net, for an interface */
@@ -266,6 +267,14 @@ static const struct call net_tap[] = {
 	CALL(read),
 	IOCTL(TUNSETOFFLOAD),
 	IOCTL(VHOST_NET_SET_BACKEND),		/* a guest has broken a ring: no more of it */
+	{ 0 }
+};
+
+static const struct call net_dgram[] = {
+	CALL(poll),
+	CALL(read),				/* its eventfd */
+	CALL(recvfrom),
+	CALL(sendmsg),
 	{ 0 }
 };
 
@@ -339,6 +348,7 @@ static const struct role {
 	[SANDBOX_NBD] = { .name = "blk", .calls = { common, disk, nbd } },
 	[SANDBOX_NET_USER] = { .name = "net", .calls = { common, net_user }, .files = LANDLOCK_ACCESS_FS_READ_FILE },
 	[SANDBOX_NET_TAP] = { .name = "net", .calls = { common, net_tap } },
+	[SANDBOX_NET_DGRAM] = { .name = "net", .calls = { common, net_dgram } },
 	[SANDBOX_SHARE] = {
 		.name = "9p", .calls = { common, share_ro, share_rw }, .caps = CAP_FILES, .cross = true,
 		.files = FS_READ | FS_WRITE | FS_REFER | FS_TRUNCATE,

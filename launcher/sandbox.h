@@ -25,6 +25,7 @@ enum sandbox_role {
 	SANDBOX_NBD,
 	SANDBOX_NET_USER,		/* libslirp: the sockets of the host */
 	SANDBOX_NET_TAP,
+	SANDBOX_NET_DGRAM,
 	SANDBOX_SHARE,			/* a 9p server: the files below a directory */
 	SANDBOX_SHARE_RO,
 	SANDBOX_NR_ROLES,

@@ -72,9 +72,12 @@ struct vm_net {
 
 	/* tap */
 	const char *ifname, *bridge;	/* or NULL */
-	int fd;				/* set up already, with mac and mtu; 0: not */
+	int fd;				/* set up already, with mac and mtu; 0: not. Also of dgram */
 	int vhost_fd;			/* with fd: of /dev/vhost-net, or 0 */
 	enum vm_vhost { VM_VHOST_AUTO, VM_VHOST_ON, VM_VHOST_OFF } vhost;
+
+	/* dgram */
+	unsigned int index;		/* no other card of the machine has it */
 };
 
 /* Whether and how the software CPU translates, as enum emul_jit. */

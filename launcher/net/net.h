@@ -55,6 +55,7 @@ struct net {
  * @open:	0, or -errno with a message printed; @index counts the network cards of the machine
  * @close:	undo open()
  * @enter:	on the I/O thread before all else: sandbox_enter()
+ * @can_send:	optional: false if it can take no frame now; poll_done() comes when that may have changed
  * @send:	a frame from the guest; may change it, and call net->receive()
  * @poll_prepare: add file descriptors to wait for; shorten *@timeout (milliseconds, -1: none)
  * @poll_done:	after waiting, and whenever the guest may have room: serve them
@@ -66,6 +67,7 @@ struct net_ops {
 	int (*open)(struct net *net, const struct vm_net *config, unsigned int index);
 	void (*close)(struct net *net);
 	void (*enter)(void);
+	bool (*can_send)(struct net *net);
 	void (*send)(struct net *net, const struct virtio_net_hdr_v1 *hdr, uint8_t *frame, size_t len);
 	void (*poll_prepare)(struct net *net, struct net_poll *poll, int *timeout);
 	void (*poll_done)(struct net *net, const struct net_poll *poll);
@@ -77,12 +79,44 @@ struct net_ops {
 			 1ull << VIRTIO_NET_F_HOST_ECN | 1ull << VIRTIO_NET_F_GUEST_CSUM | \
 			 1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_GUEST_TSO6 | 1ull << VIRTIO_NET_F_GUEST_ECN)
 
+/* What libslirp can do with. */
+#define NET_USER_OFFLOADS (1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 | 1ull << VIRTIO_NET_F_HOST_TSO6 | \
+			   1ull << VIRTIO_NET_F_HOST_ECN | 1ull << VIRTIO_NET_F_GUEST_CSUM)
+
 extern const struct net_ops net_user;
 extern const struct net_ops net_tap;
+extern const struct net_ops net_dgram;
+/* Of the user network with this index, as in 10.0.2.0: in the host's order. */
+uint32_t user_network(unsigned int index);
+/* The address of a card on it, alone there: the same in every run. */
+void user_mac(unsigned int index, uint8_t mac[6]);
 /* The descriptor of an interface that net_tap.open() has set up, and its name. */
 int tap_fd(const struct net *net, const char **ifname);
 /* An interface that another process has opened: NULL, or why frames can't be exchanged by it. */
 const char *tap_check(int fd);
+/* The same for a socket of net_dgram. */
+const char *dgram_check(int fd);
+
+/* The other end of such a socket: a network, and the socket that its card is reached by. */
+#define NET_DGRAM_MAX	(sizeof(struct virtio_net_hdr_v1) + NET_FRAME_MAX)
+
+struct net_relay {
+	struct net *net;
+	int fd;
+	bool full;			/* the socket; see net->receive() */
+	struct net_poll poll;
+	uint8_t buf[NET_DGRAM_MAX];
+};
+
+void net_relay_init(struct net_relay *r, struct net *net, int fd);
+/* Wait, @timeout ms at most (-1: for ever), and pass on what there is. False: the card is gone. */
+bool net_relay_turn(struct net_relay *r, int timeout);
+
+/*
+ * Start a process that is a user network for the card at the other end of @fd, until that is closed. 0, or -errno with a
+ * message printed. Of the descriptors of this process it has no more than @fd.
+ */
+int net_process(const struct vm_net *config, unsigned int index, int fd);
 
 /*
  * Read "user,hostfwd=...", "tap,bridge=..."; changes @s, parts of which @net keeps. 0, or -errno with a

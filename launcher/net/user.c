@@ -355,9 +355,19 @@ static int add_hostfwd(struct user *u, const struct vm_hostfwd *fwd)
 	return err;
 }
 
+uint32_t user_network(unsigned int index)
+{
+	return 0x0a000200u + (index << 8);
+}
+
+void user_mac(unsigned int index, uint8_t mac[6])
+{
+	memcpy(mac, (uint8_t[]){ 0x52, 0x54, 0x00, 0x54, 0x4e, (uint8_t)(0x01 + index) }, 6);
+}
+
 static int user_open(struct net *net, const struct vm_net *config, unsigned int index)
 {
-	uint32_t base = 0x0a000200u + (index << 8);
+	const uint32_t base = user_network(index);
 	SlirpConfig cfg = {
 		.version = 4,
 		.in_enabled = true,
@@ -379,8 +389,7 @@ static int user_open(struct net *net, const struct vm_net *config, unsigned int 
 	u->net = net;
 	u->last = &u->first;
 	net->state = u;
-	/* Alone on its network, the card has the same address in every run. */
-	memcpy(net->mac, (uint8_t[]){ 0x52, 0x54, 0x00, 0x54, 0x4e, 0x01 + index }, 6);
+	user_mac(index, net->mac);
 	net->mtu = config->mtu ? config->mtu : NET_MTU_MAX;
 
 	/* fec0:0:0:INDEX::/64, with the router and the resolver as in IPv4 */
@@ -427,9 +436,7 @@ static void user_enter(void)
 
 const struct net_ops net_user = {
 	.name = "user",
-	.offload = 1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 |
-	1ull << VIRTIO_NET_F_HOST_TSO6 |
-		   1ull << VIRTIO_NET_F_HOST_ECN | 1ull << VIRTIO_NET_F_GUEST_CSUM,
+	.offload = NET_USER_OFFLOADS,
 	.open = user_open,
 	.close = user_close,
 	.enter = user_enter,

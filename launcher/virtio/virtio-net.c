@@ -294,15 +294,18 @@ static bool next_chain(struct vnet *card, unsigned int queue)
 	return got > 0;
 }
 
-/* True: there may be more. */
+/* True: there may be more. What the back end can't take stays in the ring. */
 static bool run_send(struct vnet *card)
 {
 	struct virtio_dev *dev = &card->vdev;
+	const struct net_ops *ops = card->net.ops;
 	struct virtio_net_hdr_v1 hdr;
 	unsigned int n;
 	long len;
 
 	for (n = 0; n < NET_BATCH; n++) {
+		if (ops->can_send && !ops->can_send(&card->net))
+			return false;
 		pthread_mutex_lock(&dev->lock);
 		if (!next_chain(card, QUEUE_TX)) {
 			pthread_mutex_unlock(&dev->lock);
@@ -313,7 +316,7 @@ static bool run_send(struct vnet *card)
 			virtio_push(dev, QUEUE_TX, &card->elem, 0);
 		pthread_mutex_unlock(&dev->lock);
 		if (len > 0)
-			card->net.ops->send(&card->net, &hdr, card->frame, (size_t)len);
+			ops->send(&card->net, &hdr, card->frame, (size_t)len);
 	}
 	return true;
 }

@@ -6,13 +6,6 @@
 
 load named
 
-# linux NAME ARGUMENT...: one with a shell
-linux()
-{
-	start "$1" -k "$guests/cloud/vmlinuz" -i "$guests/initrd-cloud-amd64" -a 'console=ttyS0 quiet' -m 256M "${@:2}"
-	until_true grep -q 'to leave' "$console"
-}
-
 # qmp NAME LINE...: what the socket says to these lines, one after the other
 qmp()
 {
@@ -231,8 +224,8 @@ threads()
 	[[ "$("$tenon" device ls keeps)" == disk* ]] || fail "it is gone"
 	run "$tenon" device remove keeps other
 	expect "exit status for one that there is not" "$status" -eq 1
-	run "$tenon" device add keeps net --net user
-	expect "exit status for a user network" "$status" -eq 2
+	run "$tenon" device add keeps net --net user,ifname=x
+	expect "exit status for a network with a wrong option" "$status" -eq 2
 	run qmp keeps '{"execute":"qmp_capabilities"}' '{"execute":"getfd","arguments":{"fdname":"x"}}' '{"execute":"device_add"}' \
 		'{"execute":"blockdev-add","arguments":{"node-name":"n","driver":"raw","x-fd":"x","filename":"f","x":1}}' \
 		'{"execute":"closefd","arguments":{"fdname":"x\u0000y"}}'
@@ -261,6 +254,37 @@ threads()
 		fail "descriptors: $output"
 	[[ "${lines[4]}" == *'The command takes'*'No file descriptor'* && "${lines[5]}" == *'parse error'*'No file descriptor'* ]] ||
 		fail "two descriptors: $output"
+	# A network by a socket: which one, and how, or no network.
+	run python3 - "$sock/keeps.sock" <<-'PY'
+	import json, socket, sys
+	s = socket.socket(socket.AF_UNIX)
+	s.settimeout(20)
+	s.connect(sys.argv[1])
+	f = s.makefile("r")
+	f.readline()
+	def say(command, fds=[], **args):
+	    socket.send_fds(s, [json.dumps({"execute": command, "arguments": args}).encode() + b"\n"], fds)
+	    print(f.readline().strip())
+	say("qmp_capabilities")
+	fd = {"type": "fd", "str": "n"}
+	n = {"type": "dgram", "id": "n"}
+	say("netdev_add", **n)
+	say("netdev_add", **n, local={"type": "unix", "path": "/x"})
+	say("netdev_add", **n, local={"type": None, "str": "n"})
+	say("netdev_add", **n, local=fd)
+	say("netdev_add", **n, local=fd, **{"x-vnet-hdr": True, "vhost": True})
+	say("netdev_add", type="tap", id="n", **{"x-mac": "52:54:00:00:00:01"})
+	pairs = [socket.socketpair(socket.AF_UNIX, t) for t in (socket.SOCK_DGRAM, socket.SOCK_STREAM, socket.SOCK_SEQPACKET)]
+	for p in pairs:
+	    say("getfd", [p[0].fileno()], fdname="n")
+	    say("netdev_add", **n, local=fd, **{"x-vnet-hdr": True})
+	say("netdev_del", id="n")
+	PY
+	[[ "${lines[1]}${lines[2]}${lines[3]}" == *'takes local'*'takes local'*'takes local'* ]] || fail "no socket: $output"
+	[[ "${lines[4]}" == *'x-vnet-hdr says'* && "${lines[5]}" == *'takes local'* && "${lines[6]}" == *'A tap takes'* ]] ||
+		fail "other arguments: $output"
+	[[ "${lines[8]}${lines[10]}" == *'no AF_UNIX socket'*'no AF_UNIX socket'* ]] || fail "sockets of another type: $output"
+	[ "${lines[12]}" = '{"return":{"x-index":4}}' ] && [ "${lines[13]}" = '{"return":{}}' ] || fail "the right type: $output"
 	# It leaves at a reset, and the file is free again once it is removed.
 	qmp keeps '{"execute":"qmp_capabilities"}' '{"execute":"system_reset"}' >/dev/null
 	until_true eval '[ -z "$("$tenon" device ls keeps)" ]'

@@ -16,6 +16,13 @@ teardown()
 	named_teardown
 }
 
+# linux NAME ARGUMENT...: one with a shell
+linux()
+{
+	start "$1" -k "$guests/cloud/vmlinuz" -i "$guests/initrd-cloud-amd64" -a 'console=ttyS0 quiet' -m 256M "${@:2}"
+	until_true grep -q 'to leave' "$console"
+}
+
 # keys NAME TEXT: into the console of the machine
 keys()
 {

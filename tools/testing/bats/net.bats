@@ -3,7 +3,7 @@
 #
 # The network of a real guest. Oracles: programs on the host at the other end, checksums of what they sent.
 
-load guest
+load named
 
 lease='udhcpc -i eth0 -n -q -t 10 2>&1 | sed -n "s/^lease of/T>lease=/p"'
 
@@ -16,6 +16,11 @@ setup_file()
 	free_ports
 	"$guests/busybox-amd64" httpd -f -p "127.0.0.1:$http" -h "$PWD/www" 3>&- &
 	echo $! >httpd.pid
+}
+
+teardown()
+{
+	named_teardown
 }
 
 teardown_file()
@@ -39,6 +44,7 @@ ports()
 
 setup()
 {
+	named_setup
 	ports
 }
 
@@ -280,6 +286,111 @@ for i in $(seq 12); do timeout 60 wget -q -O - http://10.9.0.1/big | md5sum | cu
 	grep -q ping=yes "$d/result" || fail "the guest does not answer a ping"
 	grep -q remove=0 "$d/result" || fail "the card was not removed"
 	! grep -q vm0 "$d/left" || fail "the interface was left behind"
+}
+
+# A name that no other run of these tests has.
+name=plug-$$
+
+# serves ID: the process that is the network of a card: what is left of the command that added it
+serves()
+{
+	pgrep -f "^$tenon device add $name $1 --net user"
+}
+
+nobody_serves()
+{
+	! serves '[a-z]*' >/dev/null
+}
+
+# nobody_on PORT: is it free?
+nobody_on()
+{
+	python3 -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1])))' "$1" 2>/dev/null
+}
+
+@test "net: user: a card is added to a machine that runs, data both ways, and its process ends with it" {
+	local sum
+
+	sum=$(md5sum <"$BATS_FILE_TMPDIR/www/file" | cut -c 1-32)
+	python3 -c 'import hashlib, socket, sys
+s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+c = s.accept()[0]
+h = hashlib.md5()
+while d := c.recv(65536): h.update(d)
+print(h.hexdigest())' "$sink" >"$BATS_TEST_TMPDIR/sum" 3>&- &
+	linux "$name"
+	# It comes with what its caller has open, and keeps nothing of it: the pipe of "run" has an end.
+	run "$tenon" device add "$name" card --net "user,host-loopback,hostfwd=tcp::$fwd-:80"
+	expect "exit status" "$status" -eq 0
+	process=$(serves card)
+	! nobody_on "$fwd" || fail "the command has succeeded, and the port is not there"
+	grep -q '^Seccomp:.*2$' "/proc/$process/status" && grep -q '^CapPrm:.*0000000000000000$' "/proc/$process/status" ||
+		fail "the process is not confined"
+	run "$tenon" device add "$name" second --net "user,hostfwd=tcp::$fwd-:80"
+	[ "$status" = 1 ] && [[ "$output" == *"$fwd"*"in use"* ]] || fail "a port that is taken: status $status, $output"
+	! serves second || fail "a card that was not added has a process"
+	"$tenon" device add "$name" second --net user,mtu=1400,mac=52:54:00:aa:bb:cc
+	run "$tenon" device ls "$name"
+	[[ "${#lines[@]}" = 2 && "${lines[0]}" == card*virtio-net-pci*"user 10.0.6.0/24" && "${lines[1]}" == second*"user 10.0.7.0/24" ]] ||
+		fail "devices: $output"
+	keys "$name" 'until [ -e /sys/class/net/eth1 ]; do usleep 100000; done
+for i in eth0 eth1; do udhcpc -i $i -n -q -t 10 2>&1 | sed -n "s/^lease of/T>$i=/p"; done; ip addr flush dev eth1
+echo "T>second=$(cat /sys/class/net/eth1/mtu) $(cat /sys/class/net/eth1/address)"
+for i in 1 2 3 4; do wget -q -O - http://10.0.6.2:'"$http"'/file | md5sum | cut -c1-32 | sed "s/^/T>down$i=/" & done; wait
+ip link set eth0 mtu 1500
+wget -q -O - http://10.0.6.2:'"$http"'/file | md5sum | cut -c1-32 | sed "s/^/T>down1500=/"
+seq 1 300000 | nc 10.0.6.2 '"$sink"'; echo T\>up
+{ printf "HTTP/1.0 200 OK\r\n\r\n"; seq 1 100000; } | timeout 120 nc -l -p 80 >/dev/null & echo T\>listens'
+	until_true said listens
+	said 'eth0= 10.0.6.15 from 10.0.6.2, router 10.0.6.2, dns 10.0.6.3' || fail "lease of the first: $(answer eth0)"
+	said 'eth1= 10.0.7.15 from 10.0.7.2' || fail "lease of the second: $(answer eth1)"
+	said 'second=1400 52:54:00:aa:bb:cc' || fail "MTU and address of the second: $(answer second)"
+	for i in 1 2 3 4 1500; do
+		said "down$i=$sum" || fail "received: $(answer "down$i"), sent: $sum"
+	done
+	[ "$(cat "$BATS_TEST_TMPDIR/sum")" = "$(seq 1 300000 | md5sum | cut -c 1-32)" ] ||
+		fail "the host received $(cat "$BATS_TEST_TMPDIR/sum")"
+	limit 60 "$guests/busybox-amd64" wget -q -O "$BATS_TEST_TMPDIR/n" "http://127.0.0.1:$fwd/n" || fail "no answer by hostfwd"
+	[ "$(md5sum <"$BATS_TEST_TMPDIR/n")" = "$(seq 1 100000 | md5sum)" ] || fail "the host read something else"
+
+	"$tenon" device remove "$name" card
+	until_true eval '! serves card'
+	until_true nobody_on "$fwd"
+	serves second || fail "the other card has lost its process"
+	# Port and network are those of the next one.
+	"$tenon" device add "$name" card --net "user,hostfwd=tcp::$fwd-:80"
+	[[ "$("$tenon" device ls "$name")" == *card*"user 10.0.6.0/24"* ]] || fail "devices: $("$tenon" device ls "$name")"
+	serves card && serves second
+	kill -KILL "$pid"
+	ended
+	until_true nobody_serves
+	until_true nobody_on "$fwd"
+}
+
+@test "net: user: the process of a card that was added stops, goes on, and is lost, and the machine lives" {
+	linux "$name"
+	"$tenon" device add "$name" card --net user
+	keys "$name" 'until [ -e /sys/class/net/eth0 ]; do usleep 100000; done; ip addr add 10.0.6.15/24 dev eth0; ip link set eth0 up
+ping -c 1 -W 5 10.0.6.2 >/dev/null && echo T\>ping=yes'
+	until_true said ping=yes
+	# One that does nothing holds up the card, and nothing else; then what waited goes on.
+	process=$(serves card)
+	kill -STOP "$process"
+	keys "$name" '{ dd if=/dev/zero bs=60000 count=400 2>/dev/null | nc -u 10.0.6.2 9; } & sleep 1
+ping -c 1 -W 2 10.0.6.2 >/dev/null || echo T\>stopped=yes'
+	until_true said stopped=yes
+	kill -CONT "$process"
+	keys "$name" 'kill %1; n=0; until ping -c 1 -W 2 10.0.6.2 >/dev/null || [ $n = 20 ]; do n=$((n + 1)); done; [ $n = 20 ] || echo T\>again=yes'
+	until_true said again=yes
+	kill -KILL "$process"
+	until_true grep -q "has lost its network" "$console.errors"
+	keys "$name" 'ping -c 1 -W 2 10.0.6.2 >/dev/null || echo T\>ping=no'
+	until_true said ping=no
+	"$tenon" device remove "$name" card
+	[ -z "$("$tenon" device ls "$name")" ] || fail "the card is still there"
+	"$tenon" kill "$name"
+	ended
+	expect "exit status" "$status" -eq 143
 }
 
 @test "net: tap: what is not there, or not allowed, is refused" {

@@ -194,7 +194,7 @@ static void say(struct peer *p, const void *text, size_t len)
 	serve();
 }
 
-/* The same with descriptors of an image. */
+/* The same with descriptors: of an image, and of a socket that nobody has the other end of. */
 static void hand_over(struct peer *p, const char *text, unsigned int nr)
 {
 	union {
@@ -206,10 +206,16 @@ static void hand_over(struct peer *p, const char *text, unsigned int nr)
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(nr * sizeof(int)),
 	};
 	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
-	int fd[16];
+	int fd[16], pair[2];
 
-	for (unsigned int i = 0; i < nr; i++)
-		fd[i] = open(image, O_RDWR | O_CLOEXEC);
+	for (unsigned int i = 0; i < nr; i++) {
+		if ((nr & 2) && !socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+			fd[i] = pair[0];
+			close(pair[1]);
+		} else {
+			fd[i] = open(image, O_RDWR | O_CLOEXEC);
+		}
+	}
 	h->cmsg_level = SOL_SOCKET;
 	h->cmsg_type = SCM_RIGHTS;
 	h->cmsg_len = CMSG_LEN(nr * sizeof(int));
@@ -235,6 +241,9 @@ static const char *const words[] = {
 	"{\"execute\":\"x-query-devices\"}\n",
 	"{\"execute\":\"netdev_add\",\"arguments\":{\"type\":\"tap\",\"id\":\"n\",\"fd\":\"f\",\"ifname\":\"t\",\"x-mac\":\"",
 	"{\"execute\":\"quit\"}\n", "{\"execute\":\"query-name\",\"id\":[]}\n", "{\"execute\":null}\n", "-",
+	"{\"execute\":\"netdev_add\",\"arguments\":{\"type\":\"dgram\",\"id\":\"n\",\"x-vnet-hdr\":true,\"local\":{\"type\":\"fd\",\"str\":\"f\"}}}\n",
+	"{\"execute\":\"netdev_del\",\"arguments\":{\"id\":\"n\"}}\n",
+	"{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"virtio-net-pci\",\"id\":\"d\",\"netdev\":\"n\"}}\n",
 };
 
 static void check_alive(void)

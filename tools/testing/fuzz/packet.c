@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * packet.c - frames from the guest to the user network, and unfinished checksums
+ * packet.c - frames from the guest to the user network, unfinished checksums, and messages of the socket by which a card and
+ * a network in another process exchange frames, both ways
  *
  * Runs in a network namespace of its own: where nobody is, nobody is bothered by what the guest sends. What
  * libslirp does with memory that it allocated is seen by AddressSanitizer only where it calls the C library.
  */
 #include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
 #include <linux/if_ether.h>
 
 #include "launcher/net/net.h"
@@ -22,7 +26,9 @@ static bool receive(void *opaque, const struct virtio_net_hdr_v1 *hdr, const uin
 {
 	uint8_t sum = 0;
 
-	(void)hdr;
+	/* What the guest is told of the checksum is about this frame. */
+	if ((hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && hdr->csum_start + hdr->csum_offset + 2u > len)
+		abort();
 	/* All of it can be read. */
 	while (len--)
 		sum ^= data[len];
@@ -40,14 +46,18 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-static void turn(struct net *net)
+static struct net_relay relay;
+
+/* The network's turn, and the card's. */
+static void turn(struct net *card)
 {
 	int timeout = 0;
 
+	net_relay_turn(&relay, 0);
 	polls.nr = 0;
-	net->ops->poll_prepare(net, &polls, &timeout);
+	card->ops->poll_prepare(card, &polls, &timeout);
 	poll(polls.fd, polls.nr, 0);
-	net->ops->poll_done(net, &polls);
+	card->ops->poll_done(card, &polls);
 }
 
 /* Lengths and checksum right, or the packet goes no further than the first look at it. */
@@ -72,13 +82,18 @@ static void mend_ipv4(uint8_t *ip, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct vm_net config = { .ops = &net_user };
+	struct vm_net config = { .ops = &net_user }, card_config = { .ops = &net_dgram, .mtu = 1500 };
 	struct input in = { data, size };
 	unsigned int received = 0, i;
-	struct net net = { .ops = &net_user, .receive = receive, .opaque = &received };
+	struct net net = { .ops = &net_user }, card = { .ops = &net_dgram, .receive = receive, .opaque = &received };
+	int sock[2];
 
-	if (net_user.open(&net, &config, 0))
+	if (net_user.open(&net, &config, 0) || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock))
 		abort();
+	card_config.fd = sock[0];
+	if (net_dgram.open(&card, &card_config, 0))
+		abort();
+	net_relay_init(&relay, &net, sock[1]);
 	for (i = 0; i < FRAMES && in.left; i++) {
 		uint8_t what = take_uint(&in, 1);
 		size_t len = take_uint(&in, what & 0x20 ? 2 : 1);
@@ -116,11 +131,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			hdr.csum_start = ETH_HLEN + 20;
 			hdr.csum_offset = len > 23 && frame[23] == IPPROTO_TCP ? 16 : 6;
 		}
-		net_user.send(&net, &hdr, frame, len);
+		/* By one that has taken over the machine, or that has handed over the socket: without a header, too. */
+		if (what & 0x80) {
+			struct iovec iov[] = { { &hdr, what & 0x40 ? sizeof(hdr) : 0 }, { frame, len } };
+			const struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+
+			(void)!sendmsg(sock[hdr.num_buffers & 1], &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		} else {
+			net_user.send(&net, &hdr, frame, len);
+		}
 		if (what & 0x10)
-			turn(&net);
+			turn(&card);
 	}
-	turn(&net);
+	turn(&card);
+	net_dgram.close(&card);
+	if (net_relay_turn(&relay, 0))
+		abort();
 	net_user.close(&net);
+	close(sock[1]);
+	free(relay.poll.fd);
 	return 0;
 }

@@ -36,6 +36,7 @@ static struct {
 	unsigned int refused, sent, opened;
 	uint64_t offload;
 	bool echo;
+	atomic_bool full;		/* it takes no frame, until woken without this */
 } peer = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static int peer_open(struct net *net, const struct vm_net *config, unsigned int index)
@@ -54,6 +55,12 @@ static void peer_close(struct net *net)
 	(void)net;
 	close(peer.fd);
 	peer.opened--;
+}
+
+static bool peer_can_send(struct net *net)
+{
+	(void)net;
+	return !atomic_load(&peer.full);
 }
 
 static void peer_send(struct net *net, const struct virtio_net_hdr_v1 *hdr, uint8_t *frame, size_t len)
@@ -107,6 +114,7 @@ static const struct net_ops fake_net = {
 	.open = peer_open,
 	.close = peer_close,
 	.enter = peer_enter,
+	.can_send = peer_can_send,
 	.send = peer_send,
 	.poll_prepare = peer_prepare,
 	.poll_done = peer_done,
@@ -202,6 +210,7 @@ static void test_discovery(void)
 static void test_send(void)
 {
 	struct virtio_net_hdr_v1 hdr = { 0 };
+	const uint64_t one = 1;
 	uint8_t data[3000];
 	unsigned int i;
 
@@ -241,6 +250,19 @@ static void test_send(void)
 	hdr.flags = 0;
 	send_frame(&hdr, 61);
 	ok(wait_for(peer.sent == 5) && peer.out_len == 61, "so are checksums without the feature");
+
+	/* Two buffers: a frame that is taken and one that is not would show the same. */
+	atomic_store(&peer.full, true);
+	dma_write(vm, OUT, &hdr, HDR);
+	desc(TX, 0, OUT, HDR + 62, 0, 0);
+	offer(TX, 0);
+	desc(TX, 1, OUT, HDR + 63, 0, 0);
+	kick(TX, 1);
+	usleep(100000);
+	ok(peer.sent == 5 && used_idx(TX) == (uint16_t)(avail_idx[TX] - 2), "what a full back end does not take stays in the ring");
+	atomic_store(&peer.full, false);
+	(void)!write(peer.fd, &one, sizeof(one));
+	ok(completed(TX) && wait_for(peer.sent == 7) && peer.out_len == 63, "until there is room, without another notification");
 }
 
 /* RFC 1071, byte by byte. */
