@@ -42,20 +42,6 @@ static inline bool lapic_bit_test(const struct lapic *apic, u32 set, u8 vector)
 	return __atomic_load_n(lapic_bit_word(apic, set, vector), __ATOMIC_SEQ_CST) >> (vector & 31) & 1;
 }
 
-/* The highest vector in a set, or -1. */
-static inline int lapic_bit_highest(const struct lapic *apic, u32 set)
-{
-	int n;
-
-	for (n = 7; n >= 0; n--) {
-		u32 word = __atomic_load_n(lapic_bit_word(apic, set, n * 32), __ATOMIC_SEQ_CST);
-
-		if (word)
-			return n * 32 + 31 - __builtin_clz(word);
-	}
-	return -1;
-}
-
 /* lapic.c */
 int lapic_accept_vector(struct lapic *apic, u8 vector, bool level);
 void lapic_error(struct lapic *apic, u32 error);

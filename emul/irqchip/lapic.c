@@ -149,6 +149,7 @@ static void lapic_reset_regs(struct lapic *apic)
 {
 	u32 offset;
 
+	lapic_collect(apic);
 	for (offset = 0; offset < LAPIC_STATE_SIZE; offset += sizeof(u32))
 		lapic_set_reg(apic, offset, 0);
 	lapic_set_reg(apic, LAPIC_DFR, DFR_RESET);
@@ -242,9 +243,59 @@ int lapic_set_base(struct lapic *apic, u64 value, bool host)
 
 /* ---- acceptance ---- */
 
+/*
+ * With lapic_config.posted. The page belongs to the processor while it runs the guest, and what it fetches from there by
+ * itself it may also end by itself: so only edges of no concern to anyone, with a TMR bit that says so already.
+ */
+static int lapic_accept_beside(struct lapic *apic, u8 vector, bool level)
+{
+	const bool held = level || lapic_watched(apic, vector) || lapic_bit_test(apic, LAPIC_TMR, vector);
+	const u32 bit = 1u << (vector & 31);
+	const unsigned int n = vector >> 5;
+	bool merged;
+
+	if (level)
+		__atomic_fetch_or(&apic->held_level[n], bit, __ATOMIC_SEQ_CST);
+	else if (held)
+		__atomic_fetch_and(&apic->held_level[n], ~bit, __ATOMIC_SEQ_CST);
+	if (__atomic_fetch_or(held ? &apic->held[n] : &apic->config.posted[n], bit, __ATOMIC_SEQ_CST) & bit)
+		return IRQ_COALESCED;
+	/* Looked at last, and so rather this one itself on its way than one missed that it is merged with. */
+	merged = lapic_bit_test(apic, LAPIC_IRR, vector);
+	if (held)
+		apic->ops->kick(apic->ctx);
+	else
+		apic->ops->post(apic->ctx);
+	return merged ? IRQ_COALESCED : 1;
+}
+
+/* IRR first: at no time is a vector in neither, for those who look whether theirs is new. */
+void lapic_collect(struct lapic *apic)
+{
+	unsigned int n;
+
+	if (!apic->config.posted)
+		return;
+	for (n = 0; n < 8; n++) {
+		const u32 held = __atomic_load_n(&apic->held[n], __ATOMIC_SEQ_CST);
+		const u32 posted = __atomic_load_n(&apic->config.posted[n], __ATOMIC_SEQ_CST);
+
+		if (likely(!held && !posted))
+			continue;
+		lapic_set_reg(apic, LAPIC_TMR + n * 16,
+			      (lapic_reg(apic, LAPIC_TMR + n * 16) & ~held) |
+			      (__atomic_load_n(&apic->held_level[n], __ATOMIC_SEQ_CST) & held));
+		__atomic_fetch_or(lapic_bit_word(apic, LAPIC_IRR, n * 32), held | posted, __ATOMIC_SEQ_CST);
+		__atomic_fetch_and(&apic->held[n], ~held, __ATOMIC_SEQ_CST);
+		__atomic_fetch_and(&apic->config.posted[n], ~posted, __ATOMIC_SEQ_CST);
+	}
+}
+
 /* Set IRR and TMR: from any thread. TMR goes first: the vCPU may take the interrupt once IRR is set. */
 int lapic_accept_vector(struct lapic *apic, u8 vector, bool level)
 {
+	if (apic->config.posted)
+		return lapic_accept_beside(apic, vector, level);
 	if (level)
 		lapic_bit_set(apic, LAPIC_TMR, vector);
 	else
@@ -425,11 +476,28 @@ void lapic_extint_ack(struct lapic *apic)
 u8 lapic_ppr(const struct lapic *apic)
 {
 	u8 tpr = lapic_reg(apic, LAPIC_TPR);
-	int serving = lapic_bit_highest(apic, LAPIC_ISR);
+	int serving = lapic_highest(apic, LAPIC_ISR);
 
 	if (serving < 0 || tpr >> 4 >= serving >> 4)
 		return tpr;
 	return serving & 0xf0;
+}
+
+/* What is accepted and not in service, wherever it waits. */
+static int lapic_requested(const struct lapic *apic)
+{
+	int n;
+
+	for (n = 7; n >= 0; n--) {
+		u32 word = __atomic_load_n(lapic_bit_word(apic, LAPIC_IRR, n * 32), __ATOMIC_SEQ_CST);
+
+		if (apic->config.posted)
+			word |= __atomic_load_n(&apic->config.posted[n], __ATOMIC_SEQ_CST) |
+				__atomic_load_n(&apic->held[n], __ATOMIC_SEQ_CST);
+		if (word)
+			return n * 32 + 31 - __builtin_clz(word);
+	}
+	return -1;
 }
 
 int lapic_pending_vector(const struct lapic *apic)
@@ -438,7 +506,7 @@ int lapic_pending_vector(const struct lapic *apic)
 
 	if (!lapic_enabled(apic))
 		return -1;
-	vector = lapic_bit_highest(apic, LAPIC_IRR);
+	vector = lapic_requested(apic);
 	if (vector < 0 || vector >> 4 <= lapic_ppr(apic) >> 4)
 		return -1;
 	return vector;
@@ -450,6 +518,7 @@ int lapic_ack(struct lapic *apic)
 
 	if (!lapic_enabled(apic))
 		return -1;
+	lapic_collect(apic);
 	vector = lapic_pending_vector(apic);
 	/* "Spurious Interrupt": masked by a higher TPR between request and acknowledgement. */
 	if (vector < 0)
@@ -471,31 +540,44 @@ bool lapic_watched(const struct lapic *apic, u8 vector)
 	return apic->config.watch && __atomic_load_n(apic->config.watch, __ATOMIC_RELAXED) == vector;
 }
 
-int lapic_eoi(struct lapic *apic)
+void lapic_eoi_done(struct lapic *apic, u8 vector)
 {
-	int vector = lapic_bit_highest(apic, LAPIC_ISR);
 	unsigned int n;
 
-	if (vector < 0)
-		return -1;
-	lapic_bit_clear(apic, LAPIC_ISR, vector);
-	lapic_kick_if_pending(apic);
 	if (!lapic_bit_test(apic, LAPIC_TMR, vector)) {
 		if (unlikely(lapic_watched(apic, vector)))
 			apic->ops->eoi(apic->ctx, vector);
-		return vector;
+		return;
 	}
 
 	for (n = 0; n < 2; n++) {
 		u32 lvt = lapic_reg(apic, lint_offset(n));
 
-		if ((lvt & LAPIC_LVT_REMOTE_IRR) && (int)(lvt & LAPIC_LVT_VECTOR) == vector) {
+		if ((lvt & LAPIC_LVT_REMOTE_IRR) && (lvt & LAPIC_LVT_VECTOR) == vector) {
 			lapic_set_reg(apic, lint_offset(n), lvt & ~LAPIC_LVT_REMOTE_IRR);
 			lint_update(apic, n, false);
 		}
 	}
 	if (apic->ops->eoi && !(lapic_reg(apic, LAPIC_SVR) & LAPIC_SVR_NO_EOI_BCAST))
 		apic->ops->eoi(apic->ctx, vector);
+}
+
+u32 lapic_wants_eoi(const struct lapic *apic, unsigned int n)
+{
+	const int watched = apic->config.watch ? __atomic_load_n(apic->config.watch, __ATOMIC_RELAXED) : -1;
+
+	return lapic_reg(apic, LAPIC_TMR + n * 16) | (watched >> 5 == (int)n ? 1u << (watched & 31) : 0);
+}
+
+int lapic_eoi(struct lapic *apic)
+{
+	int vector = lapic_highest(apic, LAPIC_ISR);
+
+	if (vector < 0)
+		return -1;
+	lapic_bit_clear(apic, LAPIC_ISR, vector);
+	lapic_kick_if_pending(apic);
+	lapic_eoi_done(apic, vector);
 	return vector;
 }
 
@@ -752,6 +834,7 @@ void lapic_restore(struct lapic *apic, const void *regs, u64 now)
 	const u32 esr = LAPIC_ESR_SEND_VECTOR | LAPIC_ESR_RECV_VECTOR | LAPIC_ESR_REGISTER;
 	u32 offset;
 
+	lapic_collect(apic);
 	for (offset = 0; offset < LAPIC_STATE_SIZE; offset += 1u << REG_SHIFT) {
 		const struct reg_desc *desc = &reg_descs[offset >> REG_SHIFT];
 		u32 value = saved_reg(regs, offset);

@@ -129,6 +129,8 @@ static_assert(sizeof(struct lapic_page) == LAPIC_PAGE_SIZE, "the register page i
  *		hand it to
  *		ioapic_eoi(). And, whatever the suppression, an edge-triggered one that is lapic_config.watch
  * @rearm:	optional; lapic_timer_deadline() may have changed
+ * @post:	required with lapic_config.posted; an edge is there that was not: make the processor fetch it. Called from
+ *		any thread, in the place of @kick
  *
  * @nmi, @init, @sipi and @smi may be called from any thread that calls lapic_deliver() or lapic_accept().
  */
@@ -141,6 +143,7 @@ struct lapic_ops {
 	void (*smi)(void *ctx);
 	void (*eoi)(void *ctx, u8 vector);
 	void (*rearm)(void *ctx);
+	void (*post)(void *ctx);
 };
 
 /* Features: lapic_config.features, lapic_set_features(). */
@@ -160,6 +163,8 @@ struct lapic_ops {
  * @bsp:	the bootstrap processor
  * @watch:	optional; where the owner keeps the edge-triggered vector whose EOI it wants to hear of, or -1; it may
  *		change at any time
+ * @posted:	optional; 256 bits where acceptance leaves edges, for a processor that fetches them from there into IRR
+ *		while it runs the guest: see lapic_collect()
  */
 struct lapic_config {
 	u32 id;
@@ -168,6 +173,7 @@ struct lapic_config {
 	u8 phys_bits;
 	bool bsp;
 	const int *watch;
+	u32 *posted;
 };
 
 /**
@@ -213,6 +219,8 @@ enum lapic_reset {
  * @extint:	an IRQ_EXTINT message waits for its INTA cycle
  * @errors:	errors since the last write of the ESR
  * @arbitration: lowest-priority messages taken, to share equal priorities out evenly
+ * @held:	with lapic_config.posted: accepted, and to be taken to IRR by lapic_collect() alone
+ * @held_level: the TMR bits of those
  * @timer:	timer state, private to lapic-timer.c
  */
 struct lapic {
@@ -227,6 +235,8 @@ struct lapic {
 	bool extint;
 	u32 errors;
 	u32 arbitration;
+	u32 held[8];
+	u32 held_level[8];
 	struct {
 		bool armed;		/* an expiry lies ahead (counting modes) */
 		u32 load;		/* count at epoch */
@@ -244,6 +254,26 @@ struct lapic {
 static inline u32 lapic_reg(const struct lapic *apic, u32 offset)
 {
 	return __atomic_load_n(&apic->page->word[offset / 4], __ATOMIC_RELAXED);
+}
+
+/**
+ * lapic_highest() - the highest vector in LAPIC_ISR, LAPIC_TMR or LAPIC_IRR
+ * @apic:	local APIC; only read
+ * @set:	the first register of the 8
+ *
+ * Return: a vector, or -1.
+ */
+static inline int lapic_highest(const struct lapic *apic, u32 set)
+{
+	int n;
+
+	for (n = 7; n >= 0; n--) {
+		const u32 word = __atomic_load_n(&apic->page->word[set / 4 + n * 4], __ATOMIC_SEQ_CST);
+
+		if (word)
+			return n * 32 + 31 - __builtin_clz(word);
+	}
+	return -1;
 }
 
 /* ---- construction ---- */
@@ -394,6 +424,35 @@ u8 lapic_ppr(const struct lapic *apic);
  * Return: highest vector in IRR if its class is above that of the PPR, else -1; -1 while globally disabled.
  */
 int lapic_pending_vector(const struct lapic *apic);
+
+/**
+ * lapic_collect() - take to IRR what was accepted since the last time
+ * @apic:	local APIC
+ *
+ * For an owner with lapic_config.posted, whose page is the processor's while it runs the guest: nobody else writes to it
+ * then, and what is accepted waits beside it. Edges the processor fetches by itself. Interrupts whose EOI somebody
+ * wants to hear of it must not have before it knows that: these wait for this function, and for what the owner makes of
+ * lapic_wants_eoi() after it.
+ */
+void lapic_collect(struct lapic *apic);
+
+/**
+ * lapic_wants_eoi() - does the EOI of a vector matter to anyone but the local APIC?
+ * @apic:	local APIC; only read
+ * @n:		0 to 7: vectors from 32 * @n on
+ *
+ * Return: a bit a vector. Of all others the processor may see to the EOI.
+ */
+u32 lapic_wants_eoi(const struct lapic *apic, unsigned int n);
+
+/**
+ * lapic_eoi_done() - the processor has taken a vector out of service by itself: tell whom it concerns
+ * @apic:	local APIC
+ * @vector:	that it was
+ *
+ * May call lapic_ops.eoi.
+ */
+void lapic_eoi_done(struct lapic *apic, u8 vector);
 
 /**
  * lapic_ack() - the processor takes an interrupt

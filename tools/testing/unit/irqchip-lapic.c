@@ -3,7 +3,8 @@
  * irqchip-lapic.c - the local APIC, the bus between several, and the timer
  *
  * Oracle: Intel SDM vol. 3 "Advanced Programmable Interrupt Controller (APIC)" (section titles in the test
- * names), and the sequences of Linux's apic.c and io_apic.c.
+ * names), and the sequences of Linux's apic.c and io_apic.c. All of it twice: what is accepted waits in the page, and
+ * what is accepted waits beside it until it is collected.
  */
 #include "../../../emul/irqchip/ioapic.h"
 #include "../../../emul/irqchip/lapic.h"
@@ -16,6 +17,7 @@
 struct cpu {
 	struct lapic apic;
 	struct lapic_page page;
+	u32 posted[8];
 	unsigned int kicks, nmis, inits, sipis, smis, rearms;
 	u8 sipi_vector;
 };
@@ -25,6 +27,7 @@ static struct lapic *apics[NR_CPUS];
 static struct ioapic ioapic;
 static unsigned int broadcasts;
 static int last_ret;
+static bool posting;
 
 static void kick(void *ctx)
 {
@@ -78,6 +81,7 @@ static const struct lapic_ops ops = {
 	.smi = smi,
 	.eoi = eoi,
 	.rearm = rearm,
+	.post = kick,
 };
 
 static int ioapic_deliver(void *ctx, const struct irq_msg *msg)
@@ -95,6 +99,7 @@ static void wr(unsigned int n, u32 reg, u32 value)
 
 static u32 rd(unsigned int n, u32 reg)
 {
+	lapic_collect(&cpus[n].apic);
 	return lapic_read(&cpus[n].apic, reg, 4, 0);
 }
 
@@ -121,6 +126,7 @@ static void fresh(u32 features)
 	for (n = 0; n < NR_CPUS; n++) {
 		const struct lapic_config config = {
 			.id = n, .features = features, .bsp = n == 0, .phys_bits = 40,
+			.posted = posting ? cpus[n].posted : NULL,
 		};
 
 		apics[n] = &cpus[n].apic;
@@ -498,9 +504,10 @@ static void test_wide(void)
 /* Of the vectors of edges, one has its EOI reported. */
 static void test_watch(void)
 {
-	static int watch = -1;
+	static int watch;
 	struct lapic *apic = &cpus[0].apic;
 
+	watch = -1;
 	running(ALL_FEATURES);
 	apic->config.watch = &watch;
 	broadcasts = 0;
@@ -605,6 +612,7 @@ static void test_save(void)
 	inject(0, 0x77, true);
 	lapic_ack(apic);
 	inject(0, 0x88, false);
+	lapic_collect(apic);
 	lapic_save(apic, regs, 300);
 	running(ALL_FEATURES);
 	lapic_restore(apic, regs, 1000000);
@@ -767,7 +775,45 @@ static void test_random(void)
 	is_u64(bad, 0, "1,500,000 random accesses to 4 local APICs keep the invariants");
 }
 
-int main(void)
+/* A processor that fetches edges and ends them by itself; levels and what is watched reach it by lapic_collect() alone. */
+static void test_posted(void)
+{
+	struct lapic *apic = &cpus[0].apic;
+	int watched = 0x52;
+
+	running(0);
+	apic->config.watch = &watched;
+	is_u64(inject(0, 0x31, false), 1, "posted: an edge");
+	is_u64((u64)inject(0, 0x31, false), IRQ_COALESCED, "posted: once more");
+	ok(cpus[0].kicks == 1 && cpus[0].posted[1] == 1u << 0x11, "posted: is where the processor fetches it");
+	inject(0, 0x31 + 0x20, true);
+	inject(0, 0x52, false);
+	ok(cpus[0].kicks == 3 && !cpus[0].posted[2] && !lapic_reg(apic, LAPIC_IRR + 0x20),
+	   "posted: a level, and an edge that is watched, are not");
+	is_u64(lapic_wants_eoi(apic, 2), 1u << 0x12, "posted: nor is the level's EOI wanted yet");
+	is_u64((u64)lapic_pending_vector(apic), 0x52, "posted: all of them wait");
+	lapic_collect(apic);
+	is_u64(lapic_wants_eoi(apic, 2), 1u << 0x11 | 1u << 0x12, "posted: collected, its EOI is wanted");
+	is_u64(lapic_reg(apic, LAPIC_IRR + 0x20), 1u << 0x11 | 1u << 0x12, "posted: collected, they are in IRR");
+	is_u64((u64)inject(0, 0x31, false), IRQ_COALESCED, "posted: one that waits in IRR is not new");
+	is_u64(cpus[0].posted[1], 1u << 0x11, "posted: but left, as the processor may take that at any moment");
+	inject(0, 0x51, false);
+	ok(!cpus[0].posted[2], "posted: an edge after a level of the same vector waits for TMR to be cleared");
+	lapic_eoi_done(apic, 0x51);
+	is_u64(broadcasts, 1, "posted: the EOI of the level is broadcast");
+	lapic_collect(apic);
+	is_u64(lapic_wants_eoi(apic, 2), 1u << 0x12, "posted: which it is then");
+	lapic_eoi_done(apic, 0x51);
+	is_u64(broadcasts, 1, "posted: the EOI of the edge is nobody's concern");
+	lapic_eoi_done(apic, 0x52);
+	is_u64(broadcasts, 2, "posted: but of the one that is watched");
+	inject(0, 0x31, false);
+	lapic_reset(apic, LAPIC_RESET_INIT);
+	lapic_collect(apic);
+	ok(!cpus[0].posted[1] && lapic_highest(apic, LAPIC_IRR) < 0, "posted: a reset leaves nothing");
+}
+
+static void test_all(void)
 {
 	test_reset();
 	test_priority();
@@ -784,5 +830,13 @@ int main(void)
 	test_save();
 	test_board();
 	test_random();
+}
+
+int main(void)
+{
+	test_all();
+	posting = true;
+	test_all();
+	test_posted();
 	return tap_done();
 }
