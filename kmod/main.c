@@ -227,7 +227,6 @@ int tenon_check_extension(struct tenon_vm *vm, unsigned long cap)
 	case KVM_CAP_DEBUGREGS:
 	case KVM_CAP_X86_ROBUST_SINGLESTEP:
 	case KVM_CAP_XSAVE:
-	case KVM_CAP_XCRS:
 	case KVM_CAP_ENABLE_CAP:
 	case KVM_CAP_ENABLE_CAP_VM:
 	case KVM_CAP_GET_TSC_KHZ:
@@ -245,6 +244,8 @@ int tenon_check_extension(struct tenon_vm *vm, unsigned long cap)
 	case KVM_CAP_IOAPIC_POLARITY_IGNORED:
 	case KVM_CAP_IRQ_ROUTING:
 		return cap == KVM_CAP_IRQ_ROUTING ? TENON_MAX_ROUTES : 1;
+	case KVM_CAP_XCRS:
+		return boot_cpu_has(X86_FEATURE_XSAVE);
 	case KVM_CAP_TSC_CONTROL:
 		return tenon_vendor->tsc_scales();
 	case KVM_CAP_XSAVE2:

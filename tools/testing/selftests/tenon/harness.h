@@ -115,6 +115,8 @@ extern int dev_fd;
 
 bool is_kvm(void);
 int has_cap(int cap);
+/* XCR0: not on a processor without XSAVE, where the ioctls are EINVAL. */
+bool has_xcrs(void);
 uint64_t now_ns(void);
 
 struct vm *vm_new(enum chips chips);

@@ -219,6 +219,26 @@ TEST(steal_time, "steal time grows while another thread has the processor", KVM_
 	CHECK_EQ(vm_wrmsr(vm, 0, MSR_KVM_STEAL_TIME, STEAL | 3), 0);
 }
 
+/* VT-x with virtual-interrupt delivery: an EOI is no exit then, and there is nothing to be saved. */
+static bool processor_ends_interrupts(void)
+{
+	char line[4096];
+	bool vid = false;
+	FILE *f = fopen("/sys/module/tenon/parameters/vmx_unproven", "r");
+
+	if (!f)
+		return false;
+	if (fgets(line, sizeof(line), f) && line[0] == 'Y') {
+		fclose(f);
+		f = fopen("/proc/cpuinfo", "r");
+		while (f && fgets(line, sizeof(line), f) && !vid)
+			vid = !strncmp(line, "vmx flags", 9) && strstr(line, " vid");
+	}
+	if (f)
+		fclose(f);
+	return vid;
+}
+
 TEST(pv_eoi, "an interrupt is ended by a bit in memory, and the next one comes")
 {
 	struct kvm_msi msi = { .address_lo = XAPIC, .data = 0x31 };
@@ -234,7 +254,7 @@ TEST(pv_eoi, "an interrupt is ended by a bit in memory, and the next one comes")
 		/* KVM does not always offer it. */
 		offered += !vm_apic(vm, 0, 0x110);
 	}
-	CHECK(offered >= (is_kvm() ? 1 : 3));
+	CHECK(offered >= (is_kvm() ? 1 : processor_ends_interrupts() ? 0 : 3));
 	CHECK_EQ(vm_wrmsr(vm, 0, MSR_KVM_PV_EOI_EN, PV_EOI | 2), 0);
 }
 
