@@ -9,6 +9,14 @@
 #include "trace.h"
 #include "vendor.h"
 
+/* What the processor does not deliver by itself: the PIC's at least. */
+static int irq_to_inject(struct tenon_vcpu *vcpu)
+{
+	const int vector = tenon_irq_pending(vcpu);
+
+	return vector < TENON_IRQ_PIC && tenon_irqs_delivered(vcpu) ? -1 : vector;
+}
+
 /*
  * What goes in first: an exception, then an event whose delivery was interrupted, then NMI, then an interrupt (AMD APM
  * vol. 2, "Event Injection"; Intel SDM vol. 3, "Event Injection"). One event an entry; a window is asked for if another
@@ -16,9 +24,12 @@
  */
 void tenon_events(struct tenon_vcpu *vcpu)
 {
-	int vector, pending = tenon_irq_pending(vcpu);
 	bool want_irq = false, want_nmi = false;
+	int vector, pending;
 
+	if (vcpu->lapic)
+		lapic_collect(vcpu->lapic);
+	pending = irq_to_inject(vcpu);
 	if (vcpu->exception.pending) {
 		const struct tenon_event *e = &vcpu->exception;
 
@@ -54,7 +65,7 @@ void tenon_events(struct tenon_vcpu *vcpu)
 	}
 	if (pending >= 0 && tenon_vendor->can_take_irq(vcpu)) {
 		vector = tenon_irq_ack(vcpu);
-		pending = tenon_irq_pending(vcpu);
+		pending = irq_to_inject(vcpu);
 		if (vector >= 0) {
 			vcpu->stats.interrupts++;
 			trace_tenon_inject(vcpu->id, "interrupt", vector, false, 0);

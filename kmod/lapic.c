@@ -94,8 +94,14 @@ static void op_rearm(void *ctx)
 	vcpu->timer_stale = true;
 }
 
+static void op_post(void *ctx)
+{
+	tenon_notify(ctx);
+}
+
 static const struct lapic_ops lapic_ops = {
 	.kick = op_kick,
+	.post = op_post,
 	.send = op_send,
 	.nmi = op_nmi,
 	.init = op_init,
@@ -114,6 +120,7 @@ int tenon_lapic_create(struct tenon_vcpu *vcpu)
 		.phys_bits = 48,
 		.bsp = vcpu->id == vcpu->vm->bsp_id,
 		.watch = vcpu->vm->chips ? &vcpu->vm->chips->pit_vector : NULL,
+		.posted = tenon_vendor->posted ? tenon_vendor->posted(vcpu) : NULL,
 	};
 
 	vcpu->lapic_page = (struct lapic_page *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
@@ -146,29 +153,55 @@ void tenon_lapic_cpuid(struct tenon_vcpu *vcpu)
 	lapic_set_features(vcpu->lapic, features);
 }
 
-/* Set the host's timer to the local APIC's deadline. On the vCPU's thread. */
-void tenon_lapic_rearm(struct tenon_vcpu *vcpu)
+/* The host's TSC in so many ticks of the guest's, or before that where they are very many. */
+static u64 host_tsc(const struct tenon_vcpu *vcpu, u64 ticks)
+{
+	ticks = min_t(u64, ticks, 1ull << 40);
+	if (vcpu->tsc_ratio != TENON_TSC_UNSCALED)
+		ticks = mul_u64_u64_shr(ticks, div64_u64(U64_MAX, vcpu->tsc_ratio), 32);
+	return rdtsc() + ticks;
+}
+
+static void timer_cancel(struct tenon_vcpu *vcpu)
+{
+	if (vcpu->timer_armed)
+		hrtimer_cancel(&vcpu->timer);
+	vcpu->timer_armed = false;
+}
+
+/*
+ * Set a timer to the local APIC's deadline, on the vCPU's thread: the host's, or, for a TSC deadline of a vCPU that is
+ * about to run, that of a processor which has one for its guests.
+ */
+static void rearm(struct tenon_vcpu *vcpu, bool sleeps)
 {
 	const struct lapic_deadline d = lapic_timer_deadline(vcpu->lapic);
 	u64 now = tenon_now(), at;
 	s64 ticks;
 
 	vcpu->timer_stale = false;
+	if (vcpu->timer_exits)
+		tenon_vendor->set_deadline(vcpu, U64_MAX);
+	vcpu->timer_exits = false;
 	switch (d.clock) {
 	case LAPIC_CLOCK_NS:
 		at = d.at;
 		break;
 	case LAPIC_CLOCK_TSC:
 		ticks = d.at - tenon_guest_tsc(vcpu);
-		if (ticks <= 0)
+		if (ticks <= 0) {
 			at = 0;
-		else
-			at = now + min_t(u64, tenon_mul_div(ticks, 1000000, vcpu->tsc_khz), KTIME_MAX / 4) + 1;
+			break;
+		}
+		if (!sleeps && tenon_vendor->set_deadline && tenon_vendor->set_deadline(vcpu, host_tsc(vcpu, ticks))) {
+			vcpu->timer_exits = true;
+			timer_cancel(vcpu);
+			return;
+		}
+		at = now + min_t(u64, tenon_mul_div(ticks, 1000000, vcpu->tsc_khz), KTIME_MAX / 4) + 1;
 		break;
 	default:
-		if (vcpu->timer_armed)
-			hrtimer_cancel(&vcpu->timer);
-		vcpu->timer_armed = false;
+		timer_cancel(vcpu);
 		return;
 	}
 	if (at <= now) {
@@ -183,6 +216,20 @@ void tenon_lapic_rearm(struct tenon_vcpu *vcpu)
 		at = max(at, now + TIMER_FLOOR_NS);
 	hrtimer_start(&vcpu->timer, ns_to_ktime(at), HRTIMER_MODE_ABS_HARD);
 	vcpu->timer_armed = true;
+}
+
+void tenon_lapic_rearm(struct tenon_vcpu *vcpu)
+{
+	rearm(vcpu, false);
+}
+
+/* There will be no guest to exit: the host's timer, until the vCPU goes on. */
+void tenon_lapic_sleeps(struct tenon_vcpu *vcpu)
+{
+	if (!vcpu->timer_exits)
+		return;
+	rearm(vcpu, true);
+	vcpu->timer_stale = true;
 }
 
 /*
@@ -221,6 +268,9 @@ void tenon_pv_eoi_offer(struct tenon_vcpu *vcpu)
 	int vector = -1;
 	u8 byte;
 
+	/* A processor that delivers sees to the EOI, too, and would not know of this one. */
+	if (tenon_irqs_delivered(vcpu))
+		return;
 	for (n = 0; n < 8; n++) {
 		const u32 isr = lapic_reg(vcpu->lapic, LAPIC_ISR + n * 16);
 
@@ -260,17 +310,12 @@ void tenon_pv_eoi_take(struct tenon_vcpu *vcpu)
  */
 void tenon_vapic_in(struct tenon_vcpu *vcpu)
 {
-	int isr = 0, irr = 0, n;
+	int isr, irr;
 	u32 word;
 
-	for (n = 0; n < 8; n++) {
-		word = lapic_reg(vcpu->lapic, LAPIC_ISR + n * 16);
-		if (word)
-			isr = n * 32 + __fls(word);
-		word = lapic_reg(vcpu->lapic, LAPIC_IRR + n * 16);
-		if (word)
-			irr = n * 32 + __fls(word);
-	}
+	lapic_collect(vcpu->lapic);
+	isr = max(lapic_highest(vcpu->lapic, LAPIC_ISR), 0);
+	irr = max(lapic_highest(vcpu->lapic, LAPIC_IRR), 0);
 	word = lapic_get_tpr(vcpu->lapic) | (isr & 0xf0) << 8 | (u32)irr << 24;
 	vcpu->vapic_shown = !tenon_write_phys(vcpu->vm, vcpu->vapic_addr, &word, sizeof(word));
 }
@@ -291,15 +336,21 @@ bool tenon_user_pic(const struct tenon_vcpu *vcpu)
 	return !vcpu->vm->chips && (!vcpu->lapic || lapic_accepts_pic(vcpu->lapic));
 }
 
-/* A vector, or -1. A vector of the PIC's is not known before it is acknowledged: 256. */
+/* The processor takes the vectors of the local APIC by itself. */
+bool tenon_irqs_delivered(struct tenon_vcpu *vcpu)
+{
+	return vcpu->lapic && vcpu->lapic->config.posted && tenon_vendor->delivers(vcpu);
+}
+
+/* A vector, or -1. A vector of the PIC's is not known before it is acknowledged. */
 int tenon_irq_pending(struct tenon_vcpu *vcpu)
 {
 	if (!vcpu->lapic)
 		return vcpu->user_irq;
 	if (vcpu->user_irq >= 0 && tenon_user_pic(vcpu))
-		return 256;
+		return TENON_IRQ_PIC;
 	if (lapic_extint_pending(vcpu->lapic))
-		return 256;
+		return TENON_IRQ_PIC;
 	return lapic_pending_vector(vcpu->lapic);
 }
 

@@ -22,8 +22,10 @@
 #include <linux/smp.h>
 #include <linux/uaccess.h>
 #include <uapi/linux/kvm_para.h>
+#include <asm/apic.h>
 #include <asm/debugreg.h>
 #include <asm/fpu/xcr.h>
+#include <asm/irq_vectors.h>
 #include <asm/msr.h>
 #include <asm/pkru.h>
 
@@ -52,6 +54,26 @@ void tenon_kick(struct tenon_vcpu *vcpu)
 		cpu = READ_ONCE(vcpu->cpu);
 		if (cpu >= 0 && cpu != me && cpu_online(cpu))
 			smp_send_reschedule(cpu);
+	}
+	put_cpu();
+}
+
+/*
+ * The local APIC has posted an interrupt. A processor that fetches these does so on that vector; for any other it is an
+ * exit like that of a kick. No request is left, so that a guest that has it already need not come out: the vCPU takes what
+ * was posted to IRR after it has set its mode, and the same contract holds between the two.
+ */
+void tenon_notify(struct tenon_vcpu *vcpu)
+{
+	int me, cpu;
+
+	/* What was posted is visible before the sleeper is looked for: rcuwait has the barrier. */
+	rcuwait_wake_up(&vcpu->wait);
+	me = get_cpu();
+	if (READ_ONCE(vcpu->mode) == TENON_IN_GUEST) {
+		cpu = READ_ONCE(vcpu->cpu);
+		if (cpu >= 0 && cpu != me && cpu_online(cpu))
+			apic->send_IPI_mask(cpumask_of(cpu), POSTED_INTR_VECTOR);
 	}
 	put_cpu();
 }
@@ -250,6 +272,7 @@ static int vcpu_block(struct tenon_vcpu *vcpu)
 	const u64 budget = vcpu->msr_poll_control & 1 ? READ_ONCE(tenon_halt_poll_ns) : 0;
 	ktime_t start;
 
+	tenon_lapic_sleeps(vcpu);
 	if (budget && vcpu->mp_state == KVM_MP_STATE_HALTED) {
 		start = ktime_get();
 		do {
@@ -387,6 +410,8 @@ static int vcpu_enter(struct tenon_vcpu *vcpu)
 	vcpu->stats.exits++;
 
 	/* The interrupt that ended the guest is served, and accounted to the guest's time, here. */
+	if (tenon_vendor->serve)
+		tenon_vendor->serve(vcpu);
 	local_irq_enable();
 	local_irq_disable();
 	guest_timing_exit_irqoff();

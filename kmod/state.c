@@ -321,6 +321,7 @@ static long lapic_state(struct tenon_vcpu *vcpu, bool set, void __user *arg)
 		s = kzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
 		if (!s)
 			return -ENOMEM;
+		lapic_collect(vcpu->lapic);
 		lapic_save(vcpu->lapic, s->regs, tenon_now());
 		if (lapic_is_x2apic(vcpu->lapic)) {
 			id = lapic_id_as_told(vcpu);

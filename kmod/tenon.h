@@ -179,6 +179,7 @@ struct tenon_vcpu {
 	struct hrtimer timer;
 	bool timer_armed;
 	bool timer_stale; /* the deadline may have moved */
+	bool timer_exits; /* the processor ends the guest at the deadline */
 	bool pending_eoi; /* user space has an IOAPIC to tell */
 
 	/* registers that the vendor's state does not hold */
@@ -456,6 +457,7 @@ void tenon_debugfs_vcpu(struct tenon_vcpu *vcpu);
 /* ---- run.c ---- */
 int tenon_vcpu_run(struct tenon_vcpu *vcpu);
 void tenon_kick(struct tenon_vcpu *vcpu);
+void tenon_notify(struct tenon_vcpu *vcpu);
 void tenon_make_request(struct tenon_vcpu *vcpu, enum tenon_req req);
 void tenon_request_all(struct tenon_vm *vm, enum tenon_req req);
 void tenon_flush_all(struct tenon_vm *vm);
@@ -569,11 +571,14 @@ int tenon_chips_line(struct tenon_vm *vm, u32 chip, u32 pin, unsigned int source
 void tenon_ioapic_pin_msgs(struct tenon_vm *vm, struct irq_msg *msg, u32 *mask);
 
 /* ---- lapic.c ---- */
+#define TENON_IRQ_PIC 256 /* of tenon_irq_pending() */
 int tenon_lapic_create(struct tenon_vcpu *vcpu);
 void tenon_lapic_destroy(struct tenon_vcpu *vcpu);
 void tenon_lapic_cpuid(struct tenon_vcpu *vcpu);
 void tenon_lapic_process(struct tenon_vcpu *vcpu);
 void tenon_lapic_rearm(struct tenon_vcpu *vcpu);
+void tenon_lapic_sleeps(struct tenon_vcpu *vcpu);
+bool tenon_irqs_delivered(struct tenon_vcpu *vcpu);
 bool tenon_user_pic(const struct tenon_vcpu *vcpu);
 void tenon_pv_eoi_offer(struct tenon_vcpu *vcpu);
 void tenon_pv_eoi_take(struct tenon_vcpu *vcpu);

@@ -87,6 +87,12 @@ extern struct tenon_tdp_format tenon_tdp;
  * @end_shadow: the shadow of STI or MOV SS is over
  * @int_shadow, @set_int_shadow: the guest is in the shadow of STI or MOV SS
  * @debug_changed: vcpu->guest_debug has changed
+ *
+ * Optional, for a processor that does some of a local APIC's work:
+ * @posted: where a vCPU's local APIC leaves edges for the processor to fetch, struct lapic_config.posted; NULL: nowhere
+ * @delivers: the next entry delivers the interrupts of the local APIC by itself; asked only where @posted is not NULL
+ * @serve: call the handler of a host's interrupt that the exit has acknowledged; interrupts off
+ * @set_deadline: let the guest exit, with TENON_REQ_TIMER, when the host's TSC is there; U64_MAX is never. False: it cannot
  */
 struct tenon_vendor {
 	const char *name;
@@ -129,6 +135,10 @@ struct tenon_vendor {
 	void (*debug_changed)(struct tenon_vcpu *vcpu);
 	u64 (*get_dr67)(struct tenon_vcpu *vcpu, unsigned int n);
 	void (*set_dr67)(struct tenon_vcpu *vcpu, unsigned int n, u64 value);
+	u32 *(*posted)(struct tenon_vcpu *vcpu);
+	bool (*delivers)(struct tenon_vcpu *vcpu);
+	void (*serve)(struct tenon_vcpu *vcpu);
+	bool (*set_deadline)(struct tenon_vcpu *vcpu, u64 tsc);
 };
 
 extern const struct tenon_vendor tenon_svm;

@@ -6,6 +6,8 @@
  * "Loading Guest State", "Loading Host State"). A VM exit goes on at tenon_vmx_exit with the stack as it was at VMLAUNCH or
  * VMRESUME and all flags clear; so does an entry that failed, with CF or ZF set. Interrupts are off throughout.
  */
+#include <asm/segment.h>
+
 #include "../enter.h"
 
 #define HOST_RSP 0x6c14
@@ -80,3 +82,22 @@ SYM_INNER_LABEL(tenon_vmx_exit, SYM_L_GLOBAL)
 	_ASM_EXTABLE(3b, 11b)
 	_ASM_EXTABLE(4b, 11b)
 SYM_FUNC_END(tenon_vmx_enter)
+
+/*
+ * void tenon_vmx_interrupt(unsigned long handler): calls an interrupt's handler with what the processor would have pushed
+ * (Intel SDM vol. 3, "64-Bit Mode Stack Frame"). Its IRET comes back here, with interrupts still off.
+ */
+.text
+SYM_FUNC_START(tenon_vmx_interrupt)
+	push	%rbp
+	mov	%rsp, %rbp
+	and	$-16, %rsp
+	push	$__KERNEL_DS
+	push	%rbp
+	pushf
+	push	$__KERNEL_CS
+	CALL_NOSPEC _ASM_ARG1
+	mov	%rbp, %rsp
+	pop	%rbp
+	RET
+SYM_FUNC_END(tenon_vmx_interrupt)

@@ -13,6 +13,7 @@
 #include <asm/debugreg.h>
 #include <asm/msr.h>
 #include <asm/processor-flags.h>
+#include <asm/tsc.h>
 #include <uapi/asm/vmx.h>
 
 #include "../../emul/guest/x86/decode.h"
@@ -222,6 +223,26 @@ static int exit_exception(struct tenon_vcpu *vcpu)
 	}
 }
 
+/* The processor has done the rest of it. RIP is after the write. */
+static int exit_eoi(struct tenon_vcpu *vcpu)
+{
+	lapic_eoi_done(vcpu->lapic, qualification());
+	return 1;
+}
+
+/* An instruction of a guest that a debugger steps has come to its end, or an event is about to be served. */
+static int exit_mtf(struct tenon_vcpu *vcpu)
+{
+	return tenon_exit_debug(vcpu, 1, DR6_RESERVED | DR_STEP, vmx_read(GUEST_DR7));
+}
+
+static int exit_timer(struct tenon_vcpu *vcpu)
+{
+	if (rdtsc() >= to_vmx(vcpu)->deadline)
+		tenon_make_request(vcpu, TENON_REQ_TIMER);
+	return 1;
+}
+
 static int (*const exits[])(struct tenon_vcpu *vcpu) = {
 	[EXIT_REASON_EXCEPTION_NMI] = exit_exception,
 	[EXIT_REASON_EXTERNAL_INTERRUPT] = tenon_exit_nothing,
@@ -249,13 +270,16 @@ static int (*const exits[])(struct tenon_vcpu *vcpu) = {
 	[EXIT_REASON_MSR_READ] = exit_rdmsr,
 	[EXIT_REASON_MSR_WRITE] = exit_wrmsr,
 	[EXIT_REASON_MWAIT_INSTRUCTION] = tenon_exit_ud,
+	[EXIT_REASON_MONITOR_TRAP_FLAG] = exit_mtf,
 	[EXIT_REASON_MONITOR_INSTRUCTION] = tenon_exit_ud,
 	[EXIT_REASON_PAUSE_INSTRUCTION] = tenon_exit_pause,
 	[EXIT_REASON_TPR_BELOW_THRESHOLD] = tenon_exit_nothing,
+	[EXIT_REASON_EOI_INDUCED] = exit_eoi,
 	[EXIT_REASON_EPT_VIOLATION] = exit_ept,
 	[EXIT_REASON_EPT_MISCONFIG] = exit_ept_bad,
 	[EXIT_REASON_INVEPT] = tenon_exit_ud,
 	[EXIT_REASON_INVVPID] = tenon_exit_ud,
+	[EXIT_REASON_PREEMPTION_TIMER] = exit_timer,
 	[EXIT_REASON_WBINVD] = tenon_skip_insn,
 	[EXIT_REASON_XSETBV] = tenon_exit_xsetbv,
 	[EXIT_REASON_ENCLS] = tenon_exit_ud,

@@ -18,6 +18,11 @@
 
 #include "vmx.h"
 
+/* Of what it stands for, some has run in the test bed alone, and some nowhere: Documentation/kmod.rst */
+static bool unproven;
+module_param_named(vmx_unproven, unproven, bool, 0444);
+MODULE_PARM_DESC(vmx_unproven, "VT-x: use virtual interrupts, virtual x2APIC registers and the preemption timer, which have run in Bochs alone, posted interrupts and the monitor trap flag, which have never been executed (default: no)");
+
 struct vmx_features vmx_features;
 DEFINE_PER_CPU(struct vmx_cpu, vmx_cpus);
 
@@ -113,7 +118,7 @@ static void find_options(struct vmx_features *f, u64 ept)
 	const u32 offered = capability(MSR_IA32_VMX_PROCBASED_CTLS2) >> 32;
 	u32 wanted = SECONDARY_EXEC_WBINVD_EXITING | SECONDARY_EXEC_PAUSE_LOOP_EXITING |
 		     SECONDARY_EXEC_ENABLE_INVPCID | COMPAT_EXEC_XSAVES |
-		     SECONDARY_EXEC_ENCLS_EXITING;	/* no guest has SGX */
+		     SECONDARY_EXEC_TSC_SCALING | SECONDARY_EXEC_ENCLS_EXITING;	/* no guest has SGX */
 
 	if (boot_cpu_has(X86_FEATURE_RDTSCP))
 		wanted |= SECONDARY_EXEC_ENABLE_RDTSCP;
@@ -122,6 +127,24 @@ static void find_options(struct vmx_features *f, u64 ept)
 	f->controls.cpu2 |= wanted & offered;
 	f->vpid = f->controls.cpu2 & SECONDARY_EXEC_ENABLE_VPID;
 	f->ad = ept & VMX_EPT_AD_BIT;
+}
+
+static void find_unproven(struct vmx_features *f)
+{
+	const u32 pin = capability(MSR_IA32_VMX_TRUE_PINBASED_CTLS) >> 32;
+
+	f->mtf = capability(MSR_IA32_VMX_TRUE_PROCBASED_CTLS) >> 32 & CPU_BASED_MONITOR_TRAP_FLAG;
+	f->posts = true;
+	f->virtual_apic = capability(MSR_IA32_VMX_PROCBASED_CTLS2) >> 32 & VMX_VIRTUAL_APIC;
+	/* Posted interrupts go with this alone; it works without them. */
+	if (capability(MSR_IA32_VMX_TRUE_EXIT_CTLS) >> 32 & VM_EXIT_ACK_INTR_ON_EXIT) {
+		f->controls.exit |= VM_EXIT_ACK_INTR_ON_EXIT;
+		f->fetches = (pin & PIN_BASED_POSTED_INTR) && (f->virtual_apic & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
+	}
+	if (pin & PIN_BASED_VMX_PREEMPTION_TIMER) {
+		f->controls.pin |= PIN_BASED_VMX_PREEMPTION_TIMER;
+		f->timer_shift = capability(MSR_IA32_VMX_MISC) & VMX_MISC_PREEMPTION_TIMER_RATE_MASK;
+	}
 }
 
 static int vmx_probe(void)
@@ -170,6 +193,8 @@ static int vmx_probe(void)
 		return -EOPNOTSUPP;
 	}
 	find_options(&vmx_features, ept);
+	if (unproven)
+		find_unproven(&vmx_features);
 	/* What a guest can reach of the L1 data cache is not its own. The kernel says whether it is to be kept from it. */
 	if (boot_cpu_has_bug(X86_BUG_L1TF) && l1tf_mitigation != L1TF_MITIGATION_OFF) {
 		if (!boot_cpu_has(X86_FEATURE_FLUSH_L1D)) {
@@ -289,10 +314,9 @@ void vmx_refused(const char *what, unsigned long field)
 			   vmx_read(VM_INSTRUCTION_ERROR));
 }
 
-/* Scaling has not been run anywhere. */
 static bool vmx_tsc_scales(void)
 {
-	return false;
+	return vmx_features.controls.cpu2 & SECONDARY_EXEC_TSC_SCALING;
 }
 
 /* These are invalid for a guest unless a control of their own allows them. */
@@ -351,4 +375,8 @@ const struct tenon_vendor tenon_vmx = {
 	.debug_changed = vmx_debug_changed,
 	.get_dr67 = vmx_get_dr67,
 	.set_dr67 = vmx_set_dr67,
+	.posted = vmx_posted,
+	.delivers = vmx_delivers,
+	.serve = vmx_serve,
+	.set_deadline = vmx_set_deadline,
 };

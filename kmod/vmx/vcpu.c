@@ -13,6 +13,7 @@
 #include <asm/cpu_entry_area.h>
 #include <asm/debugreg.h>
 #include <asm/desc.h>
+#include <asm/irq_vectors.h>
 #include <asm/mmu_context.h>
 #include <asm/msr.h>
 #include <asm/nospec-branch.h>
@@ -101,6 +102,7 @@ int vmx_vcpu_create(struct tenon_vcpu *vcpu)
 	*(u32 *)page_address(vmx->vmcs) = vmx_features.revision;
 	vmx->vcpu = vcpu;
 	vmx->cpu = -1;
+	vmx->deadline = U64_MAX;
 	/* When there is none left, it goes without. */
 	vpid = vmx_features.vpid ? ida_alloc_range(&vpids, 1, U16_MAX, GFP_KERNEL_ACCOUNT) : 0;
 	vmx->vpid = max(vpid, 0);
@@ -160,14 +162,63 @@ static void set_segment(unsigned int seg, u16 selector, u32 rights, u32 limit, u
 	vmx_write(GUEST_ES_BASE + n, base);
 }
 
+/* What a guest reads of the local APIC's page as it stands there. The ICR is two registers here, and the count moves. */
+static const struct {
+	u16 first, last;
+} apic_reads[] = {
+	{ LAPIC_ID, LAPIC_VERSION },
+	{ LAPIC_TPR, LAPIC_TPR },
+	{ LAPIC_PPR, LAPIC_PPR },
+	{ LAPIC_LDR, LAPIC_LDR },
+	{ LAPIC_SVR, LAPIC_ESR },
+	{ LAPIC_LVT_TIMER, LAPIC_TIMER_INIT },
+	{ LAPIC_TIMER_DIVIDE, LAPIC_TIMER_DIVIDE },
+};
+
+/*
+ * How much of the local APIC's work is the processor's: of a control that is off, MSRs that do not exit would be the host's
+ * own. Intel SDM vol. 3, "Virtualizing MSR-Based APIC Accesses".
+ */
+static void write_apic_controls(struct vmx_vcpu *vmx, bool delivers, bool msrs)
+{
+	const struct vmx_controls *c = &vmx_features.controls;
+	u32 cpu2 = vmx->vpid ? c->cpu2 : c->cpu2 & ~SECONDARY_EXEC_ENABLE_VPID;
+	unsigned int n, reg;
+
+	if (delivers)
+		cpu2 |= msrs ? VMX_VIRTUAL_APIC : SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY;
+	vmx_write(PIN_BASED_VM_EXEC_CONTROL, c->pin | (delivers && vmx_features.fetches ? PIN_BASED_POSTED_INTR : 0));
+	vmx_write(SECONDARY_VM_EXEC_CONTROL, cpu2);
+	vmx_write(VIRTUAL_APIC_PAGE_ADDR, delivers ? virt_to_phys(vmx->vcpu->lapic_page) : page_to_phys(vmx->apic_page));
+	vmx->delivers = delivers;
+	if (vmx->apic_msrs == msrs)
+		return;
+	for (n = 0; n < ARRAY_SIZE(apic_reads); n++) {
+		for (reg = apic_reads[n].first; reg <= apic_reads[n].last; reg += 0x10)
+			msr_access(vmx, LAPIC_MSR_X2APIC + (reg >> 4), msrs, msrs && reg == LAPIC_TPR);
+	}
+	msr_access(vmx, LAPIC_MSR_X2APIC + (LAPIC_EOI >> 4), false, msrs);
+	vmx->apic_msrs = msrs;
+}
+
 static void write_controls(struct vmx_vcpu *vmx)
 {
 	const struct vmx_controls *c = &vmx_features.controls;
+	unsigned int n;
 
-	vmx_write(PIN_BASED_VM_EXEC_CONTROL, c->pin);
+	write_apic_controls(vmx, false, false);
+	if (vmx_features.fetches) {
+		vmx_write(POSTED_INTR_NV, POSTED_INTR_VECTOR);
+		vmx_write(POSTED_INTR_DESC_ADDR, virt_to_phys(vmx_posted(vmx->vcpu)));
+	}
+	if (vmx_features.virtual_apic & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY) {
+		for (n = 0; n < ARRAY_SIZE(vmx->eoi_exits); n++) {
+			vmx_write(EOI_EXIT_BITMAP0 + n * 2, 0);
+			vmx->eoi_exits[n] = 0;
+		}
+	}
 	vmx->cpu_controls = c->cpu | (vmx->vcpu->lapic ? 0 : CPU_BASED_CR8_LOAD_EXITING);
 	vmx_write(CPU_BASED_VM_EXEC_CONTROL, vmx->cpu_controls);
-	vmx_write(SECONDARY_VM_EXEC_CONTROL, vmx->vpid ? c->cpu2 : c->cpu2 & ~SECONDARY_EXEC_ENABLE_VPID);
 	vmx_write(VM_EXIT_CONTROLS, c->exit);
 	vmx_write(VM_ENTRY_CONTROLS, c->entry);
 	vmx_write(PAGE_FAULT_ERROR_CODE_MASK, 0);
@@ -181,11 +232,10 @@ static void write_controls(struct vmx_vcpu *vmx)
 	vmx->counters = 0;
 	vmx_write(VM_ENTRY_INTR_INFO_FIELD, 0);
 	vmx_write(MSR_BITMAP, page_to_phys(vmx->msr_bitmap));
-	vmx_write(VIRTUAL_APIC_PAGE_ADDR, page_to_phys(vmx->apic_page));
 	vmx_write(TPR_THRESHOLD, 0);
 	vmx_write(EPT_POINTER, vmx->eptp);
 	vmx_write(VMCS_LINK_POINTER, ~0ull);
-	vmx_write(TSC_OFFSET, vmx->vcpu->tsc_offset);
+	vmx_set_tsc_offset(vmx->vcpu);
 	if (vmx->vpid)
 		vmx_write(VIRTUAL_PROCESSOR_ID, vmx->vpid);
 	if (c->cpu2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING) {
@@ -533,6 +583,15 @@ void vmx_cpuid_changed(struct tenon_vcpu *vcpu)
 void vmx_set_tsc_offset(struct tenon_vcpu *vcpu)
 {
 	vmx_write(TSC_OFFSET, vcpu->tsc_offset);
+	/* Of 48 bits of fraction, 16 are 0. */
+	if (vmx_features.controls.cpu2 & SECONDARY_EXEC_TSC_SCALING)
+		vmx_write(TSC_MULTIPLIER, vcpu->tsc_ratio << 16);
+}
+
+bool vmx_set_deadline(struct tenon_vcpu *vcpu, u64 tsc)
+{
+	to_vmx(vcpu)->deadline = tsc;
+	return vmx_features.controls.pin & PIN_BASED_VMX_PREEMPTION_TIMER;
 }
 
 /* In the register itself while switched: SWAPGS changes it. */
@@ -654,19 +713,95 @@ void vmx_windows(struct tenon_vcpu *vcpu, bool irq, bool nmi)
 	change_controls(vmx, CPU_BASED_NMI_WINDOW_EXITING, nmi);
 }
 
-/* The TPR in CR8, an exit when it lets an interrupt in, and whether NMIs are masked. */
-void vmx_prepare(struct tenon_vcpu *vcpu)
+/*
+ * The local APIC posts in the first 256 bits of a posted-interrupt descriptor, of which the processor itself uses nothing else:
+ * ON, SN, NDST and NV are for those who notify by it, and here each who posts sends the vector himself (tenon_notify()).
+ * A processor that does not fetch is told by an exit. Intel SDM vol. 3, "Posted-Interrupt Processing".
+ */
+u32 *vmx_posted(struct tenon_vcpu *vcpu)
 {
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
-	u64 state = vmx_read(GUEST_INTERRUPTIBILITY_INFO), want = state & ~(u64)GUEST_INTR_STATE_NMI;
-	const bool step = vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP;
+	if (!vmx_features.posts)
+		return NULL;
+	return page_address(to_vmx(vcpu)->msr_lists) + 2 * VMX_COUNTERS * sizeof(struct vmx_msr_entry);
+}
+
+/* Not for one with a debugger, nor where the TPR that counts is a copy in the guest's memory, or is to be watched. */
+bool vmx_delivers(struct tenon_vcpu *vcpu)
+{
+	return (vmx_features.virtual_apic & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY) && lapic_enabled(vcpu->lapic) &&
+	       !vcpu->guest_debug && !vcpu->vapic_addr && !vcpu->tpr_reporting;
+}
+
+/*
+ * The page of a local APIC holds all of its state but for what requests and what is in service, which the processor keeps in the
+ * VMCS while it delivers: read off the page for each entry, as the page may have been written to in between. So is whose EOI
+ * is to exit, after lapic_collect() and before any vector that came with it can be delivered.
+ */
+static void prepare_delivery(struct tenon_vcpu *vcpu, struct vmx_vcpu *vmx)
+{
+	const struct lapic *apic = vcpu->lapic;
+	unsigned int n;
+
+	for (n = 0; n < ARRAY_SIZE(vmx->eoi_exits); n++) {
+		const u64 exits = lapic_wants_eoi(apic, 2 * n) | (u64)lapic_wants_eoi(apic, 2 * n + 1) << 32;
+
+		if (exits == vmx->eoi_exits[n])
+			continue;
+		vmx_write(EOI_EXIT_BITMAP0 + n * 2, exits);
+		vmx->eoi_exits[n] = exits;
+	}
+	vmx_write(GUEST_INTR_STATUS,
+		  max(lapic_highest(apic, LAPIC_ISR), 0) << 8 | max(lapic_highest(apic, LAPIC_IRR), 0));
+}
+
+/* Interrupts by the processor; or the TPR in CR8, and an exit when it lets an interrupt in. */
+static void prepare_apic(struct tenon_vcpu *vcpu, struct vmx_vcpu *vmx)
+{
+	const bool delivers = tenon_irqs_delivered(vcpu);
+	const bool msrs = delivers && vmx_features.virtual_apic == VMX_VIRTUAL_APIC && lapic_is_x2apic(vcpu->lapic);
 	u64 tpr = vcpu->cr8 & 0xf;
 	int held = -1;
 
+	if (unlikely(delivers != vmx->delivers || msrs != vmx->apic_msrs))
+		write_apic_controls(vmx, delivers, msrs);
+	if (delivers) {
+		prepare_delivery(vcpu, vmx);
+		return;
+	}
 	if (vcpu->lapic)
 		held = tenon_tpr_holds(vcpu, &tpr);
 	*((u8 *)page_address(vmx->apic_page) + LAPIC_TPR) = tpr << 4;
 	vmx_write(TPR_THRESHOLD, max(held, 0));
+}
+
+/* What is left until the deadline, rounded up; where that is too long, the guest exits in between. */
+static void prepare_timer(struct vmx_vcpu *vmx)
+{
+	const u64 now = rdtsc(), tick = 1ull << vmx_features.timer_shift;
+	u64 ticks = U32_MAX;
+
+	if (vmx->deadline != U64_MAX)
+		ticks = vmx->deadline > now ? (vmx->deadline - now + tick - 1) >> vmx_features.timer_shift : 0;
+	vmx_write(VMX_PREEMPTION_TIMER_VALUE, min_t(u64, ticks, U32_MAX));
+}
+
+/* Not where the guest has TF set itself: that trap comes after the same instruction, and is the one. */
+static bool steps_by_mtf(const struct tenon_vcpu *vcpu)
+{
+	return vmx_features.mtf && (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP) && !(vcpu->rflags & X86_EFLAGS_TF);
+}
+
+/* The local APIC, steps of a debugger, and whether NMIs are masked. */
+void vmx_prepare(struct tenon_vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	u64 state = vmx_read(GUEST_INTERRUPTIBILITY_INFO), want = state & ~(u64)GUEST_INTR_STATE_NMI;
+	const bool step = vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP, mtf = steps_by_mtf(vcpu);
+
+	change_controls(vmx, CPU_BASED_MONITOR_TRAP_FLAG, mtf);
+	prepare_apic(vcpu, vmx);
+	if (vmx_features.controls.pin & PIN_BASED_VMX_PREEMPTION_TIMER)
+		prepare_timer(vmx);
 
 	/* An NMI on its way in masks others by itself. */
 	if (vcpu->nmi_masked &&
@@ -674,7 +809,7 @@ void vmx_prepare(struct tenon_vcpu *vcpu)
 		    (INTR_INFO_VALID_MASK | INTR_TYPE_NMI_INTR))
 		want |= GUEST_INTR_STATE_NMI;
 	/* A step begins with no trap left over, nor in the shadow of STI or MOV SS, where an entry with TF set wants one. */
-	if (unlikely(step)) {
+	if (unlikely(step && !mtf)) {
 		want &= ~(u64)SHADOW;
 		vmx_write(GUEST_PENDING_DBG_EXCEPTIONS, 0);
 	}
@@ -827,6 +962,7 @@ void vmx_enter(struct tenon_vcpu *vcpu)
 		/* The emergency path has been here. */
 		vmx->failed = false;
 		vmx->exit_reason = EXIT_REASON_EXTERNAL_INTERRUPT;
+		vmx->exit_intr = 0;
 		return;
 	}
 	if (unlikely(!vmx->switched))
@@ -836,7 +972,7 @@ void vmx_enter(struct tenon_vcpu *vcpu)
 	vmx_write(GUEST_RIP, vcpu->rip);
 	vmx_write(GUEST_RSP, vcpu->gpr[X86_RSP]);
 	/* A trap that the guest has asked for itself is the guest's. */
-	step = (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP) && !(vcpu->rflags & X86_EFLAGS_TF);
+	step = (vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP) && !(vcpu->rflags & X86_EFLAGS_TF) && !steps_by_mtf(vcpu);
 	vmx_write(GUEST_RFLAGS, (vcpu->rflags & RFLAGS_DEFINED) | X86_EFLAGS_FIXED | (step ? X86_EFLAGS_TF : 0));
 	breakpoints = vmx_read(GUEST_DR7) & 0xff;
 	if (unlikely(breakpoints))
@@ -872,6 +1008,18 @@ void vmx_enter(struct tenon_vcpu *vcpu)
 		vcpu->rflags &= ~(u64)X86_EFLAGS_TF;
 	vmx_write(VM_ENTRY_INTR_INFO_FIELD, 0);
 	vcpu->nmi_masked = vmx_read(GUEST_INTERRUPTIBILITY_INFO) & GUEST_INTR_STATE_NMI;
-	tenon_tpr_out(vcpu, *((u8 *)page_address(vmx->apic_page) + LAPIC_TPR) >> 4);
+	if (!vmx->delivers)
+		tenon_tpr_out(vcpu, *((u8 *)page_address(vmx->apic_page) + LAPIC_TPR) >> 4);
 	vmx_requeue(vcpu);
+}
+
+void vmx_serve(struct tenon_vcpu *vcpu)
+{
+	const struct vmx_vcpu *vmx = to_vmx(vcpu);
+	struct desc_ptr idt;
+
+	if (vmx->failed || vmx->exit_reason != EXIT_REASON_EXTERNAL_INTERRUPT || !(vmx->exit_intr & INTR_INFO_VALID_MASK))
+		return;
+	store_idt(&idt);
+	tenon_vmx_interrupt(gate_offset((gate_desc *)idt.address + (vmx->exit_intr & INTR_INFO_VECTOR_MASK)));
 }

@@ -35,12 +35,24 @@ struct vmx_controls {
 	u32 entry;
 };
 
-/* @ad: accessed and dirty bits of EPT; @flush_l1d: before each entry (L1TF) */
+/*
+ * @ad: accessed and dirty bits of EPT; @flush_l1d: before each entry (L1TF)
+ *
+ *
+ * With the parameter vmx_unproven: @mtf: single steps of a debugger by the monitor trap flag; @posts: local APICs post; @fetches: and the processor fetches that by itself;
+ * @virtual_apic: those of VMX_VIRTUAL_APIC that there are; @timer_shift: a tick of the preemption timer is so many of the TSC,
+ * as a power of two
+ */
 struct vmx_features {
 	u32 revision;
 	bool vpid;
 	bool ad;
 	bool flush_l1d;
+	bool mtf;
+	bool posts;
+	bool fetches;
+	u32 virtual_apic;
+	u8 timer_shift;
 	struct vmx_controls controls;
 };
 
@@ -70,6 +82,10 @@ enum vmx_switched {
 	VMX_SWITCHED,
 };
 
+/* Secondary controls of a local APIC whose interrupts the processor delivers: the first, and in x2APIC mode all if it can. */
+#define VMX_VIRTUAL_APIC (SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY | SECONDARY_EXEC_APIC_REGISTER_VIRT | \
+			  SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE)
+
 /* MSRs of performance counters that entry and exit switch, at most */
 #define VMX_COUNTERS 64
 
@@ -78,7 +94,7 @@ struct vmx_vcpu {
 	struct page *vmcs;
 	struct page *msr_bitmap;
 	struct page *apic_page; /* holds the TPR, for MOV CR8 */
-	struct page *msr_lists; /* VMX_COUNTERS to be loaded by entry, then as many by exit */
+	struct page *msr_lists; /* VMX_COUNTERS to be loaded by entry, then as many by exit; then what is posted */
 	u16 vpid;		/* 0: without, and each entry and exit flushes */
 	u64 eptp;
 
@@ -89,6 +105,10 @@ struct vmx_vcpu {
 	bool flush_vpid; /* before the next entry: what the guest's own tables said */
 	u32 cpu_controls; /* as the VMCS has them */
 	unsigned int counters; /* the same: length of the lists of MSRs */
+	bool delivers;	  /* the same: virtual interrupts */
+	bool apic_msrs;	  /* the same: the local APIC's MSRs */
+	u64 eoi_exits[4]; /* the same: vectors whose EOI exits */
+	u64 deadline;	  /* of the host's TSC: the guest exits then */
 
 	/* of the host, while switched */
 	bool switched;
@@ -185,6 +205,7 @@ static inline void vmx_invvpid(u16 vpid)
 /* enter.S */
 bool tenon_vmx_enter(u64 *gpr, bool launched, u64 spec_ctrl);
 void tenon_vmx_exit(void);
+void tenon_vmx_interrupt(unsigned long handler);
 
 /* exit.c */
 int vmx_exit(struct tenon_vcpu *vcpu);
@@ -219,6 +240,10 @@ void vmx_debug_changed(struct tenon_vcpu *vcpu);
 u64 vmx_get_dr67(struct tenon_vcpu *vcpu, unsigned int n);
 void vmx_set_dr67(struct tenon_vcpu *vcpu, unsigned int n, u64 value);
 void vmx_end_shadow(struct tenon_vcpu *vcpu);
+u32 *vmx_posted(struct tenon_vcpu *vcpu);
+bool vmx_delivers(struct tenon_vcpu *vcpu);
+void vmx_serve(struct tenon_vcpu *vcpu);
+bool vmx_set_deadline(struct tenon_vcpu *vcpu, u64 tsc);
 u64 vmx_kernel_gs_base(struct vmx_vcpu *vmx);
 void vmx_msr_changed(struct vmx_vcpu *vmx, enum vmx_switched n);
 
