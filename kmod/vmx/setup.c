@@ -143,7 +143,7 @@ static void find_unproven(struct vmx_features *f)
 	}
 	if (pin & PIN_BASED_VMX_PREEMPTION_TIMER) {
 		f->controls.pin |= PIN_BASED_VMX_PREEMPTION_TIMER;
-		f->timer_shift = capability(MSR_IA32_VMX_MISC) & VMX_MISC_PREEMPTION_TIMER_RATE_MASK;
+		f->timer_shift = vmx_misc_preemption_timer_rate(capability(MSR_IA32_VMX_MISC));
 	}
 }
 

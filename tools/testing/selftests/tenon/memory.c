@@ -246,7 +246,27 @@ static long counter(const char *what)
 
 /* Counts to 512 pages of 4 KiB, one write a page. */
 ASM64(big, "mov $0x40000000, %ebx; mov $512, %ecx; 1: mov %ecx, (%rbx); add $0x1000, %rbx; loop 1b; hlt");
-TEST(huge, "memory in a huge page is mapped as one, and its parts can be taken out")
+/* Is one of the words of a file this? Of the line that begins with @line. */
+static bool says(const char *file, const char *line, const char *word)
+{
+	char text[8192];
+	bool found = false;
+	FILE *f = fopen(file, "r");
+
+	while (f && !found && fgets(text, sizeof(text), f))
+		found = !strncmp(text, line, strlen(line)) && strstr(text, word);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* A fetch by a large page could take the processor down. */
+static bool small_pages(void)
+{
+	return says("/proc/cpuinfo", "bugs", "itlb_multihit") && !says("/proc/cmdline", "", "mitigations=off");
+}
+
+TEST(huge, "memory in a huge page is mapped as one if it may be, and its parts can be taken out")
 {
 	const size_t size = 2 << 20;
 	uint8_t *area = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *huge;
@@ -263,8 +283,9 @@ TEST(huge, "memory in a huge page is mapped as one, and its parts can be taken o
 	before = counter("faults");
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
 	printf("#   %ld faults\n", counter("faults") - before);
-	/* One is for it, the rest for code, stack and page tables. */
-	CHECK(is_kvm() || (before >= 0 && counter("faults") - before < 32));
+	/* One is for it, or 512, the rest for code, stack and page tables. */
+	CHECK(is_kvm() || (before >= 0 && (small_pages() ? counter("faults") - before >= 512 :
+							   counter("faults") - before < 32)));
 	for (n = 0; n < 512; n++)
 		CHECK_EQ(*(uint32_t *)(huge + n * PAGE), 512 - n);
 	REQUIRE(!madvise(huge + 5 * PAGE, PAGE, MADV_DONTNEED));
