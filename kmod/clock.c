@@ -104,6 +104,7 @@ void tenon_write_tsc(struct tenon_vcpu *vcpu, u64 value, bool host)
 		vcpu->msr_tsc_adjust += offset - vcpu->tsc_offset;
 	vcpu->tsc_offset = offset;
 	tenon_vendor->set_tsc_offset(vcpu);
+	vcpu->timer_stale = vcpu->lapic;
 	tenon_make_request(vcpu, TENON_REQ_CLOCK);
 }
 

@@ -281,6 +281,7 @@ int tenon_wrmsr(struct tenon_vcpu *vcpu, u32 msr, u64 value, bool host)
 		if (!host) {
 			vcpu->tsc_offset += value - vcpu->msr_tsc_adjust;
 			tenon_vendor->set_tsc_offset(vcpu);
+			vcpu->timer_stale = vcpu->lapic;
 			tenon_make_request(vcpu, TENON_REQ_CLOCK);
 		}
 		vcpu->msr_tsc_adjust = value;

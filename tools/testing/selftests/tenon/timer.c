@@ -168,6 +168,27 @@ TEST(busy, "LAPIC timer: it interrupts a guest that does not halt")
 	check_ticks(vm, 0x32, start, seen, seen + 20, 3000);
 }
 
+TEST(deadline_busy, "LAPIC timer, TSC deadline: it interrupts a guest that does not halt, and one whose TSC jumps past it",
+     KVM_CAP_TSC_DEADLINE_TIMER)
+{
+	uint64_t start, tsc;
+	struct vm *vm = timer_guest(STEPS(X2APIC_ON, WRMSR(LVTT, TSC_DEADLINE | 0x34)), &start);
+
+	start = now_ns();
+	vm_script(vm, 0, STEPS(WRMSR(0x6e0, deadline_in(vm, 50000))));
+	REQUIRE(vm_says(vm, 0, DONE));
+	VM_CODE(vm, 0, MODE_64, busy_guest);
+	REQUIRE(vm_says(vm, 0, 2));
+	check_fires(vm, 0x34, start, 49900);
+	if (is_kvm())
+		SKIP("KVM's timer does not follow the TSC");
+	tsc = deadline_in(vm, 60000000);
+	vm_script(vm, 0, STEPS(X2APIC_EOI, WRMSR(0x6e0, tsc), WRMSR(0x10, tsc + 1)));
+	start = now_ns();
+	REQUIRE(vm_says(vm, 0, DONE));
+	check_fires(vm, 0x34, start, 0);
+}
+
 /* ---- the PIT's, 1193182 Hz ---- */
 
 #define PIT(channel, mode, count)							\
