@@ -177,7 +177,7 @@ prepare-module:
 	$(Q)$(sub) all selftests
 	$(Q)$(sub) modules selftests-modules KERNEL=generic
 	$(Q)$(sub) modules selftests-modules KERNEL=6.12
-	$(Q)$(sub) modules KERNEL=cloud
+	$(Q)$(sub) modules selftests-modules KERNEL=cloud
 	$(Q)scripts/guest-image demo
 check:
 	$(Q)rm -f $(O)/check/summary

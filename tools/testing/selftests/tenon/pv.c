@@ -331,7 +331,30 @@ TEST(poll_control, "MSR_KVM_POLL_CONTROL: one bit")
 	CHECK_EQ(vm_wrmsr(vm, 0, MSR_KVM_POLL_CONTROL, 2), 0);
 }
 
-TEST(tsc_khz, "KVM_SET_TSC_KHZ takes the host's rate, and another where the processor scales",
+ASM64(reads_tsc, "rdtsc; mov %eax, 0x9100; mov %edx, 0x9104; hlt");
+
+/* What the processor has for it is what the MSR has, and goes at about this rate. */
+static void reads_its_tsc(struct vm *vm, uint64_t khz)
+{
+	uint64_t before, guest[2], after, start = 0, ns = 0;
+	int n;
+
+	for (n = 0; n < 2; n++) {
+		VM_CODE(vm, 0, MODE_64, reads_tsc);
+		ns = now_ns() - start;
+		start += ns;
+		REQUIRE(vm_rdmsr(vm, 0, 0x10, &before) == 1);
+		CHECK_EQ(vm_run(vm, 0), KVM_EXIT_HLT);
+		REQUIRE(vm_rdmsr(vm, 0, 0x10, &after) == 1);
+		guest[n] = *(uint64_t *)(vm->mem + DATA + 0x100);
+		CHECK(before <= guest[n] && guest[n] <= after);
+		usleep(n ? 0 : 200000);
+	}
+	printf("#   %ld kHz of %ld\n", (long)((guest[1] - guest[0]) * 1000000 / ns), (long)khz);
+	CHECK((guest[1] - guest[0]) * 1000000 / ns > khz * 7 / 10 && (guest[1] - guest[0]) * 1000000 / ns < khz * 14 / 10);
+}
+
+TEST(tsc_khz, "KVM_SET_TSC_KHZ takes the host's rate, and another where the processor scales; RDTSC and MSR agree",
      KVM_CAP_GET_TSC_KHZ, KVM_CAP_TSC_CONTROL)
 {
 	int khz, scales = has_cap(KVM_CAP_TSC_CONTROL);
@@ -344,9 +367,11 @@ TEST(tsc_khz, "KVM_SET_TSC_KHZ takes the host's rate, and another where the proc
 	REQUIRE(khz > 1000);
 	CHECK_EQ(ioctl(vm->vcpu[0], KVM_SET_TSC_KHZ, khz + khz / 100000), 0);
 	CHECK_ERR(ioctl(vm->vcpu[0], KVM_SET_TSC_KHZ, 0xffffffff), EINVAL);
+	reads_its_tsc(vm, khz);
 	if (scales) {
 		CHECK_EQ(ioctl(vm->vcpu[0], KVM_SET_TSC_KHZ, khz * 2), 0);
 		CHECK_EQ(ioctl(vm->vcpu[0], KVM_GET_TSC_KHZ, 0), khz * 2);
+		reads_its_tsc(vm, khz * 2);
 	} else {
 		CHECK_ERR(ioctl(vm->vcpu[0], KVM_SET_TSC_KHZ, khz * 2), EINVAL);
 	}

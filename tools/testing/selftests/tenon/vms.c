@@ -39,7 +39,7 @@ static int fail(const char *what)
 /* A VM whose vCPU starts in real mode at the end of its only page, with @code. Runs it; 0 if it halted. */
 static bool contend;
 
-static int one_vm(uint16_t code, const char *say)
+static int one_vm(uint32_t code, const char *say)
 {
 	const char *node = getenv("TENON_DEV");
 	int dev = open(node ? node : "/dev/tenon", O_RDWR | O_CLOEXEC), vm, vcpu, ret;
@@ -55,7 +55,7 @@ static int one_vm(uint16_t code, const char *say)
 		return contend && (errno == EBUSY || errno == EIO) ? -EBUSY : fail("KVM_CREATE_VM");
 	}
 	mem = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	memcpy(mem + 0xff0, &code, 2);
+	memcpy(mem + 0xff0, &code, sizeof(code));
 	slot.userspace_addr = (uintptr_t)mem;
 	vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
 	if (vcpu < 0 || ioctl(vm, KVM_SET_TSS_ADDR, 0xfffbd000) || ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot))
@@ -142,7 +142,7 @@ int main(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "once"))
 		return one_vm(0xf4, NULL); /* HLT */
 	if (argc == 2 && !strcmp(argv[1], "hold"))
-		return one_vm(0xfeeb, "running"); /* jmp . */
+		return one_vm(0xfeebfb, "running"); /* STI, for the sake of Bochs: see vm_counts(); jmp . */
 	contend = argc == 5 && !strcmp(argv[4], "contend");
 	if (argc == 4 + contend && !strcmp(argv[1], "race"))
 		return race(atoi(argv[2]), atof(argv[3]));
