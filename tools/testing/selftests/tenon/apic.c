@@ -161,6 +161,28 @@ TEST(ping_pong, "two processors wake each other from HLT")
 	}
 }
 
+ASM64(spins, "sti;" SAY(2) "1: jmp 1b");
+TEST(running, "messages interrupt a processor that runs, and nothing else makes it look")
+{
+	struct kvm_msi msi = { .address_lo = XAPIC };
+	struct vm *vm = vm_new(CHIPS_KERNEL);
+	int round;
+
+	vm_add_vcpu(vm);
+	vm_script(vm, 0, STEPS(X2APIC_ON));
+	REQUIRE(vm_says(vm, 0, DONE));
+	vm->mem[EOI] = EOI_X2APIC;
+	VM_CODE(vm, 0, MODE_64, spins);
+	REQUIRE(vm_says(vm, 0, 2));
+	for (round = 0; round < 20; round++) {
+		vm_start(vm, 0);
+		usleep(5000);
+		msi.data = 0x40 + round;
+		CHECK_EQ(ioctl(vm->fd, KVM_SIGNAL_MSI, &msi), 1);
+		CHECK_EQ(vm_join(vm, 0), 0x40 + round);
+	}
+}
+
 #define STARTUP(mode) WRMSR(X2APIC(0x300), 1ull << 32 | (mode))
 ASM16(ap_code, SAY(0x77) "cli; hlt");
 TEST(smp, "INIT and SIPI start a second processor")
