@@ -2,6 +2,9 @@
 /*
  * apic.c - local APICs: interrupts from one processor to another, start-up, priorities
  */
+#include <sched.h>
+#include <unistd.h>
+
 #include "harness.h"
 
 #define ICR_LOGICAL	0x800
@@ -161,13 +164,25 @@ TEST(ping_pong, "two processors wake each other from HLT")
 	}
 }
 
+/* This thread, and those it starts. Where there is no such processor, they stay where they are. */
+static void on_processor(int cpu)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
 ASM64(spins, "sti;" SAY(2) "1: jmp 1b");
 TEST(running, "messages interrupt a processor that runs, and nothing else makes it look")
 {
 	struct kvm_msi msi = { .address_lo = XAPIC };
 	struct vm *vm = vm_new(CHIPS_KERNEL);
+	cpu_set_t all;
 	int round;
 
+	sched_getaffinity(0, sizeof(all), &all);
 	vm_add_vcpu(vm);
 	vm_script(vm, 0, STEPS(X2APIC_ON));
 	REQUIRE(vm_says(vm, 0, DONE));
@@ -175,12 +190,15 @@ TEST(running, "messages interrupt a processor that runs, and nothing else makes 
 	VM_CODE(vm, 0, MODE_64, spins);
 	REQUIRE(vm_says(vm, 0, 2));
 	for (round = 0; round < 20; round++) {
+		on_processor(1);
 		vm_start(vm, 0);
+		on_processor(0);
 		usleep(5000);
 		msi.data = 0x40 + round;
 		CHECK_EQ(ioctl(vm->fd, KVM_SIGNAL_MSI, &msi), 1);
 		CHECK_EQ(vm_join(vm, 0), 0x40 + round);
 	}
+	sched_setaffinity(0, sizeof(all), &all);
 }
 
 #define STARTUP(mode) WRMSR(X2APIC(0x300), 1ull << 32 | (mode))
