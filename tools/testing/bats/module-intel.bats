@@ -47,7 +47,7 @@ intel_refuses()
 	was_refused "lacks what tenon needs: .*$3"
 }
 
-# intel_boots KERNEL CPUS CASE...: see boot.sh
+# intel_boots KERNEL CPUS CASE...: see boot.sh; $params: of the module
 intel_boots()
 {
 	local kernel=$1 cpus=$2 boot=$PWD/$tests/boot.sh
@@ -55,12 +55,16 @@ intel_boots()
 	shift 2
 	on_intel "$kernel" "$cpus" corei7_haswell_4770 \
 		"$out/tenon,$guests/cloud/vmlinuz,$guests/initrd-cloud-amd64,$boot,/bin/bash" \
-		"TENON_BOOT_LIMIT=3000 $boot $(ko "$kernel") $out/tenon $guests $*"
+		"TENON_PARAMS=$params TENON_BOOT_LIMIT=3000 $boot $(ko "$kernel") $out/tenon $guests $*"
 	passed
 }
 
 @test "module: VT-x: selftests, a sample, 6.1" {
 	intel_selftests cloud 1 corei7_haswell_4770 basic debug irq state
+}
+
+@test "module: VT-x: selftests, a sample, with virtual interrupts, 6.1" {
+	params=vmx_unproven=1 before="export TENON_HUGE=1" intel_selftests cloud 2 corei7_haswell_4770 apic irq
 }
 
 @test "module: VT-x: selftests, a sample, without accessed bits in EPT, 6.1" {
@@ -106,6 +110,11 @@ intel_boots()
 	params=vmx_unproven=1 before="export TENON_HUGE=1" TENON_SLOW=10 intel_run cloud 1 corei7_haswell_4770
 	[ "$(grep -c '^ok' <<<"$output")" -gt 100 ]
 	[ "$(sed -n 's/^not ok [0-9]* - //p' <<<"$output" | cut -d' ' -f1-4)" = $'a halted processor is\nthe local APIC\'s timer\na TSC deadline comes' ]
+}
+
+# bats test_tags=full
+@test "module: VT-x: Debian boots with virtual interrupts and the preemption timer, 6.1" {
+	params=vmx_unproven=1 TENON_SLOW=10 intel_boots cloud 2 tenon:1:kernel tenon:2:kernel
 }
 
 # bats test_tags=full

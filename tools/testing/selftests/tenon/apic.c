@@ -174,7 +174,7 @@ static void on_processor(int cpu)
 	sched_setaffinity(0, sizeof(one), &one);
 }
 
-ASM64(spins, "sti;" SAY(2) "1: jmp 1b");
+ASM64(counting, "sti;" SAY(2) "1: incq 0x9100; jmp 1b");
 TEST(running, "messages interrupt a processor that runs, and nothing else makes it look")
 {
 	struct kvm_msi msi = { .address_lo = XAPIC };
@@ -187,13 +187,16 @@ TEST(running, "messages interrupt a processor that runs, and nothing else makes 
 	vm_script(vm, 0, STEPS(X2APIC_ON));
 	REQUIRE(vm_says(vm, 0, DONE));
 	vm->mem[EOI] = EOI_X2APIC;
-	VM_CODE(vm, 0, MODE_64, spins);
+	VM_CODE(vm, 0, MODE_64, counting);
 	REQUIRE(vm_says(vm, 0, 2));
 	for (round = 0; round < 20; round++) {
+		const uint64_t before = vm_counter(vm);
+
 		on_processor(1);
 		vm_start(vm, 0);
 		on_processor(0);
-		usleep(5000);
+		while (vm_counter(vm) == before)
+			usleep(100);
 		msi.data = 0x40 + round;
 		CHECK_EQ(ioctl(vm->fd, KVM_SIGNAL_MSI, &msi), 1);
 		CHECK_EQ(vm_join(vm, 0), 0x40 + round);

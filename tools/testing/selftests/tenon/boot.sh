@@ -7,7 +7,7 @@
 #	qemu:CPUS:on|split[:ARGS]	by Debian's QEMU, through SeaBIOS, with /dev/tenon in the place of /dev/kvm
 #	tenon-reboot:..., qemu-reboot:...	the same, and the guest reboots once before it powers off
 #
-# ARGS go to the guest's command line.
+# ARGS go to the guest's command line, $TENON_PARAMS to insmod.
 ko=${1:?tenon.ko} launcher=${2:?tenon} guests=${3:?directory of guests}
 shift 3
 tmp=${TMPDIR:-/tmp}
@@ -52,7 +52,7 @@ run_qemu()
 
 echo "TAP version 13"
 echo "1..$#"
-insmod "$ko" || { echo "Bail out! insmod $ko failed"; exit 1; }
+insmod "$ko" $TENON_PARAMS || { echo "Bail out! insmod $ko failed"; exit 1; }
 n=0 bad=0
 for case in "$@"; do
 	IFS=: read -r vmm cpus chips args <<<"$case"
