@@ -38,10 +38,9 @@ struct vmx_controls {
 /*
  * @ad: accessed and dirty bits of EPT; @flush_l1d: before each entry (L1TF)
  *
- *
- * With the parameter vmx_unproven: @mtf: single steps of a debugger by the monitor trap flag; @posts: local APICs post; @fetches: and the processor fetches that by itself;
- * @virtual_apic: those of VMX_VIRTUAL_APIC that there are; @timer_shift: a tick of the preemption timer is so many of the TSC,
- * as a power of two
+ * With the parameter vmx_unproven: @mtf: single steps of a debugger by the monitor trap flag; @posts: local APICs post;
+ * @fetches: and the processor fetches that by itself; @virtual_apic: those of VMX_VIRTUAL_APIC that there are; @timer_shift: a
+ * tick of the preemption timer is so many of the TSC, as a power of two
  */
 struct vmx_features {
 	u32 revision;
