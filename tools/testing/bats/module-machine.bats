@@ -32,6 +32,14 @@ machines()
 	taps vhost:2:pci=nomsi split:1 thread:2
 }
 
+@test "module: vhost-net over a reboot of the guest" {
+	taps reboot:1
+}
+
+@test "module: a card on a tap interface is added with vhost-net, removed, and added again; a reboot of the guest" {
+	taps plug:1
+}
+
 @test "module: killed in the middle of writes, the file system is clean and what was flushed is there" {
 	machines 2 tools/testing/bats/crash.bats
 }
