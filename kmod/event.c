@@ -14,7 +14,16 @@ static int irq_to_inject(struct tenon_vcpu *vcpu)
 {
 	const int vector = tenon_irq_pending(vcpu);
 
-	return vector < TENON_IRQ_PIC && tenon_irqs_delivered(vcpu) ? -1 : vector;
+	return vector >= 0 && vector < TENON_IRQ_PIC && tenon_irqs_delivered(vcpu) ? -1 : vector;
+}
+
+/* Mostly none is wanted, and none was. */
+static void set_windows(struct tenon_vcpu *vcpu, bool irq, bool nmi)
+{
+	if (likely(!irq && !nmi && !vcpu->windows))
+		return;
+	tenon_vendor->windows(vcpu, irq, nmi);
+	vcpu->windows = irq || nmi;
 }
 
 /*
@@ -27,7 +36,7 @@ void tenon_events(struct tenon_vcpu *vcpu)
 	bool want_irq = false, want_nmi = false;
 	int vector, pending;
 
-	if (vcpu->lapic)
+	if (vcpu->lapic && vcpu->lapic->config.posted)
 		lapic_collect(vcpu->lapic);
 	pending = irq_to_inject(vcpu);
 	if (vcpu->exception.pending) {
@@ -49,7 +58,7 @@ void tenon_events(struct tenon_vcpu *vcpu)
 	}
 	/* A debugger steps through code, not through what comes in between. */
 	if (unlikely(vcpu->guest_debug & KVM_GUESTDBG_BLOCKIRQ)) {
-		tenon_vendor->windows(vcpu, false, false);
+		set_windows(vcpu, false, false);
 		return;
 	}
 	if (vcpu->nmi_pending) {
@@ -79,7 +88,7 @@ windows:
 	/* With a user-space controller, the caller asks for the window. */
 	if (READ_ONCE(vcpu->run->request_interrupt_window) && tenon_user_pic(vcpu))
 		want_irq = true;
-	tenon_vendor->windows(vcpu, want_irq, want_nmi);
+	set_windows(vcpu, want_irq, want_nmi);
 }
 
 /*
@@ -96,31 +105,9 @@ void tenon_requeue(struct tenon_vcpu *vcpu, enum tenon_event_type type, const st
 	vcpu->injected_is_nmi = type == TENON_NMI;
 }
 
-/*
- * The class of the interrupt that the TPR, in bits 0 to 3 of @tpr, holds back, or -1: a lower TPR lets it in. For a vCPU
- * with a local APIC here.
- */
-int tenon_tpr_holds(struct tenon_vcpu *vcpu, u64 *tpr)
+int tenon_class_held(const struct lapic *apic, u64 tpr)
 {
-	int n;
+	const int vector = lapic_highest(apic, LAPIC_IRR);
 
-	*tpr = lapic_get_tpr(vcpu->lapic) >> 4;
-	for (n = 7; n >= 0 && *tpr; n--) {
-		const u32 word = lapic_reg(vcpu->lapic, LAPIC_IRR + n * 16);
-
-		if (word) {
-			const int class = (n * 32 + __fls(word)) >> 4;
-
-			return class <= *tpr ? class : -1;
-		}
-	}
-	return -1;
-}
-
-/* What the guest has left in CR8. */
-void tenon_tpr_out(struct tenon_vcpu *vcpu, u64 tpr)
-{
-	if (vcpu->lapic && lapic_get_tpr(vcpu->lapic) >> 4 != tpr)
-		lapic_set_tpr(vcpu->lapic, tpr << 4);
-	vcpu->cr8 = tpr;
+	return vector >= 0 && vector >> 4 <= tpr ? vector >> 4 : -1;
 }

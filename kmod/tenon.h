@@ -181,6 +181,7 @@ struct tenon_vcpu {
 	bool timer_stale; /* the deadline may have moved */
 	bool timer_exits; /* the processor ends the guest at the deadline */
 	bool pending_eoi; /* user space has an IOAPIC to tell */
+	bool windows; /* tenon_vendor->windows() was asked for one */
 
 	/* registers that the vendor's state does not hold */
 	u64 cr8;
@@ -482,8 +483,25 @@ int tenon_hypercall(struct tenon_vcpu *vcpu);
 /* ---- event.c ---- */
 void tenon_events(struct tenon_vcpu *vcpu);
 void tenon_requeue(struct tenon_vcpu *vcpu, enum tenon_event_type type, const struct tenon_event *event);
-int tenon_tpr_holds(struct tenon_vcpu *vcpu, u64 *tpr);
-void tenon_tpr_out(struct tenon_vcpu *vcpu, u64 tpr);
+int tenon_class_held(const struct lapic *apic, u64 tpr);
+
+/*
+ * The class of the interrupt that the TPR, in bits 0 to 3 of @tpr, holds back, or -1: a lower TPR lets it in. For a vCPU
+ * with a local APIC here.
+ */
+static inline int tenon_tpr_holds(const struct tenon_vcpu *vcpu, u64 *tpr)
+{
+	*tpr = lapic_get_tpr(vcpu->lapic) >> 4;
+	return unlikely(*tpr) ? tenon_class_held(vcpu->lapic, *tpr) : -1;
+}
+
+/* What the guest has left in CR8. */
+static inline void tenon_tpr_out(struct tenon_vcpu *vcpu, u64 tpr)
+{
+	if (vcpu->lapic && unlikely(lapic_get_tpr(vcpu->lapic) >> 4 != tpr))
+		lapic_set_tpr(vcpu->lapic, tpr << 4);
+	vcpu->cr8 = tpr;
+}
 
 /* ---- memslot.c ---- */
 int tenon_slots_init(struct tenon_vm *vm);

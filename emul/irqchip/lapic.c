@@ -302,6 +302,7 @@ int lapic_accept_vector(struct lapic *apic, u8 vector, bool level)
 		lapic_bit_clear(apic, LAPIC_TMR, vector);
 	if (lapic_bit_set(apic, LAPIC_IRR, vector))
 		return IRQ_COALESCED;
+	__atomic_store_n(&apic->requests, true, __ATOMIC_RELEASE);
 	apic->ops->kick(apic->ctx);
 	return 1;
 }
@@ -506,6 +507,9 @@ int lapic_pending_vector(const struct lapic *apic)
 
 	if (!lapic_enabled(apic))
 		return -1;
+	/* Mostly there is nothing, before an entry. */
+	if (!apic->config.posted && !__atomic_load_n(&apic->requests, __ATOMIC_ACQUIRE))
+		return -1;
 	vector = lapic_requested(apic);
 	if (vector < 0 || vector >> 4 <= lapic_ppr(apic) >> 4)
 		return -1;
@@ -526,6 +530,10 @@ int lapic_ack(struct lapic *apic)
 	/* ISR first: at no time is the vector in neither. */
 	lapic_bit_set(apic, LAPIC_ISR, vector);
 	lapic_bit_clear(apic, LAPIC_IRR, vector);
+	/* Before IRR is looked at: who sets a bit there that is not seen says so afterwards. */
+	(void)__atomic_exchange_n(&apic->requests, false, __ATOMIC_SEQ_CST);
+	if (lapic_requested(apic) >= 0)
+		__atomic_store_n(&apic->requests, true, __ATOMIC_RELEASE);
 	return vector;
 }
 
@@ -835,6 +843,7 @@ void lapic_restore(struct lapic *apic, const void *regs, u64 now)
 	u32 offset;
 
 	lapic_collect(apic);
+	__atomic_store_n(&apic->requests, true, __ATOMIC_RELEASE);
 	for (offset = 0; offset < LAPIC_STATE_SIZE; offset += 1u << REG_SHIFT) {
 		const struct reg_desc *desc = &reg_descs[offset >> REG_SHIFT];
 		u32 value = saved_reg(regs, offset);

@@ -217,6 +217,7 @@ enum lapic_reset {
  * @base:	IA32_APIC_BASE
  * @lint:	levels of LINT0 and LINT1
  * @extint:	an IRQ_EXTINT message waits for its INTA cycle
+ * @requests:	IRR may have a bit set; without lapic_config.posted, false says that it has none
  * @errors:	errors since the last write of the ESR
  * @arbitration: lowest-priority messages taken, to share equal priorities out evenly
  * @held:	with lapic_config.posted: accepted, and to be taken to IRR by lapic_collect() alone
@@ -233,6 +234,7 @@ struct lapic {
 	u64 base;
 	bool lint[2];
 	bool extint;
+	bool requests;
 	u32 errors;
 	u32 arbitration;
 	u32 held[8];

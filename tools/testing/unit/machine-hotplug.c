@@ -95,7 +95,7 @@ static void test_nodes(void)
 	ok(!plug_del_disk(vm, "rw"), "it is taken back");
 	ok(plug_del_disk(vm, "rw"), "once");
 	for (unsigned int i = 0; i < 2; i++) {
-		const struct vm_net net = {
+		struct vm_net net = {
 			.ops = &net_tap, .ifname = "t", .fd = i ? open("/dev/null", O_RDWR | O_NONBLOCK | O_CLOEXEC) : image(O_RDWR),
 		};
 
