@@ -209,7 +209,7 @@ static void hand_over(struct peer *p, const char *text, unsigned int nr)
 	int fd[16], pair[2];
 
 	for (unsigned int i = 0; i < nr; i++) {
-		if ((nr & 2) && !socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+		if ((nr & 4) && !socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
 			fd[i] = pair[0];
 			close(pair[1]);
 		} else {
