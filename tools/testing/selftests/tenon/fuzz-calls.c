@@ -169,7 +169,7 @@ static void vm_call(int vm, uint8_t *buf)
 
 static void set_sregs(int vcpu, struct kvm_sregs *s)
 {
-	if (keep_long && !(s->cr0 & 0x80000000))
+	if ((keep_long || no_long) && !(s->cr0 & 0x80000000))
 		s->efer &= ~0x100ull;
 	call(vcpu, KVM_SET_SREGS, s);
 }
@@ -231,7 +231,7 @@ void set_msrs(int vcpu)
 
 	for (n = 0; n < m.head.nmsrs; n++) {
 		m.e[n].index = one_in(16) ? rnd() : PICK(bases) + below(4);
-		if (keep_long && m.e[n].index == 0xc0000080)
+		if ((keep_long || no_long) && m.e[n].index == 0xc0000080)
 			m.e[n].index++;
 		m.e[n].data = value();
 	}
@@ -401,6 +401,9 @@ static void file_call(void)
 		break;
 	case 1 ... 4:
 		fd = call(vms[n], KVM_CREATE_VCPU, id);
+		/* Without one it has long mode. */
+		if (no_long && fd >= 0)
+			give_cpuid(fd);
 		close(atomic_exchange(&vcpus[k], fd));
 		if (fd >= 0)
 			run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

@@ -4,11 +4,26 @@
  */
 #include "fuzz.h"
 
+int give_cpuid(int vcpu)
+{
+	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + 256 * sizeof(c->entries[0]));
+	int ret;
+
+	c->nent = 256;
+	ret = call(node, KVM_GET_SUPPORTED_CPUID, c);
+	/* The deadline timer is for user space to offer. */
+	for (unsigned int n = 0; !ret && n < c->nent; n++)
+		c->entries[n].ecx |= c->entries[n].function == 1 ? 1 << 24 : 0;
+	drop_long(c);
+	ret = ret ?: call(vcpu, KVM_SET_CPUID2, c);
+	free(c);
+	return ret;
+}
+
 int new_vm(unsigned int nvcpus)
 {
 	struct kvm_userspace_memory_region r = { .memory_size = ARENA, .userspace_addr = (uintptr_t)arena };
 	struct kvm_pit_config pit = { 0 };
-	uint8_t *buf = calloc(1, 4 * PAGE);
 	unsigned int n;
 
 	vms[0] = call(node, KVM_CREATE_VM, 0);
@@ -16,21 +31,11 @@ int new_vm(unsigned int nvcpus)
 	    call(vms[0], KVM_CREATE_PIT2, &pit))
 		return -1;
 	for (n = 0; n < nvcpus; n++) {
-		struct kvm_cpuid2 *c = (void *)buf;
-
-		c->nent = 256;
 		vcpus[n] = call(vms[0], KVM_CREATE_VCPU, n);
 		runs[n] = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpus[n], 0);
-		if (vcpus[n] < 0 || runs[n] == MAP_FAILED || call(node, KVM_GET_SUPPORTED_CPUID, c))
-			return -1;
-		/* The deadline timer is for user space to offer. */
-		for (unsigned int k = 0; k < c->nent; k++)
-			c->entries[k].ecx |= c->entries[k].function == 1 ? 1 << 24 : 0;
-		drop_long(c);
-		if (call(vcpus[n], KVM_SET_CPUID2, c))
+		if (vcpus[n] < 0 || runs[n] == MAP_FAILED || give_cpuid(vcpus[n]))
 			return -1;
 	}
-	free(buf);
 	return 0;
 }
 

@@ -56,7 +56,9 @@ void set_msrs(int vcpu);
 void drop_long(struct kvm_cpuid2 *c);
 void vcpu_call(int vcpu, uint8_t *buf);
 
-/* fuzz-guests.c: one VM with all there is in it, 0 or -1; and with storms in it, which count the interrupts */
+/* fuzz-guests.c: the CPUID that is supported, with what guests of this round may have: 0 or an error */
+int give_cpuid(int vcpu);
+/* One VM with all there is in it, 0 or -1; and with storms in it, which count the interrupts */
 int new_vm(unsigned int nvcpus);
 void put_storms(unsigned int nvcpus);
 #define STORM_COUNT	((volatile uint32_t *)(arena + 0x9000))
