@@ -92,13 +92,19 @@ echo "T>end=yes"'
 	! grep -q reached "$console" || fail "the guest reached a server on the host's loopback"
 }
 
-@test "net: with host-loopback, data arrives unchanged both ways" {
+# take_sum: in the background, the sum of what comes to port $sink goes to the file "sum"
+take_sum()
+{
 	python3 -c 'import hashlib, socket, sys
 s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 c = s.accept()[0]
 h = hashlib.md5()
 while d := c.recv(65536): h.update(d)
 print(h.hexdigest())' "$sink" >"$BATS_TEST_TMPDIR/sum" 3>&- &
+}
+
+@test "net: with host-loopback, data arrives unchanged both ways" {
+	take_sum
 	guest both "$lease"'
 wget -q -O - http://10.0.2.2:'"$http"'/file | md5sum | cut -c1-32 | sed "s/^/T>down=/"
 ip link set eth0 mtu 1500
@@ -312,12 +318,7 @@ nobody_on()
 	local sum
 
 	sum=$(md5sum <"$BATS_FILE_TMPDIR/www/file" | cut -c 1-32)
-	python3 -c 'import hashlib, socket, sys
-s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-c = s.accept()[0]
-h = hashlib.md5()
-while d := c.recv(65536): h.update(d)
-print(h.hexdigest())' "$sink" >"$BATS_TEST_TMPDIR/sum" 3>&- &
+	take_sum
 	linux "$name"
 	# It comes with what its caller has open, and keeps nothing of it: the pipe of "run" has an end.
 	run "$tenon" device add "$name" card --net "user,host-loopback,hostfwd=tcp::$fwd-:80"
