@@ -169,7 +169,7 @@ static void vm_call(int vm, uint8_t *buf)
 
 static void set_sregs(int vcpu, struct kvm_sregs *s)
 {
-	if ((keep_long || no_long) && !(s->cr0 & 0x80000000))
+	if (emulated && !(s->cr0 & 0x80000000))
 		s->efer &= ~0x100ull;
 	call(vcpu, KVM_SET_SREGS, s);
 }
@@ -231,7 +231,7 @@ void set_msrs(int vcpu)
 
 	for (n = 0; n < m.head.nmsrs; n++) {
 		m.e[n].index = one_in(16) ? rnd() : PICK(bases) + below(4);
-		if ((keep_long || no_long) && m.e[n].index == 0xc0000080)
+		if (emulated && m.e[n].index == 0xc0000080)
 			m.e[n].index++;
 		m.e[n].data = value();
 	}

@@ -27,10 +27,9 @@
 
 static uint64_t seed;
 static unsigned int round_nr, nthreads = 4, slow = 1;
-static bool emulated;
 static int noise;		/* ARENA bytes to fill memory with */
 
-bool verbose, no_long, keep_long;
+bool verbose, emulated, no_long, keep_long;
 int node;
 uint8_t *arena;
 size_t run_size;

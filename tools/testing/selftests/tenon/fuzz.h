@@ -14,8 +14,8 @@
 #define MAX_THREADS 8
 
 extern bool verbose;
-/* Of this round, see runs_on_tcg(): guests have no long mode, or don't change EFER and CR0. */
-extern bool no_long, keep_long;
+/* By QEMU, see runs_on_tcg(); then, of this round: guests have no long mode, or don't change EFER and CR0. */
+extern bool emulated, no_long, keep_long;
 extern int node;		/* the device */
 extern uint8_t *arena;
 extern size_t run_size;

@@ -53,6 +53,19 @@ bool has_xcrs(void)
 	return has_cap(KVM_CAP_XCRS) > 0;
 }
 
+bool file_says(const char *file, const char *line, const char *word)
+{
+	char text[8192];
+	bool found = false;
+	FILE *f = fopen(file, "r");
+
+	while (f && !found && fgets(text, sizeof(text), f))
+		found = !strncmp(text, line, strlen(line)) && strstr(text, word);
+	if (f)
+		fclose(f);
+	return found;
+}
+
 uint64_t now_ns(void)
 {
 	struct timespec ts;

@@ -117,6 +117,8 @@ bool is_kvm(void);
 int has_cap(int cap);
 /* XCR0: not on a processor without XSAVE, where the ioctls are EINVAL. */
 bool has_xcrs(void);
+/* Does a line of the file that begins with @line have this in it? */
+bool file_says(const char *file, const char *line, const char *word);
 uint64_t now_ns(void);
 
 struct vm *vm_new(enum chips chips);

@@ -246,24 +246,10 @@ static long counter(const char *what)
 
 /* Counts to 512 pages of 4 KiB, one write a page. */
 ASM64(big, "mov $0x40000000, %ebx; mov $512, %ecx; 1: mov %ecx, (%rbx); add $0x1000, %rbx; loop 1b; hlt");
-/* Is one of the words of a file this? Of the line that begins with @line. */
-static bool says(const char *file, const char *line, const char *word)
-{
-	char text[8192];
-	bool found = false;
-	FILE *f = fopen(file, "r");
-
-	while (f && !found && fgets(text, sizeof(text), f))
-		found = !strncmp(text, line, strlen(line)) && strstr(text, word);
-	if (f)
-		fclose(f);
-	return found;
-}
-
 /* A fetch by a large page could take the processor down. */
 static bool small_pages(void)
 {
-	return says("/proc/cpuinfo", "bugs", "itlb_multihit") && !says("/proc/cmdline", "", "mitigations=off");
+	return file_says("/proc/cpuinfo", "bugs", "itlb_multihit") && !file_says("/proc/cmdline", "", "mitigations=off");
 }
 
 TEST(huge, "memory in a huge page is mapped as one if it may be, and its parts can be taken out")

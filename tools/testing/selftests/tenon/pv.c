@@ -222,21 +222,7 @@ TEST(steal_time, "steal time grows while another thread has the processor", KVM_
 /* VT-x with virtual-interrupt delivery: an EOI is no exit then, and there is nothing to be saved. */
 static bool processor_ends_interrupts(void)
 {
-	char line[4096];
-	bool vid = false;
-	FILE *f = fopen("/sys/module/tenon/parameters/vmx_unproven", "r");
-
-	if (!f)
-		return false;
-	if (fgets(line, sizeof(line), f) && line[0] == 'Y') {
-		fclose(f);
-		f = fopen("/proc/cpuinfo", "r");
-		while (f && fgets(line, sizeof(line), f) && !vid)
-			vid = !strncmp(line, "vmx flags", 9) && strstr(line, " vid");
-	}
-	if (f)
-		fclose(f);
-	return vid;
+	return file_says("/sys/module/tenon/parameters/vmx_unproven", "Y", "Y") && file_says("/proc/cpuinfo", "vmx flags", " vid");
 }
 
 TEST(pv_eoi, "an interrupt is ended by a bit in memory, and the next one comes")
