@@ -88,25 +88,6 @@ int tenon_exit_xsetbv(struct tenon_vcpu *vcpu)
 	return tenon_skip_insn(vcpu);
 }
 
-/*
- * A nested page fault. @access: TENON_ACCESS_WRITE, TENON_ACCESS_FETCH; @final: at the guest's final physical address,
- * not in its page tables; @bytes: of the instruction, as far as the processor tells.
- */
-int tenon_exit_nested(struct tenon_vcpu *vcpu, u64 gpa, u32 access, bool final, const u8 *bytes, unsigned int nbytes)
-{
-	/* The guest's own tables and its code are not what the operand of the instruction is about. */
-	const bool operand = final && !(access & TENON_ACCESS_FETCH);
-	int ret;
-
-	vcpu->stats.faults++;
-	ret = tenon_tdp_fault(vcpu, gpa, access & TENON_ACCESS_WRITE, access & TENON_ACCESS_FETCH);
-	if (ret < 0)
-		return ret;
-	if (ret != TENON_FAULT_MMIO)
-		return 1;
-	return tenon_mmio_fault(vcpu, operand ? gpa : TENON_NO_GPA, access & TENON_ACCESS_WRITE, bytes, nbytes);
-}
-
 /* MOV to CR8, of what the instruction has in its register. */
 int tenon_exit_cr8(struct tenon_vcpu *vcpu, u64 value, u64 next)
 {

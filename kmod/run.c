@@ -311,9 +311,15 @@ static void vcpu_sipi_received(struct tenon_vcpu *vcpu)
 	vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
 }
 
+/* A flush is for the entry itself. */
+static bool requested(struct tenon_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->requests) & ~BIT(TENON_REQ_TLB_FLUSH);
+}
+
 static int vcpu_requests(struct tenon_vcpu *vcpu)
 {
-	if (!(READ_ONCE(vcpu->requests) & ~BIT(TENON_REQ_TLB_FLUSH))) {
+	if (!requested(vcpu)) {
 		if (unlikely(vcpu->timer_stale))
 			tenon_lapic_rearm(vcpu);
 		return 1;
@@ -331,6 +337,9 @@ static int vcpu_requests(struct tenon_vcpu *vcpu)
 		tenon_routes_ioapic_vectors(vcpu);
 	}
 	tenon_lapic_process(vcpu);
+	/* Mostly it was no more than that. */
+	if (!requested(vcpu))
+		return 1;
 	if (tenon_take_request(vcpu, TENON_REQ_NMI)) {
 		unsigned int limit = vcpu->nmi_masked ? 1 : 2;
 
@@ -350,6 +359,14 @@ static int vcpu_requests(struct tenon_vcpu *vcpu)
 
 /* ---- entry ---- */
 
+/* Is there anything for tenon_events() to do? Mostly there is not: nothing waits, and no window is open. */
+static bool events_due(struct tenon_vcpu *vcpu)
+{
+	return vcpu->exception.pending || vcpu->injected.pending || vcpu->nmi_pending || vcpu->windows ||
+	       vcpu->user_irq >= 0 || READ_ONCE(vcpu->run->request_interrupt_window) ||
+	       (vcpu->lapic && !lapic_quiet(vcpu->lapic));
+}
+
 static int vcpu_enter(struct tenon_vcpu *vcpu)
 {
 	bool swap_xcr0, swap_pkru;
@@ -361,14 +378,14 @@ static int vcpu_enter(struct tenon_vcpu *vcpu)
 	WRITE_ONCE(vcpu->mode, TENON_IN_GUEST);
 	/* The mode before the requests: see the contract at the top. */
 	smp_mb();
-	if (unlikely((READ_ONCE(vcpu->requests) & ~BIT(TENON_REQ_TLB_FLUSH)) || need_resched() ||
-		     signal_pending(current))) {
+	if (unlikely(requested(vcpu) || need_resched() || signal_pending(current))) {
 		WRITE_ONCE(vcpu->mode, TENON_OUTSIDE);
 		local_irq_enable();
 		preempt_enable();
 		return 1;
 	}
-	tenon_events(vcpu);
+	if (events_due(vcpu))
+		tenon_events(vcpu);
 	tenon_vendor->prepare(vcpu);
 
 	if (test_thread_flag(TIF_NEED_FPU_LOAD))

@@ -153,7 +153,6 @@ int tenon_exit_hlt(struct tenon_vcpu *vcpu);
 int tenon_exit_pause(struct tenon_vcpu *vcpu);
 int tenon_exit_msr(struct tenon_vcpu *vcpu, bool write);
 int tenon_exit_xsetbv(struct tenon_vcpu *vcpu);
-int tenon_exit_nested(struct tenon_vcpu *vcpu, u64 gpa, u32 access, bool final, const u8 *bytes, unsigned int nbytes);
 int tenon_exit_cr8(struct tenon_vcpu *vcpu, u64 value, u64 next);
 int tenon_exit_dr(struct tenon_vcpu *vcpu, unsigned int dr, bool write,
 		  int (*operand)(struct tenon_vcpu *vcpu, unsigned int *reg, u64 *next));
@@ -162,6 +161,26 @@ int tenon_exit_shutdown(struct tenon_vcpu *vcpu);
 int tenon_exit_fail_entry(struct tenon_vcpu *vcpu, u64 reason);
 int tenon_exit_unexpected(struct tenon_vcpu *vcpu, u64 reason);
 bool tenon_cr4_valid(struct tenon_vcpu *vcpu, const struct tenon_sys *sys, u64 value);
+
+/*
+ * A nested page fault. @access: TENON_ACCESS_WRITE, TENON_ACCESS_FETCH; @final: at the guest's final physical address,
+ * not in its page tables; @bytes: of the instruction, as far as the processor tells.
+ */
+static inline int tenon_exit_nested(struct tenon_vcpu *vcpu, u64 gpa, u32 access, bool final, const u8 *bytes,
+				    unsigned int nbytes)
+{
+	/* The guest's own tables and its code are not what the operand of the instruction is about. */
+	const bool operand = final && !(access & TENON_ACCESS_FETCH);
+	int ret;
+
+	vcpu->stats.faults++;
+	ret = tenon_tdp_fault(vcpu, gpa, access & TENON_ACCESS_WRITE, access & TENON_ACCESS_FETCH);
+	if (ret < 0)
+		return ret;
+	if (ret != TENON_FAULT_MMIO)
+		return 1;
+	return tenon_mmio_fault(vcpu, operand ? gpa : TENON_NO_GPA, access & TENON_ACCESS_WRITE, bytes, nbytes);
+}
 
 /* By the one of @exits, of which there are @nr, for @code, which is as the guest wills. */
 static __always_inline int tenon_exit_by(struct tenon_vcpu *vcpu, int (*const exits[])(struct tenon_vcpu *vcpu),

@@ -534,6 +534,19 @@ bool lapic_accepts_pic(const struct lapic *apic);
 bool lapic_extint_pending(const struct lapic *apic);
 
 /**
+ * lapic_quiet() - is there surely nothing for the processor to take?
+ * @apic:	local APIC; only read
+ *
+ * The short look, before each entry: what lapic_pending_vector() and lapic_extint_pending() find is not asked for where
+ * this is true. It may be false though they find nothing.
+ */
+static inline bool lapic_quiet(const struct lapic *apic)
+{
+	return !__atomic_load_n(&apic->requests, __ATOMIC_ACQUIRE) && !__atomic_load_n(&apic->extint, __ATOMIC_ACQUIRE) &&
+	       !apic->lint[0] && !apic->config.posted;
+}
+
+/**
  * lapic_extint_ack() - the processor runs its INTA cycles
  * @apic:	local APIC
  */

@@ -88,6 +88,9 @@ enum vmx_switched {
 /* MSRs of performance counters that entry and exit switch, at most */
 #define VMX_COUNTERS 64
 
+/* Where no interrupt comes: after STI, and after MOV SS. */
+#define VMX_SHADOW (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS)
+
 struct vmx_vcpu {
 	struct tenon_vcpu *vcpu;
 	struct page *vmcs;
@@ -220,12 +223,7 @@ void vmx_vcpu_reset(struct tenon_vcpu *vcpu, bool init);
 void vmx_vcpu_load(struct tenon_vcpu *vcpu, int cpu);
 void vmx_vcpu_put(struct tenon_vcpu *vcpu);
 void vmx_cpuid_changed(struct tenon_vcpu *vcpu);
-void vmx_prepare(struct tenon_vcpu *vcpu);
 void vmx_enter(struct tenon_vcpu *vcpu);
-bool vmx_can_take_irq(struct tenon_vcpu *vcpu);
-bool vmx_can_take_nmi(struct tenon_vcpu *vcpu);
-void vmx_inject(struct tenon_vcpu *vcpu, enum tenon_event_type type, const struct tenon_event *event);
-void vmx_windows(struct tenon_vcpu *vcpu, bool irq, bool nmi);
 void vmx_get_segment(struct tenon_vcpu *vcpu, unsigned int seg, struct kvm_segment *out);
 void vmx_set_segment(struct tenon_vcpu *vcpu, unsigned int seg, const struct kvm_segment *in);
 void vmx_get_code(struct tenon_vcpu *vcpu, struct tenon_code *code);
@@ -239,11 +237,22 @@ void vmx_debug_changed(struct tenon_vcpu *vcpu);
 u64 vmx_get_dr67(struct tenon_vcpu *vcpu, unsigned int n);
 void vmx_set_dr67(struct tenon_vcpu *vcpu, unsigned int n, u64 value);
 void vmx_end_shadow(struct tenon_vcpu *vcpu);
-u32 *vmx_posted(struct tenon_vcpu *vcpu);
-bool vmx_delivers(struct tenon_vcpu *vcpu);
 void vmx_serve(struct tenon_vcpu *vcpu);
 bool vmx_set_deadline(struct tenon_vcpu *vcpu, u64 tsc);
 u64 vmx_kernel_gs_base(struct vmx_vcpu *vmx);
 void vmx_msr_changed(struct vmx_vcpu *vmx, enum vmx_switched n);
+void vmx_msr_access(struct vmx_vcpu *vmx, u32 msr, bool read, bool write);
+
+/* event.c */
+void vmx_write_apic_controls(struct vmx_vcpu *vmx, bool delivers, bool msrs);
+bool vmx_can_take_irq(struct tenon_vcpu *vcpu);
+bool vmx_can_take_nmi(struct tenon_vcpu *vcpu);
+void vmx_inject(struct tenon_vcpu *vcpu, enum tenon_event_type type, const struct tenon_event *event);
+void vmx_windows(struct tenon_vcpu *vcpu, bool irq, bool nmi);
+u32 *vmx_posted(struct tenon_vcpu *vcpu);
+bool vmx_delivers(struct tenon_vcpu *vcpu);
+bool vmx_steps_by_mtf(const struct tenon_vcpu *vcpu);
+void vmx_prepare(struct tenon_vcpu *vcpu);
+void vmx_requeue(struct tenon_vcpu *vcpu);
 
 #endif /* TENON_VMX_H */
