@@ -9,13 +9,14 @@
 /* ---- no chip in the kernel ---- */
 
 ASM16(loop_sti, "sti;" SAY(1) "1: nop; jmp 1b");
-ASM16(loop_cli, "cli;" SAY(1) SAY(2) "sti; nop; 1: jmp 1b");
+ASM16(loop_cli, "cli;" SAY(1) SAY(2) "xor %cx, %cx; sti; nop; 1: mov $1, %cx; jmp 1b");
 ASM16(real_handler, "push %ax;" SAY(0x99) "pop %ax; iret");
 TEST(user_irq, "KVM_INTERRUPT: taken at once, and when the window opens")
 {
 	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, loop_sti);
 	struct kvm_interrupt irq = { .irq = 0x21 };
 	struct kvm_run *run = vm->run[0];
+	struct kvm_regs regs;
 
 	VM_REAL_VECTOR(vm, 0x21, real_handler);
 	REQUIRE(vm_says(vm, 0, 1));
@@ -34,11 +35,28 @@ TEST(user_irq, "KVM_INTERRUPT: taken at once, and when the window opens")
 	run->request_interrupt_window = 1;
 	REQUIRE(vm_says(vm, 0, 2));
 	CHECK_EQ(vm_run(vm, 0), KVM_EXIT_IRQ_WINDOW_OPEN);
+	/* As soon as it opens. */
+	vm_regs(vm, 0, &regs);
+	CHECK_EQ(regs.rcx, 0);
 	run->request_interrupt_window = 0;
 	CHECK_EQ(run->ready_for_interrupt_injection, 1);
 	irq.irq = 0x21;
 	REQUIRE(!ioctl(vm->vcpu[0], KVM_INTERRUPT, &irq));
 	CHECK(vm_says(vm, 0, 0x99));
+}
+
+ASM16(late_sti, "cli;" SAY(1) SAY(2) "sti; nop;" SAY(3) "1: jmp 1b");
+TEST(window_withdrawn, "a window that nobody waits for any more does not keep the guest")
+{
+	struct vm *vm = GUEST(CHIPS_NONE, MODE_REAL, late_sti);
+	struct kvm_run *run = vm->run[0];
+
+	REQUIRE(vm_says(vm, 0, 1));
+	run->request_interrupt_window = 1;
+	REQUIRE(vm_says(vm, 0, 2));
+	run->request_interrupt_window = 0;
+	CHECK_EQ(vm_run_for(vm, 0, 1000), KVM_EXIT_IO);
+	CHECK_EQ(run->if_flag, 1);
 }
 
 TEST(split_irq, "split chips: a PIC in user space interrupts by KVM_INTERRUPT, as far as LINT0 lets it")
