@@ -17,7 +17,7 @@
 #include "emit.h"
 #include "jit.h"
 
-#define CACHE_SIZE	(48UL << 20)
+#define CACHE_SIZE	(46UL << 20)
 #define DATA_SIZE	(16UL << 20)
 #define CACHE_STRESS	(256UL << 10)
 #define LARGE		(2UL << 20)
